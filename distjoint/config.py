@@ -1,0 +1,196 @@
+"""The configuration of a run: one frozen tree. Every key is documented here; an unknown key is an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from distjoint.errors import UsageError
+from distjoint.storage import Options, locate
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def parse_bytes(value: str | int | None) -> int | None:
+    """`2GB`, `500M`, `1.5 GB` or a number of bytes, as bytes. raises ValueError"""
+    if value is None or isinstance(value, int):
+        return value
+    match = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)i?B?\s*", str(value), re.IGNORECASE)
+    if not match:
+        raise ValueError(f"{value!r} is not a size; write it like 2GB or 500MB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Model(_Section):
+    """What is trained."""
+
+    dim: int = Field(100, ge=2, description="Width of every vector, in reals; even for complex and rotate.")
+    scorer: Literal["transe", "distmult", "complex", "rotate"] = Field("transe", description="How triples are scored.")
+    coupling: Literal["none", "tie", "dual"] = Field(
+        "dual", description="How the word and the entity of an aligned row are bound; see docs/concepts.md."
+    )
+    cosine: bool = Field(True, description="Compare query and candidate by cosine instead of dot product or distance.")
+    scale: float | None = Field(
+        None, gt=0, description="Factor on scores before the softmax; by default 10 for cosine scores, else 1."
+    )
+    reciprocal: bool = Field(True, description="Give each relation a second vector for predicting heads.")
+
+    @model_validator(mode="after")
+    def _even(self) -> Model:
+        if self.scorer in ("complex", "rotate") and self.dim % 2:
+            raise ValueError(f"{self.scorer} pairs real and imaginary parts, so dim must be even, not {self.dim}")
+        return self
+
+
+class Loss(_Section):
+    """The combined loss, alpha * KGE + (1 - alpha) * GloVe."""
+
+    alpha: float = Field(
+        0.5, ge=0, le=1, description="Share of the graph; acts on step sizes. 0 is GloVe alone, 1 the graph alone."
+    )
+    x_max: float = Field(10.0, gt=0, description="GloVe: counts from here on have full weight.")
+    power: float = Field(0.75, gt=0, description="GloVe: exponent of the weight below x_max.")
+
+
+class Text(_Section):
+    """GloVe's optimizer."""
+
+    learning_rate: float = Field(0.05, gt=0, description="AdaGrad step size for W, C and the biases.")
+
+
+class Graph(_Section):
+    """The graph's negatives and optimizer."""
+
+    learning_rate: float = Field(0.05, gt=0, description="AdaGrad step size for entities and relations.")
+    map_learning_rate: float = Field(0.01, gt=0, description="AdaGrad step size for the map of coupling dual.")
+    batch: int = Field(4096, ge=1, description="Triples per step.")
+    chunk: int = Field(64, ge=1, description="Triples that share negatives; each also serves the others as one.")
+    negatives: int = Field(192, ge=0, description="Uniform negatives per chunk and side, besides those in the chunk.")
+    n3: float = Field(0.0, ge=0, description="Weight of the nuclear 3-norm (Lacroix et al. 2018) of each triple.")
+
+
+class Train(_Section):
+    """The run."""
+
+    epochs: int = Field(15, ge=1, description="Passes over the counts (over the triples where there is no text).")
+    triple_passes: int = Field(1, ge=1, description="Passes over the triples per epoch.")
+    lanes: int | None = Field(None, ge=1, description="What trains at a time; by default the number of workers.")
+    groups: int | None = Field(
+        None, ge=2, description="Groups of shards that travel together; at least 2 x lanes, the default."
+    )
+    memory: Bytes | None = Field(
+        None, gt=0, description="Memory for the resident table per worker, like 2GB; a larger table waits on disk."
+    )
+    seed: int = Field(0, ge=0, description="Decides the start values, the order of samples and the negatives.")
+    threads: int | None = Field(None, ge=1, description="Threads per worker; by default its share of the cores.")
+    sync_batches: int = Field(
+        4, ge=1, description="Batches of triples between two sums of relations' gradients over lanes (1 lane: 1)."
+    )
+    validate_every: int = Field(0, ge=0, description="Epochs between validations; 0 for none.")
+    metric: Literal["mrr"] = Field("mrr", description="What validation measures: filtered MRR on the valid split.")
+    validation_triples: int = Field(2000, ge=1, description="Triples of the valid split that a validation ranks.")
+    patience: int = Field(
+        0, ge=0, description="Stop after this many validations without gain, and keep the best epoch; 0: never."
+    )
+    keep: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Train:
+        if self.groups is not None and self.groups < 2 * (self.lanes or 1):
+            raise ValueError(
+                f"{self.lanes or 1} lanes need at least {2 * (self.lanes or 1)} groups, not {self.groups}"
+            )
+        if self.patience and not self.validate_every:
+            raise ValueError("patience needs validations; set validate_every too")
+        return self
+
+
+class Config(_Section):
+    """Everything a run is told."""
+
+    model: Model = Model()  # type: ignore[call-arg]
+    loss: Loss = Loss()  # type: ignore[call-arg]
+    text: Text = Text()  # type: ignore[call-arg]
+    graph: Graph = Graph()  # type: ignore[call-arg]
+    train: Train = Train()  # type: ignore[call-arg]
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_config(
+    url: str | None = None, overrides: Iterable[str] | Mapping[str, Any] = (), options: Options | None = None
+) -> Config:
+    """A configuration from a YAML file and overrides on top of the defaults.
+
+    url         a YAML file, or None
+    overrides   `section.key=value` strings, or a mapping of `section.key` to value
+    raises      UsageError that names the key, the value and what would be right
+    """
+    tree: dict[str, Any] = {}
+    if url is not None:
+        try:
+            tree = yaml.safe_load(locate(url, options).read_bytes()) or {}
+        except yaml.YAMLError as error:
+            raise UsageError(f"{url}: not YAML: {str(error).splitlines()[0]}") from error
+        if not isinstance(tree, dict):
+            raise UsageError(f"{url}: holds {type(tree).__name__}, not a mapping of sections")
+    pairs = overrides.items() if isinstance(overrides, Mapping) else (_parse(text) for text in overrides)
+    for key, value in pairs:
+        _set(tree, key, value)
+    return validate(tree, url or "config")
+
+
+def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
+    """raises UsageError, one sentence per key that is wrong"""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UsageError("; ".join(_sentence(source, dict(item)) for item in error.errors())) from error
+
+
+def _parse(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text}: write it as section.key=value, like model.dim=100")
+    return key.strip(), yaml.safe_load(value)
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"{key}: {section} is not a section")
+        tree = inner
+    tree[last] = value
+
+
+def _sentence(source: str, item: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{source}: unknown key '{key}'{_nearest(key)}"
+    return f"{source}: {key or 'tree'} = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _nearest(key: str) -> str:
+    from difflib import get_close_matches
+
+    known = [
+        f"{section}.{name}"
+        for section, info in Config.model_fields.items()
+        for name in type(info.default).model_fields
+    ]
+    near = get_close_matches(key, [*known, *Config.model_fields], n=1)
+    return f"; did you mean '{near[0]}'?" if near else "; 'distjoint config show' lists the keys"

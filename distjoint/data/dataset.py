@@ -1,0 +1,151 @@
+"""Reading a prepared dataset: its manifest, its names, and partition by partition its samples.
+
+What `train` and `evaluate` see of the data. Every read verifies page checksums and names the file that is
+damaged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from distjoint.data.layout import Layout
+from distjoint.data.manifest import NAME, Manifest, Span
+from distjoint.errors import DistjointError
+from distjoint.storage import Location, Options, locate
+
+COOCCURRENCE = "cooccurrence"
+ALIGNMENT = "alignment"
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Triples:
+    """Triples by row.
+
+    head, tail   int64[n]: row ids, or offsets within a shard for a partition
+    relation     int64[n]
+    """
+
+    head: NDArray[np.int64]
+    relation: NDArray[np.int64]
+    tail: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Co-occurrence counts of one partition, tile by tile, in random order inside a tile.
+
+    row, column   int32[n]: offsets within shard i and shard j
+    count         float32[n], > 0
+    """
+
+    row: NDArray[np.int32]
+    column: NDArray[np.int32]
+    count: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+class Dataset:
+    """A prepared dataset at a URL."""
+
+    def __init__(self, folder: Location, manifest: Manifest) -> None:
+        self.folder, self.manifest, self.layout = folder, manifest, manifest.layout
+
+    @classmethod
+    def open(cls, url: str, options: Options | None = None) -> Dataset:
+        """raises DistjointError where there is no complete dataset."""
+        folder = locate(url, options)
+        return cls(folder, Manifest.read(folder))
+
+    def checksum(self) -> str:
+        """The manifest's checksum, which stands for the dataset's."""
+        return (self.folder / NAME).checksum()
+
+    def rows(self, columns: list[str] | None = None) -> pa.Table:
+        """rows.parquet: row, entity, label, word, count, degree, in order of row id."""
+        return self._read("rows.parquet", columns)
+
+    def relations(self) -> pa.Table:
+        """relations.parquet: id, name, frequency (in train), in order of id."""
+        return self._read("relations.parquet", None)
+
+    def cells(self, i: int, j: int) -> Cells:
+        """The co-occurrence counts between shard i (rows) and shard j (columns)."""
+        table = self._partition(COOCCURRENCE, i, j, ("row", "column", "count"))
+        if table is None:
+            return Cells(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+        return Cells(_array(table, "row"), _array(table, "column"), _array(table, "count"))
+
+    def triples(self, i: int, j: int, split: str = "train") -> Triples:
+        """The triples whose head lies in shard i and whose tail in shard j; offsets within the shards."""
+        table = self._partition(f"triples/{split}", i, j, ("head", "relation", "tail"))
+        if table is None:
+            return Triples(*(np.empty(0, np.int64) for _ in range(3)))
+        return Triples(*(_array(table, name).astype(np.int64) for name in ("head", "relation", "tail")))
+
+    def split(self, split: str) -> Triples:
+        """All triples of a split by row id: what evaluation ranks and filters with."""
+        parts: list[Triples] = []
+        ids = [self.layout.rows_of(shard) for shard in range(self.layout.shards)]
+        for span in self.manifest.streams.get(f"triples/{split}", ()):
+            triples = self.triples(span.i, span.j, split)
+            parts.append(Triples(ids[span.i][triples.head], triples.relation, ids[span.j][triples.tail]))
+        empty = Triples(*(np.empty(0, np.int64) for _ in range(3)))
+        fields = ("head", "relation", "tail")
+        return Triples(*(np.concatenate([getattr(p, name) for p in [empty, *parts]]) for name in fields))
+
+    def _partition(self, stream: str, i: int, j: int, columns: tuple[str, ...]) -> pa.Table | None:
+        span = self.manifest.partition(stream, i, j)
+        return None if span is None else self._span(span, list(columns))
+
+    def _span(self, span: Span, columns: list[str]) -> pa.Table:
+        """The rows of a span, reading only the row groups that hold them."""
+        file = self.manifest.files[span.file]
+        ends = np.cumsum(file.row_groups)
+        first = int(np.searchsorted(ends, span.start, side="right"))
+        last = int(np.searchsorted(ends, span.stop, side="left"))
+        skipped = int(ends[first - 1]) if first else 0
+        place = self.folder / file.path
+        with _reading(place), place.open_input() as stream:
+            with pq.ParquetFile(stream, page_checksum_verification=True) as parquet:
+                table = parquet.read_row_groups(list(range(first, last + 1)), columns=columns, use_threads=False)
+        return table.slice(span.start - skipped, span.stop - span.start)
+
+    def _read(self, name: str, columns: list[str] | None) -> pa.Table:
+        place = self.folder / name
+        with _reading(place), place.open_input() as stream:
+            return pq.read_table(stream, columns=columns, page_checksum_verification=True)
+
+
+class _reading:
+    """Names the file when Parquet cannot make sense of it."""
+
+    def __init__(self, place: Location) -> None:
+        self.place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (pa.ArrowInvalid, OSError, KeyError)):
+            reason = str(error).splitlines()[0]
+            raise DistjointError(f"{self.place}: damaged or not Parquet ({reason}); prepare it again") from error
+
+
+def _array(table: pa.Table, name: str) -> NDArray[Any]:
+    return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+
+
+def layout_of(folder: Location) -> Layout:
+    return Manifest.read(folder).layout

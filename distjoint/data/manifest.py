@@ -1,0 +1,116 @@
+"""The manifest: what a dataset on storage consists of. Written last, so its presence makes a dataset complete.
+
+A stream (`cooccurrence`, `triples/train`, `triples/valid`, `triples/test`, `alignment`) is a set of Parquet
+files; partition (i, j) of a stream is a span of rows in one of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from distjoint.data.layout import Layout
+from distjoint.errors import DistjointError
+from distjoint.storage import Location
+
+FORMAT = 1
+NAME = "manifest.json"
+
+
+class File(BaseModel):
+    """One Parquet file of the dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    """Relative to the dataset's folder."""
+    bytes: int
+    rows: int
+    checksum: str
+    row_groups: tuple[int, ...]
+    """Rows of each row group, in order."""
+
+
+class Span(BaseModel):
+    """Partition (i, j) of a stream: rows [start, stop) of a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    i: int
+    j: int
+    file: int
+    """Index into the manifest's files."""
+    start: int
+    stop: int
+
+
+class Sizes(BaseModel):
+    """The layout's sizes as they stand in the manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shards: int
+    tiles: int
+    words: int
+    aligned: int
+    entities: int
+
+
+class Manifest(BaseModel):
+    """Everything `train` needs to know of a dataset before it reads a row of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    layout_sizes: Sizes
+    counts: Mapping[str, int]
+    """tokens, cells, triples/train, triples/valid, triples/test, relations, alignment, ..."""
+    options: Mapping[str, Any]
+    """What `prepare` was asked for, as a record; no credentials."""
+    files: tuple[File, ...]
+    streams: Mapping[str, tuple[Span, ...]]
+    """Only partitions that hold samples are listed."""
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(**self.layout_sizes.model_dump())
+
+    def partition(self, stream: str, i: int, j: int) -> Span | None:
+        """The span of a partition, or None where it is empty."""
+        return self._index().get((stream, i, j))
+
+    def samples(self, stream: str, i: int, j: int) -> int:
+        span = self.partition(stream, i, j)
+        return span.stop - span.start if span else 0
+
+    def _index(self) -> dict[tuple[str, int, int], Span]:
+        index: dict[tuple[str, int, int], Span] | None = self.__dict__.get("_spans")
+        if index is None:
+            index = {(name, span.i, span.j): span for name, spans in self.streams.items() for span in spans}
+            self.__dict__["_spans"] = index
+        return index
+
+    def write(self, folder: Location) -> None:
+        (folder / NAME).write_bytes(self.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def read(cls, folder: Location) -> Manifest:
+        """raises DistjointError when there is none, or it is not of this format."""
+        place = folder / NAME
+        if not folder.exists():
+            raise DistjointError(f"{folder}: no such dataset; make one with 'distjoint prepare --out {folder}'")
+        if not place.exists():
+            raise DistjointError(
+                f"{folder}: no {NAME}, so this is not a complete dataset; run 'distjoint prepare' again"
+            )
+        try:
+            content = json.loads(place.read_bytes())
+            found = content.get("format") if isinstance(content, dict) else None
+            if found != FORMAT:
+                raise DistjointError(f"{place}: format {found}, this distjoint reads {FORMAT}; prepare it again")
+            return cls.model_validate(content)
+        except (ValueError, ValidationError) as error:
+            raise DistjointError(f"{place}: not a manifest ({str(error).splitlines()[0]}); prepare it again") from error

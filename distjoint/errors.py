@@ -1,0 +1,15 @@
+"""The errors a user is meant to read. The command line prints each as one line, without a traceback."""
+
+from __future__ import annotations
+
+
+class DistjointError(Exception):
+    """Something outside the program is wrong: a file, a value in it, a full disk. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(DistjointError):
+    """What was asked for cannot be done as asked: an option, a config key. Exit code 2."""
+
+    exit_code = 2
