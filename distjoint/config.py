@@ -108,9 +108,7 @@ class Train(_Section):
     @model_validator(mode="after")
     def _consistent(self) -> Train:
         if self.groups is not None and self.groups < 2 * (self.lanes or 1):
-            raise ValueError(
-                f"{self.lanes or 1} lanes need at least {2 * (self.lanes or 1)} groups, not {self.groups}"
-            )
+            raise ValueError(f"{self.lanes or 1} lanes need at least {2 * (self.lanes or 1)} groups, not {self.groups}")
         if self.patience and not self.validate_every:
             raise ValueError("patience needs validations; set validate_every too")
         return self
@@ -188,9 +186,7 @@ def _nearest(key: str) -> str:
     from difflib import get_close_matches
 
     known = [
-        f"{section}.{name}"
-        for section, info in Config.model_fields.items()
-        for name in type(info.default).model_fields
+        f"{section}.{name}" for section, info in Config.model_fields.items() for name in type(info.default).model_fields
     ]
     near = get_close_matches(key, [*known, *Config.model_fields], n=1)
     return f"; did you mean '{near[0]}'?" if near else "; 'distjoint config show' lists the keys"
