@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -24,17 +24,11 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where long work says how far it is."""
 
-    def task(self, name: str, total: float | None = None, unit: str = "") -> "_TaskContext":
+    def task(self, name: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Task]:
         """A bar for the length of a `with` block. `total` in units, None where unknown."""
 
     def say(self, text: str) -> None:
         """One line that stays."""
-
-
-class _TaskContext(Protocol):
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *error: object) -> bool | None: ...
 
 
 class Silent:
