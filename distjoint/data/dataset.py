@@ -6,6 +6,8 @@ damaged.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,9 +119,11 @@ class Dataset:
         last = int(np.searchsorted(ends, span.stop, side="left"))
         skipped = int(ends[first - 1]) if first else 0
         place = self.folder / file.path
+        groups = list(range(first, last + 1))
         with _reading(place), place.open_input() as stream:
-            with pq.ParquetFile(stream, page_checksum_verification=True) as parquet:
-                table = parquet.read_row_groups(list(range(first, last + 1)), columns=columns, use_threads=False)
+            table = pq.ParquetFile(stream, page_checksum_verification=True).read_row_groups(
+                groups, columns=columns, use_threads=False
+            )
         return table.slice(span.start - skipped, span.stop - span.start)
 
     def _read(self, name: str, columns: list[str] | None) -> pa.Table:
@@ -128,24 +132,15 @@ class Dataset:
             return pq.read_table(stream, columns=columns, page_checksum_verification=True)
 
 
-class _reading:
-    """Names the file when Parquet cannot make sense of it."""
-
-    def __init__(self, place: Location) -> None:
-        self.place = place
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (pa.ArrowInvalid, OSError, KeyError)):
-            reason = str(error).splitlines()[0]
-            raise DistjointError(f"{self.place}: damaged or not Parquet ({reason}); prepare it again") from error
+@contextmanager
+def _reading(place: Location) -> Iterator[None]:
+    """Name the file when Parquet cannot make sense of it."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise DistjointError(f"{place}: damaged or not Parquet ({reason}); prepare it again") from error
 
 
 def _array(table: pa.Table, name: str) -> NDArray[Any]:
     return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
-
-
-def layout_of(folder: Location) -> Layout:
-    return Manifest.read(folder).layout
