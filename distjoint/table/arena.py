@@ -1,0 +1,111 @@
+"""The arena: the rows a worker trains in place. One array per part, cut into slots of one shard each.
+
+Shards come into slots and leave them; the kernels see plain arrays and row numbers. A row of the arena is
+`slot * rows per slot + offset`; the parts, which not every row has, are reached through an index.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distjoint.data.layout import Layout
+from distjoint.table.parts import Scheme, Shard
+
+NONE = -1
+
+
+class Arena:
+    """Resident shards of a table.
+
+    slots   how many shards it can hold
+    """
+
+    def __init__(self, scheme: Scheme, layout: Layout, slots: int, device: torch.device) -> None:
+        self.scheme, self.layout, self.device = scheme, layout, device
+        shards = range(layout.shards)
+        self.rows_per_slot = max(map(layout.shard_rows, shards))
+        self._per_slot = {
+            "word": max(map(layout.shard_words, shards)),
+            "entity": max(map(layout.shard_entities, shards)),
+        }
+        self.arrays: dict[str, Tensor] = {
+            part.name: torch.zeros(
+                (slots * self._per_slot[part.of], *([part.width] if part.width else [])), device=device
+            )
+            for part in scheme.parts
+        }
+        self.slot: dict[int, int] = {}
+        """Slot of each resident shard."""
+        self._free = list(range(slots))[::-1]
+        rows = slots * self.rows_per_slot
+        self.word_index: NDArray[np.int64] = np.full(rows, NONE, np.int64)
+        """int64[rows]: place of an arena row in W and C, or NONE."""
+        self.entity_index: NDArray[np.int64] = np.full(rows, NONE, np.int64)
+        """int64[rows]: place of an arena row in X, or NONE."""
+
+    @property
+    def rows(self) -> int:
+        return len(self.word_index)
+
+    def base(self, shard: int) -> int:
+        """Arena row of a resident shard's offset 0."""
+        return self.slot[shard] * self.rows_per_slot
+
+    def word_base(self, tile: int) -> int:
+        """Place in W and C of the first row of a tile (numbered over all shards)."""
+        shard, local = divmod(tile, self.layout.tiles_per_shard)
+        return self.slot[shard] * self._per_slot["word"] + int(self.layout.word_offsets[shard, local])
+
+    def put(self, shard: int, arrays: Shard) -> None:
+        """Take a shard into a free slot."""
+        self.slot[shard] = self._free.pop()
+        for part in self.scheme.parts:
+            self._view(part.name, part.of, shard).copy_(arrays[part.name])
+        base, rows = self.base(shard), self.layout.shard_rows(shard)
+        for index, of, present in (
+            (self.word_index, "word", self.layout.has_word(shard)),
+            (self.entity_index, "entity", self.layout.has_entity(shard)),
+        ):
+            places = np.full(rows, NONE, np.int64)
+            places[present] = self.slot[shard] * self._per_slot[of] + np.arange(int(present.sum()))
+            index[base : base + rows] = places
+
+    def views(self, shard: int) -> Shard:
+        """The parts of a resident shard, in the arena's own memory."""
+        return {part.name: self._view(part.name, part.of, shard) for part in self.scheme.parts}
+
+    def drop(self, shard: int) -> None:
+        """Forget a shard; its slot is free for another."""
+        base, rows = self.base(shard), self.layout.shard_rows(shard)
+        self.word_index[base : base + rows] = NONE
+        self.entity_index[base : base + rows] = NONE
+        self._free.append(self.slot.pop(shard))
+
+    def _view(self, name: str, of: str, shard: int) -> Tensor:
+        start = self.slot[shard] * self._per_slot[of]
+        rows = self.layout.shard_words(shard) if of == "word" else self.layout.shard_entities(shard)
+        return self.arrays[name][start : start + rows]
+
+
+def pack(arrays: Shard) -> Tensor:
+    """A shard as one flat float32 array, to be sent or kept."""
+    return torch.cat([array.reshape(-1) for array in arrays.values()]) if arrays else torch.empty(0)
+
+
+def unpack(flat: Tensor, scheme: Scheme, layout: Layout, shard: int) -> Shard:
+    """The inverse of `pack`: views into the flat array."""
+    arrays, start = {}, 0
+    for part in scheme.parts:
+        rows = scheme.rows(part, layout, shard)
+        size = rows * max(part.width, 1)
+        arrays[part.name] = flat[start : start + size].view((rows, part.width) if part.width else (rows,))
+        start += size
+    return arrays
+
+
+def packed_size(scheme: Scheme, layout: Layout, shard: int) -> int:
+    """Floats of a packed shard."""
+    return sum(scheme.rows(part, layout, shard) * max(part.width, 1) for part in scheme.parts)
