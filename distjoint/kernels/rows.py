@@ -6,8 +6,10 @@ result is that of plain AdaGrad on the batch's gradient whatever the number of t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor
 
 Ints = NDArray[np.int64]
 EPSILON = 1e-10
+_WORTH_SHARING = 256
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,12 @@ class RowKernels:
         arguments = (first.numpy(), second.numpy(), state.numpy(), rows, gradient.numpy(), np.float32(rate))
         self._share(len(rows), _step_pair, *arguments)
 
-    def _share(self, count: int, kernel: object, *arguments: object) -> None:
+    def _share(self, count: int, kernel: Callable[..., None], *arguments: object) -> None:
         """Run kernel(first, last, ...) over [0, count), a run of it per thread."""
-        if self._pool is None or count < 256:
-            kernel(0, count, *arguments)  # type: ignore[operator]
-            return
+        if self._pool is None or count < _WORTH_SHARING:
+            return kernel(0, count, *arguments)
         bounds = np.linspace(0, count, self._threads + 1).astype(int)
-        runs = [self._pool.submit(kernel, a, b, *arguments) for a, b in zip(bounds, bounds[1:], strict=False)]  # type: ignore[arg-type]
-        for run in runs:
+        for run in [self._pool.submit(kernel, a, b, *arguments) for a, b in pairwise(bounds)]:
             run.result()
 
 
