@@ -1,0 +1,91 @@
+"""How a run scores triples: scorer, comparison and relations, without the entities' vectors.
+
+The entities come to it in blocks, so this is all that a worker must hold to rank against any of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from distjoint import config
+from distjoint.model.scorers import SCORERS, Compare, Scorer, default_scale, similarity
+
+Side = Literal["head", "tail"]
+
+
+@dataclass(frozen=True)
+class TripleModel:
+    """The dense half of a trained graph model.
+
+    relations    float32[R, relation_dim], or [2 R, ..] where reciprocal: the second half predicts heads
+    scale        factor on scores, > 0; it changes scores, never ranks
+    """
+
+    scorer: Scorer
+    compare: Compare
+    scale: float
+    relations: Tensor
+    reciprocal: bool
+
+    @classmethod
+    def of(cls, model: config.Model, relations: Tensor) -> TripleModel:
+        """The scorer that a run's configuration names, with its trained relations."""
+        scorer = SCORERS[model.scorer]
+        compare: Compare = "cosine" if model.cosine else scorer.compare
+        return cls(scorer, compare, model.scale or default_scale(compare), relations, model.reciprocal)
+
+    @property
+    def relation_count(self) -> int:
+        return len(self.relations) // 2 if self.reciprocal else len(self.relations)
+
+    def queries(self, entity: Tensor, relation: Tensor, side: Side) -> Tensor:
+        """What the other end of each triple is compared with.
+
+        entity     float[n, dim]: heads where tails are asked for, tails where heads are
+        relation   int64[n]
+        side       the end that is asked for
+        returns    float[n, dim]
+        """
+        if side == "tail":
+            return self.scorer.query(entity, self.relations[relation])
+        if self.reciprocal:
+            return self.scorer.query(entity, self.relations[relation + self.relation_count])
+        return self.scorer.query(entity, self.scorer.inverse(self.relations[relation]))
+
+    def score(self, query: Tensor, candidate: Tensor) -> Tensor:
+        """float[queries, candidates] scores of float[queries, dim] against float[candidates, dim]."""
+        return similarity(query, candidate, self.compare, self.scale)
+
+    def prepare(self, vectors: Tensor) -> Tensor:
+        """Queries or candidates, made ready for `order`: unit vectors where scores are cosines."""
+        return normalize(vectors, dim=-1) if self.compare == "cosine" else vectors
+
+    def order(self, query: Tensor, candidate: Tensor) -> Tensor:
+        """A number for each query and candidate that ranks as the score does, and costs one matrix product.
+
+        Of -||q - c|| it keeps what differs between candidates of one query: 2 q.c - c.c.
+
+        query      float[queries, dim], prepared
+        candidate  float[candidates, dim], prepared
+        returns    float[queries, candidates]
+        """
+        if self.compare != "distance":
+            return query @ candidate.T
+        return torch.addmm((candidate * candidate).sum(-1), query, candidate.T, beta=-1, alpha=2)
+
+    def order_pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
+        """The same number for query i and candidate i only: float[n, dim], float[n, dim] to float[n]."""
+        products = (query * candidate).sum(-1)
+        return products if self.compare != "distance" else 2 * products - (candidate * candidate).sum(-1)
+
+    def rounding(self, query: Tensor, candidate: Tensor) -> Tensor:
+        """How large the terms are that `order_pairs` adds up, which bounds its rounding: float[n]."""
+        norm, other = query.norm(dim=1), candidate.norm(dim=1)
+        if self.compare == "cosine":
+            return torch.ones_like(norm)
+        return norm * other if self.compare == "dot" else other * (2 * norm + other)
