@@ -1,0 +1,127 @@
+"""One graph loss over the rows of a worker: from a batch of triples to changed rows.
+
+Gather the batch's distinct rows as the view shows them, score chunks of triples against shared candidates, sum
+the gradients that meet in a row, step the row. `dual` has two of these, on entities and on words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distjoint.config import Config
+from distjoint.kernels.graph import Objective, gradient
+from distjoint.kernels.rows import RowKernels
+from distjoint.model.scorers import SCORERS, default_scale
+from distjoint.table.views import View
+
+Ints = NDArray[np.int64]
+
+_CHUNKS = 16
+"""Chunks scored at a time: their temporaries stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Triples by arena row; int64[n] each."""
+
+    head: Ints
+    relation: Ints
+    tail: Ints
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+    def select(self, which: NDArray[np.bool_]) -> Batch:
+        return Batch(self.head[which], self.relation[which], self.tail[which])
+
+
+class GraphLoss:
+    """The sampled softmax loss on one view of the rows.
+
+    view       vectors of rows
+    relation   float32[R or 2R, relation_dim]; gradient: where its gradient is added up
+    """
+
+    def __init__(self, config: Config, view: View, kernels: RowKernels, relation: Tensor, gradient: Tensor) -> None:
+        model = config.model
+        scorer = SCORERS[model.scorer]
+        compare = "cosine" if model.cosine else scorer.compare
+        self.objective = Objective(scorer, compare, model.scale or default_scale(compare), config.graph.n3)
+        self.view, self.kernels, self.relation, self.relation_gradient = view, kernels, relation, gradient
+        self.reciprocal, self.chunk, self.negatives = model.reciprocal, config.graph.chunk, config.graph.negatives
+
+    def step(self, batch: Batch, pool: Ints, rng: np.random.Generator, rate: float) -> float:
+        """Train one batch.
+
+        pool      int64[m]: arena rows that may serve as negatives
+        rate      step size of the rows
+        returns   the loss, summed over the triples and both directions
+        """
+        chunk = min(self.chunk, len(batch))
+        padded, weight = _pad(batch, chunk)
+        chunks = len(padded) // chunk
+        negatives = self.negatives if len(pool) else 0
+        rows = np.empty((2, chunks, chunk + negatives), np.int64)
+        rows[0, :, :chunk], rows[1, :, :chunk] = padded.tail.reshape(-1, chunk), padded.head.reshape(-1, chunk)
+        if negatives:
+            rows[:, :, chunk:] = pool[rng.integers(0, len(pool), (2, chunks, negatives))]
+        distinct = self.kernels.distinct(rows.reshape(-1))
+        vectors = self.view.gather(distinct.rows)
+        device = vectors.device
+        places = torch.from_numpy(distinct.inverse).to(device).view(2, chunks, -1)
+        relation = torch.from_numpy(padded.relation).to(device).view(chunks, chunk)
+        loss, d_vectors = self._gradient(
+            vectors, places, relation, torch.from_numpy(weight).to(device).view(chunks, -1)
+        )
+        summed = self.kernels.sum_rows(d_vectors, distinct)
+        self.view.apply(distinct.rows, summed, rate)
+        return loss
+
+    def _gradient(self, vectors: Tensor, places: Tensor, relation: Tensor, weight: Tensor) -> tuple[float, Tensor]:
+        """Loss and gradient of each occurrence of a row, float32[2 * chunks * candidates, dim], a few chunks at a time."""
+        dim, total = vectors.shape[1], 0.0
+        out = torch.empty(*places.shape, dim, device=vectors.device)
+        for first in range(0, places.shape[1], _CHUNKS):
+            cut = slice(first, first + _CHUNKS)
+            some = places[:, cut]
+            ends = vectors.index_select(0, some.reshape(-1)).view(*some.shape, dim)
+            forward, backward = self._relations(relation[cut])
+            loss, out[:, cut], d_forward, d_backward = gradient(self.objective, ends, forward, backward, weight[cut])
+            self._add_relations(relation[cut], d_forward, d_backward, backward)
+            total += float(loss)
+        return total, out.view(-1, dim)
+
+    def _relations(self, relation: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors of relations, and of their inverses: reciprocal rows, or the scorer's own inversion."""
+        forward = self._rows(relation)
+        if self.reciprocal:
+            return forward, self._rows(relation + len(self.relation) // 2)
+        return forward, self.objective.scorer.inverse(forward)
+
+    def _rows(self, relation: Tensor) -> Tensor:
+        return self.relation.index_select(0, relation.reshape(-1)).view(*relation.shape, -1)
+
+    def _add_relations(self, relation: Tensor, d_forward: Tensor, d_backward: Tensor, backward: Tensor) -> None:
+        width = self.relation.shape[1]
+        self.relation_gradient.index_add_(0, relation.reshape(-1), d_forward.reshape(-1, width))
+        if self.reciprocal:
+            relation = relation + len(self.relation) // 2
+        else:  # `inverse` is linear and its own transpose: it carries the gradient back as well
+            d_backward = self.objective.scorer.inverse(d_backward)
+        self.relation_gradient.index_add_(0, relation.reshape(-1), d_backward.reshape(-1, width))
+
+
+def _pad(batch: Batch, chunk: int) -> tuple[Batch, NDArray[np.float32]]:
+    """Fill up the last chunk with the batch's first triples, at weight 0."""
+    missing = -len(batch) % chunk
+    weight = np.ones(len(batch) + missing, np.float32)
+    if not missing:
+        return batch, weight
+    weight[len(batch) :] = 0
+    fill = np.arange(len(batch) + missing) % len(batch)
+    return Batch(batch.head[fill], batch.relation[fill], batch.tail[fill]), weight
