@@ -123,8 +123,20 @@ class Config(_Section):
     graph: Graph = Graph()  # type: ignore[call-arg]
     train: Train = Train()  # type: ignore[call-arg]
 
-    def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+    def to_yaml(self, comments: bool = False) -> str:
+        """The tree as YAML; with `comments`, the meaning of each key stands above it."""
+        tree = self.model_dump(mode="json")
+        if not comments:
+            return yaml.safe_dump(tree, sort_keys=False)
+        lines = []
+        for name, info in type(self).model_fields.items():
+            section = type(info.default)
+            lines += [f"# {section.__doc__}", f"{name}:"]
+            for key, value in tree[name].items():
+                text = yaml.safe_dump(value).removesuffix("...\n").strip()
+                lines += [f"  # {section.model_fields[key].description}", f"  {key}: {text}"]
+            lines.append("")
+        return "\n".join(lines)
 
 
 def load_config(
