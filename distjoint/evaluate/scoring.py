@@ -1,10 +1,12 @@
 """How a run scores triples: scorer, comparison and relations, without the entities' vectors.
 
-The entities come to it in blocks, so this is all that a worker must hold to rank against any of them.
+The entities come to it in blocks, so this is all that a worker must hold to rank against any of them. How the
+parts of a shard make the vectors of its words and entities is here too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +15,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from distjoint import config
+from distjoint.data.layout import Layout
+from distjoint.model.couplings import entity_vectors
 from distjoint.model.scorers import SCORERS, Compare, Scorer, default_scale, similarity
 
 Side = Literal["head", "tail"]
@@ -89,3 +93,27 @@ class TripleModel:
         if self.compare == "cosine":
             return torch.ones_like(norm)
         return norm * other if self.compare == "dot" else other * (2 * norm + other)
+
+
+def word_block(parts: Mapping[str, Tensor]) -> Tensor:
+    """float32[word rows, dim]: the words of a shard as GloVe exports them, W + C."""
+    return parts["W"] + parts["C"]
+
+
+def entity_block(
+    parts: Mapping[str, Tensor], layout: Layout, shard: int, coupling: str, map_: Tensor | None = None
+) -> Tensor:
+    """The entities of a shard as the graph scores them.
+
+    parts     at least X, and W and C where the coupling is not `none`
+    map_      float[dim, dim], for coupling `dual`
+    returns   float[entity rows, dim]
+    """
+    own = parts["X"]
+    if coupling == "none":
+        return own
+    has_word, has_entity = torch.from_numpy(layout.has_word(shard)), torch.from_numpy(layout.has_entity(shard))
+    word = torch.zeros_like(own)
+    # The same rows seen from both sides: entities that have a word, words that have an entity.
+    word[has_word[has_entity].to(own.device)] = word_block(parts)[has_entity[has_word].to(own.device)]
+    return entity_vectors(coupling, own, word, map_)
