@@ -24,7 +24,7 @@ class Arena:
     """
 
     def __init__(self, scheme: Scheme, layout: Layout, slots: int, device: torch.device) -> None:
-        self.scheme, self.layout, self.device = scheme, layout, device
+        self.scheme, self.layout, self.slots, self.device = scheme, layout, slots, device
         shards = range(layout.shards)
         self.rows_per_slot = max(map(layout.shard_rows, shards))
         self._per_slot = {

@@ -1,0 +1,241 @@
+"""A lane at work on a visit: a few whole waves of tiles, then the triples that are due, and so on.
+
+All randomness comes from (seed, epoch, the visit's groups): who runs the lane, and beside whom, changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from distjoint.config import Config
+from distjoint.data.dataset import COOCCURRENCE
+from distjoint.data.manifest import Manifest
+from distjoint.kernels.glove import TileCells, WaveTrainer, WordParts
+from distjoint.table.arena import NONE, Arena
+from distjoint.table.parts import Scheme
+from distjoint.train.graph import Batch, GraphLoss
+from distjoint.train.schedule import Partition, Visit
+from distjoint.train.stream import Stream
+from distjoint.train.tally import Agreement, Diverged, Tally
+
+Ints = NDArray[np.int64]
+
+BLOCK = 20_000_000
+"""Triples shuffled together at most: larger visits are shuffled block by block."""
+_AGREEMENT_ROWS = 512
+_AGREEMENT_EVERY = 16
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What all lanes of a worker share.
+
+    losses    the graph losses in force: on entities, and for `dual` on words
+    trained   bool[rows], by row id: entities with a training triple, which may serve as negatives
+    """
+
+    config: Config
+    scheme: Scheme
+    manifest: Manifest
+    arena: Arena
+    stream: Stream
+    waves: WaveTrainer
+    losses: tuple[GraphLoss, ...]
+    trained: NDArray[np.bool_]
+
+    @property
+    def text_rate(self) -> float:
+        """AdaGrad's step size for the text: alpha acts on it, not inside the gradient."""
+        return self.config.text.learning_rate * share(self.config, text=True)
+
+    @property
+    def graph_rate(self) -> float:
+        return self.config.graph.learning_rate * share(self.config, text=False)
+
+
+def share(config: Config, text: bool) -> float:
+    """What alpha leaves of a loss's step size: all of the larger side's, so that .5 leaves both whole."""
+    alpha = config.loss.alpha
+    return (1 - alpha if text else alpha) / max(alpha, 1 - alpha)
+
+
+def batches_of(visit: Visit, manifest: Manifest, config: Config) -> int:
+    """Batches of triples of a visit; known without reading any."""
+    blocks = _blocks(visit, manifest)
+    per_pass = sum(math.ceil(_triples(block, manifest) / config.graph.batch) for block in blocks)
+    return per_pass * config.train.triple_passes
+
+
+class Lane:
+    """One visit, advanced in equal steps so that lanes of a round can meet at sync points."""
+
+    def __init__(self, equipment: Equipment, visit: Visit, epoch: int, tally: Tally) -> None:
+        self._on, self._visit, self._tally = equipment, visit, tally
+        seeds = np.random.SeedSequence([equipment.config.train.seed, epoch, *visit.groups]).spawn(2)
+        self._text_rng, self._graph_rng = (np.random.default_rng(seed) for seed in seeds)
+        scheme, layout = equipment.scheme, equipment.manifest.layout
+        self._waves_total = len(visit.shards) * layout.tiles_per_shard if scheme.text else 0
+        self._batches_total = batches_of(visit, equipment.manifest, equipment.config) if scheme.graph else 0
+        self._waves, self._batches = self._all_waves(), self._all_batches()
+        self._waves_done = self._batches_done = 0
+        self._pools = self._negatives() if scheme.graph else ()
+        self._agreement = self._shared_rows() if scheme.coupling != "none" else None
+
+    def advance(self, step: int, steps: int) -> None:
+        """Do step `step` of `steps`: the waves that are due, then the batches that are due."""
+        waves = self._waves_total * (step + 1) // steps - self._waves_done
+        batches = self._batches_total * (step + 1) // steps - self._batches_done
+        self._waves_done, self._batches_done = self._waves_done + waves, self._batches_done + batches
+        watch = self._agreement if waves and batches and step % _AGREEMENT_EVERY == 0 else None
+        if watch:
+            watch.mark()
+        self._train_text(waves)
+        if watch:
+            watch.mark()
+        self._train_graph(batches)
+        if watch:
+            watch.mark()
+            watch.add_to(self._tally)
+
+    def _train_text(self, count: int) -> None:
+        start = time.perf_counter()
+        for _ in range(count):
+            tiles = next(self._waves)
+            cost = self._on.waves.wave(self._parts, tiles, self._on.text_rate)
+            if not math.isfinite(cost):
+                raise Diverged(self._diverged("text", self._waves_done, "text.learning_rate"))
+            self._tally.text_loss += cost
+            self._tally.cells += sum(len(tile.row) for tile in tiles)
+        self._tally.text_seconds += time.perf_counter() - start
+
+    def _train_graph(self, count: int) -> None:
+        start = time.perf_counter()
+        for _ in range(count):
+            batch = next(self._batches)
+            loss, *_ = losses = [self._step(which, batch) for which in range(len(self._on.losses))]
+            if not all(map(math.isfinite, losses)):
+                raise Diverged(self._diverged("graph", self._batches_done, "graph.learning_rate"))
+            self._tally.graph_loss += loss
+            self._tally.triples += len(batch)
+            self._tally.word_loss += sum(losses[1:])
+        self._tally.graph_seconds += time.perf_counter() - start
+
+    def _step(self, which: int, batch: Batch) -> float:
+        """One graph loss on a batch; the second, on words, takes only triples whose two ends both have one."""
+        if which == 1:
+            words = self._on.arena.word_index
+            batch = batch.select((words[batch.head] != NONE) & (words[batch.tail] != NONE))
+            self._tally.word_triples += len(batch)
+        if not len(batch):
+            return 0.0
+        return self._on.losses[which].step(batch, self._pools[which], self._graph_rng, self._on.graph_rate)
+
+    def _all_waves(self) -> Iterator[list[TileCells]]:
+        """Waves of tiles: no two tiles of a wave share rows, nor columns.
+
+        Diagonal by diagonal of partitions, each diagonal by diagonal of its tiles, in random order. So only
+        one partition per shard must be in memory, and the next diagonal is read ahead.
+        """
+        layout, rng, arena = self._on.manifest.layout, self._text_rng, self._on.arena
+        shards, tiles, due = np.array(self._visit.shards), layout.tiles_per_shard, set(self._visit.partitions)
+        row_order, column_order = rng.permutation(shards), rng.permutation(shards)
+        turns = [
+            [p for p in zip(row_order.tolist(), np.roll(column_order, turn).tolist(), strict=True) if p in due]
+            for turn in rng.permutation(len(shards))
+        ]
+        for turn, following in zip(turns, [*turns[1:], []], strict=True):
+            self._on.stream.read_ahead(turn)
+            self._on.stream.read_ahead(following)
+            decoded = [(i, j, self._on.stream.cells((i, j))) for i, j in turn if self._has_cells(i, j)]
+            tile_rows, tile_columns = rng.permutation(tiles), rng.permutation(tiles)
+            for shift in rng.permutation(tiles):
+                pairs = list(zip(tile_rows.tolist(), np.roll(tile_columns, shift).tolist(), strict=True))
+                wave = [
+                    cells.tile(a, b, arena.word_base(i * tiles + a), arena.word_base(j * tiles + b))
+                    for i, j, cells in decoded
+                    for a, b in pairs
+                ]
+                yield [tile for tile in wave if tile is not None]
+
+    def _all_batches(self) -> Iterator[Batch]:
+        """Triples of all the visit's partitions, shuffled together, pass after pass."""
+        rng, size, arena = self._graph_rng, self._on.config.graph.batch, self._on.arena
+        blocks = _blocks(self._visit, self._on.manifest)
+        for _ in range(self._on.config.train.triple_passes):
+            for block in blocks:
+                parts = [(i, j, self._on.stream.triples((i, j))) for i, j in block]
+                head = np.concatenate([part.head + arena.base(i) for i, _, part in parts])
+                relation = np.concatenate([part.relation for *_, part in parts])
+                tail = np.concatenate([part.tail + arena.base(j) for _, j, part in parts])
+                order = rng.permutation(len(head))
+                for start in range(0, len(order), size):
+                    chosen = order[start : start + size]
+                    yield Batch(*(x[chosen].astype(np.int64) for x in (head, relation, tail)))
+
+    def _negatives(self) -> tuple[Ints, Ints]:
+        """Arena rows that may serve as negatives: entities with a training triple; of those, the ones with a word."""
+        arena = self._on.arena
+        rows = [
+            arena.base(shard) + np.flatnonzero(self._on.trained[arena.layout.rows_of(shard)])
+            for shard in self._visit.shards
+        ]
+        pool = np.concatenate(rows)
+        return pool, pool[arena.word_index[pool] != NONE]
+
+    def _shared_rows(self) -> Agreement | None:
+        arena, words = self._on.arena, self._pools[1]
+        if not len(words):
+            return None
+        chosen = np.random.default_rng(0).choice(words, min(len(words), _AGREEMENT_ROWS), replace=False)
+        places = torch.from_numpy(arena.word_index[np.sort(chosen)]).to(arena.device)
+        return Agreement(arena.arrays["W"], arena.arrays["C"], places)
+
+    @property
+    def _parts(self) -> WordParts:
+        arrays = self._on.arena.arrays
+        names = ("W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state")
+        return WordParts(*(arrays[name] for name in names))
+
+    def _has_cells(self, i: int, j: int) -> bool:
+        return self._on.manifest.samples(COOCCURRENCE, i, j) > 0
+
+    def _diverged(self, stream: str, step: int, key: str) -> str:
+        return (
+            f"the {stream} loss is not a finite number (groups {self._visit.groups}, {self._where()}, step {step}); "
+            f"the last checkpoint is kept; lower {key} and resume, or start anew"
+        )
+
+    def _where(self) -> str:
+        """The first shard whose vectors are not finite, as the partition it was trained in."""
+        for shard in self._visit.shards:
+            for name, part in self._on.arena.views(shard).items():
+                if not bool(part.isfinite().all()):
+                    return f"partitions ({shard}, *), {name}"
+        return "relations"
+
+
+def _blocks(visit: Visit, manifest: Manifest) -> list[list[Partition]]:
+    """The visit's partitions that hold triples, in runs of at most BLOCK triples."""
+    blocks: list[list[Partition]] = []
+    size = BLOCK
+    for partition in visit.partitions:
+        count = manifest.samples("triples/train", *partition)
+        if not count:
+            continue
+        if size + count > BLOCK:
+            blocks.append([])
+            size = 0
+        blocks[-1].append(partition)
+        size += count
+    return blocks
+
+
+def _triples(block: list[Partition], manifest: Manifest) -> int:
+    return sum(manifest.samples("triples/train", i, j) for i, j in block)
