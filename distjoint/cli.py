@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
@@ -50,7 +51,7 @@ class _Several(TyperCommand):
                     expanded.append(option)
                 taken += 1
             else:
-                begun = True
+                option, begun = "", True
             expanded.append(word)
         return super().parse_args(ctx, expanded)
 
@@ -63,7 +64,6 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A key of the configuration, like model.dim=100; may be repeated."),
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)]
-Kind = Annotated[Literal["word", "entity"] | None, typer.Option(help="Only words, or only entities.")]
 Count = Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many.")]
 
 
@@ -302,7 +302,12 @@ def nearest(
     run: Run,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A word, an entity or its label.", show_default=False)],
     count: Count = 10,
-    kind: Kind = None,
+    of: Annotated[
+        Literal["word", "entity"] | None, typer.Option(help="Which vector of a name that has two; both by default.")
+    ] = None,
+    to: Annotated[
+        Literal["word", "entity"] | None, typer.Option("--kind", help="Only neighbours of this kind.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The nearest neighbours of a word or an entity.
@@ -313,7 +318,15 @@ def nearest(
     """
     import distjoint
 
-    _print_answers(distjoint.load(run).nearest(name, count, kind), ("kind", "name", "label"), as_json)
+    result = distjoint.load(run)
+    # An aligned name has two vectors; an unknown one is named by the look-up itself.
+    kinds: list[Any] = [of] if of else result.kinds(name) or [None]
+    answers = {kind: [asdict(near) for near in result.nearest(name, count, kind=to, of=kind)] for kind in kinds}
+    if as_json:
+        typer.echo(json.dumps(answers, indent=2))
+        return
+    for kind, rows in answers.items():
+        _print_rows(f"{kind} {name}", rows)
 
 
 @app.command()
@@ -323,6 +336,9 @@ def predict(
     head: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it starts from; predicts tails.")] = None,
     tail: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it leads to; predicts heads.")] = None,
     count: Count = 10,
+    known: Annotated[
+        Literal["exclude", "include"], typer.Option(help="Triples of the dataset: left out, or marked.")
+    ] = "exclude",
     as_json: Json = False,
 ) -> None:
     """The most plausible tails or heads of a relation.
@@ -333,8 +349,12 @@ def predict(
     """
     import distjoint
 
-    answers = distjoint.load(run).predict(head=head, relation=relation, tail=tail, k=count)
-    _print_answers(answers, ("name", "label"), as_json)
+    answers = distjoint.load(run).predict(head=head, relation=relation, tail=tail, k=count, known=known)
+    rows = [asdict(answer) for answer in answers]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print_rows(f"{head or '?'}  {relation}  {tail or '?'}", rows)
 
 
 @app.command()
@@ -345,7 +365,7 @@ def export(
         Literal["glove", "word2vec", "parquet", "safetensors"],
         typer.Option("--format", help="glove and word2vec are text, the latter with a header."),
     ] = "glove",
-    kind: Kind = None,
+    kind: Annotated[Literal["word", "entity"] | None, typer.Option(help="Only words, or only entities.")] = None,
 ) -> None:
     """Write the vectors for other programs.
 
@@ -479,18 +499,19 @@ def _print(result: Any, as_json: bool) -> None:
         Console(highlight=False).print(result)
 
 
-def _print_answers(answers: Any, columns: tuple[str, ...], as_json: bool) -> None:
-    rows: list[Mapping[str, Any]] = [answer._asdict() for answer in answers]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
+def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
+    """Neighbours or predictions: a line each, only the columns that say something."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=None, pad_edge=False)
-    table.add_column("score", justify="right")
+    columns = [column for column in (rows[0] if rows else ()) if any(row[column] not in (None, False) for row in rows)]
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
     for row in rows:
-        table.add_row(*(str(row[column] or "") for column in columns), f"{row['score']:.3f}")
+        table.add_row(
+            *(f"{value:.3f}" if isinstance(value := row[column], float) else str(value) for column in columns)
+        )
     Console(highlight=False).print(table)
 
 
