@@ -41,7 +41,7 @@ class Dense:
             name: torch.zeros_like(value) if name == "map" else value.new_zeros(len(value))
             for name, value in self.values.items()
         }
-        self.rates = {name: config.graph.learning_rate for name in self.values}
+        self.rates = dict.fromkeys(self.values, config.graph.learning_rate)
         self.rates["map"] = config.graph.map_learning_rate
         self._ddp = _wrap(self.values) if self.values else None
 
@@ -79,7 +79,7 @@ class _Holder(nn.Module):
         self.places = nn.ParameterList([nn.Parameter(torch.zeros_like(value)) for value in values.values()])
 
     def forward(self, gradients: list[Tensor]) -> Tensor:
-        return _Inject.apply(gradients, *self.places)
+        return _Inject.apply(gradients, *self.places)  # type: ignore[no-untyped-call]
 
 
 class _Inject(torch.autograd.Function):

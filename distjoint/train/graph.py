@@ -83,7 +83,7 @@ class GraphLoss:
         return loss
 
     def _gradient(self, vectors: Tensor, places: Tensor, relation: Tensor, weight: Tensor) -> tuple[float, Tensor]:
-        """Loss and gradient of each occurrence of a row, float32[2 * chunks * candidates, dim], a few chunks at a time."""
+        """Loss, and gradient of each occurrence of a row, float32[occurrences, dim]; a few chunks at a time."""
         dim, total = vectors.shape[1], 0.0
         out = torch.empty(*places.shape, dim, device=vectors.device)
         for first in range(0, places.shape[1], _CHUNKS):

@@ -23,7 +23,7 @@ from distjoint.table.parts import Scheme
 from distjoint.train.graph import Batch, GraphLoss
 from distjoint.train.schedule import Partition, Visit
 from distjoint.train.stream import Stream
-from distjoint.train.tally import Agreement, Diverged, Tally
+from distjoint.train.tally import Agreement, DivergedError, Tally
 
 Ints = NDArray[np.int64]
 
@@ -85,7 +85,7 @@ class Lane:
         self._batches_total = batches_of(visit, equipment.manifest, equipment.config) if scheme.graph else 0
         self._waves, self._batches = self._all_waves(), self._all_batches()
         self._waves_done = self._batches_done = 0
-        self._pools = self._negatives() if scheme.graph else ()
+        self._pools: tuple[Ints, ...] = self._negatives() if scheme.graph else ()
         self._agreement = self._shared_rows() if scheme.coupling != "none" else None
 
     def advance(self, step: int, steps: int) -> None:
@@ -110,7 +110,7 @@ class Lane:
             tiles = next(self._waves)
             cost = self._on.waves.wave(self._parts, tiles, self._on.text_rate)
             if not math.isfinite(cost):
-                raise Diverged(self._diverged("text", self._waves_done, "text.learning_rate"))
+                raise DivergedError(self._diverged("text", self._waves_done, "text.learning_rate"))
             self._tally.text_loss += cost
             self._tally.cells += sum(len(tile.row) for tile in tiles)
         self._tally.text_seconds += time.perf_counter() - start
@@ -121,7 +121,7 @@ class Lane:
             batch = next(self._batches)
             loss, *_ = losses = [self._step(which, batch) for which in range(len(self._on.losses))]
             if not all(map(math.isfinite, losses)):
-                raise Diverged(self._diverged("graph", self._batches_done, "graph.learning_rate"))
+                raise DivergedError(self._diverged("graph", self._batches_done, "graph.learning_rate"))
             self._tally.graph_loss += loss
             self._tally.triples += len(batch)
             self._tally.word_loss += sum(losses[1:])

@@ -150,7 +150,7 @@ class Stream:
         log_count, weight = weigh(cells.count, self._loss.x_max, self._loss.power)
         if len(np.unique(key[first])) != len(first):  # not written tile by tile: gather each tile's cells
             order = np.argsort(key, kind="stable")
-            row, column, log_count, weight, key = (x[order] for x in (row, column, log_count, weight, key))
+            row, column, log_count, weight, key = row[order], column[order], log_count[order], weight[order], key[order]
             first = np.flatnonzero(np.diff(key, prepend=-1))
         stops = np.append(first[1:], len(key))
         tiles = {

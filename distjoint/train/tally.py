@@ -61,7 +61,7 @@ class Tally:
         return found
 
 
-class Diverged(DistjointError):
+class DivergedError(DistjointError):
     """A loss became NaN or infinite."""
 
 

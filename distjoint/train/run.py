@@ -1,0 +1,196 @@
+"""`train`: check what is asked, make or find the run's folder, and run the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+
+from distjoint.config import Config, load_config
+from distjoint.data.dataset import Dataset
+from distjoint.data.layout import Layout
+from distjoint.errors import UsageError
+from distjoint.progress import Progress, Silent
+from distjoint.run_folder import RUN, RunFolder, RunInfo, Status, sizes_of
+from distjoint.storage import Location, Options, locate
+from distjoint.table.parts import Scheme
+from distjoint.train import journal
+from distjoint.train.residency import shard_bytes, slots_needed
+from distjoint.train.worker import Worker, local_place
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished training.
+
+    run        URL of the run's folder
+    metrics    the last epoch's: losses, samples, rates, and valid_mrr where it was measured
+    history    every epoch's
+    """
+
+    run: str
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"run": self.run, "metrics": self.metrics, "history": self.history}
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for name, value in {"run": self.run, **self.metrics}.items():
+            table.add_row(name, f"{value:,.5g}" if isinstance(value, float) else str(value))
+        yield table
+
+
+def train(
+    dataset: str | None,
+    out: str,
+    config: Config | Mapping[str, Any] | None = None,
+    *,
+    workers: int = 1,
+    resume: bool = False,
+    overwrite: bool = False,
+    storage_options: Options | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Train vectors on a prepared dataset.
+
+    dataset           URL of what `prepare` made; None when resuming
+    out               URL of the run's folder
+    config            a Config, or a mapping of `section.key` to value on top of the defaults
+    workers           1 trains in this process; more start Ray workers
+    resume            continue the run at `out` after its newest checkpoint
+    storage_options   for the filesystem of the URLs
+    raises            UsageError when the request does not fit the data; DivergedError when a loss is not finite
+    """
+    progress = progress or Silent()
+    run = locate(out, storage_options)
+    if resume:
+        info = RunFolder.open(run).info
+        data = Dataset.open(info.dataset, storage_options)
+        if data.checksum() != info.dataset_checksum:
+            raise UsageError(f"{info.dataset}: changed since {out} was started; start a new run")
+    else:
+        if dataset is None:
+            raise UsageError("train needs a dataset; make one with 'distjoint prepare'")
+        data = Dataset.open(dataset, storage_options)
+        config = config if isinstance(config, Config) else load_config(overrides=config or {})
+        info = plan(data, dataset, config, workers)
+        _make_folder(run, info, data, overwrite)
+    progress.say(summary(info, data))
+    info = _set_status(run, info, "running")
+    try:
+        _run_workers(run, info, data, workers, storage_options, progress)
+    except KeyboardInterrupt:
+        _set_status(run, RunInfo.read(run), "stopped")
+        raise
+    except BaseException:
+        _set_status(run, RunInfo.read(run), "failed")
+        raise
+    _set_status(run, RunInfo.read(run), "finished")
+    history = journal.read(run)
+    return Result(out, history[-1] if history else {}, history)
+
+
+def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
+    """Decide what a run is before it starts: sources, coupling, lanes, groups.
+
+    raises UsageError when the dataset is too small for it, or the table for the memory
+    """
+    counts, layout = data.manifest.counts, data.layout
+    scheme = Scheme.of(config, counts.get("cells", 0) > 0, counts.get("triples/train", 0) > 0)
+    if not scheme.text and not scheme.graph:
+        raise UsageError(f"{dataset}: holds neither co-occurrence counts nor training triples")
+    if workers < 1:
+        raise UsageError(f"--workers {workers}: at least 1")
+    lanes = config.train.lanes or (workers if layout.shards >= 2 * workers else max(1, layout.shards // 2))
+    if layout.shards < 2 * lanes:
+        raise UsageError(
+            f"{dataset}: {layout.shards} shards are too few for {lanes} lanes, which need 2 x lanes = {2 * lanes}; "
+            f"prepare with --shards {8 * lanes}, or set train.lanes={max(1, layout.shards // 2)}"
+        )
+    groups = config.train.groups or _choose_groups(scheme, layout, config, lanes, min(workers, lanes))
+    if not 2 * lanes <= groups <= layout.shards:
+        raise UsageError(
+            f"train.groups={groups}: must lie between 2 x lanes = {2 * lanes} and the dataset's {layout.shards} shards"
+        )
+    return RunInfo(
+        dataset=dataset,
+        dataset_checksum=data.checksum(),
+        layout=sizes_of(layout),
+        config=config,
+        lanes=lanes,
+        groups=groups,
+        sources=tuple(name for name, on in (("text", scheme.text), ("graph", scheme.graph)) if on),  # type: ignore[misc]
+        coupling=scheme.coupling,
+    )
+
+
+def _choose_groups(scheme: Scheme, layout: Layout, config: Config, lanes: int, workers: int) -> int:
+    """As few groups as the memory allows: the resident ones of a worker's lanes must fit."""
+    limit, each = config.train.memory, -(-lanes // workers)
+    if limit is None or scheme.bytes(layout) <= limit * workers:
+        return 2 * lanes
+    size = shard_bytes(scheme, layout)
+    for groups in range(2 * lanes, layout.shards + 1):
+        if slots_needed(layout, groups, each) * size <= limit:
+            return groups
+    least = slots_needed(layout, layout.shards, each) * size
+    raise UsageError(
+        f"train.memory={limit}: {2 * each} of the dataset's {layout.shards} shards take {least} bytes; "
+        "give more memory, or prepare with more shards"
+    )
+
+
+def summary(info: RunInfo, data: Dataset) -> str:
+    """One line about what will be trained."""
+    counts, layout, model = data.manifest.counts, data.layout, info.config.model
+    parts = [f"{layout.words + layout.aligned:,} words, {layout.aligned + layout.entities:,} entities"]
+    if "text" in info.sources:
+        parts.append(f"{counts['cells']:,} cells")
+    if "graph" in info.sources:
+        parts.append(f"{counts['triples/train']:,} triples x {info.config.train.triple_passes} per epoch")
+        parts.append(model.scorer + (" (cosine)" if model.cosine else ""))
+    if len(info.sources) == 2:
+        parts.append(f"coupling {info.coupling}, alpha {info.config.loss.alpha:g}")
+    parts += [f"{model.dim} dimensions", f"{info.lanes} lanes, {info.groups} groups of {layout.shards} shards"]
+    return ", ".join(parts)
+
+
+def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool) -> None:
+    if run.list():
+        if not overwrite:
+            what = "a run" if (run / RUN).exists() else "a folder that is not empty"
+            raise UsageError(
+                f"{run}: is {what}; continue it with --resume {run}, or give --overwrite, or another --out"
+            )
+        run.delete()
+    run.make_dir()
+    for name in ("rows.parquet", "relations.parquet"):
+        (run / name).write_bytes((data.folder / name).read_bytes())
+    (run / "config.yaml").write_bytes(info.config.to_yaml().encode())
+    info.write(run)
+
+
+def _run_workers(
+    run: Location, info: RunInfo, data: Dataset, workers: int, options: Options | None, progress: Progress
+) -> None:
+    if workers == 1:
+        worker = Worker(run, info, data, local_place(info.config.train.threads), progress)
+        try:
+            worker.train()
+        finally:
+            worker.close()
+    else:
+        from distjoint.train import cluster  # Ray is imported only where it is used
+
+        cluster.run(run, info, workers, options, progress)
+
+
+def _set_status(run: Location, info: RunInfo, status: Status) -> RunInfo:
+    info = info.model_copy(update={"status": status})
+    info.write(run)
+    return info

@@ -1,0 +1,92 @@
+"""Validation between epochs: filtered MRR of a checkpoint just written, which epoch was best, when to stop.
+
+It ranks from the checkpoint's files, shard by shard, so it sees what a user will load, and needs no collective.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from distjoint.data.dataset import SPLITS, Dataset, Triples
+from distjoint.errors import UsageError
+from distjoint.evaluate.ranking import Candidates, entity_rows, link_prediction, listed_rows
+from distjoint.evaluate.scoring import TripleModel, entity_block
+from distjoint.run_folder import Checkpoint, RunInfo
+from distjoint.storage import Location
+from distjoint.train.checkpoint import name_of
+
+
+class Validation:
+    """Measures checkpoints, on rank 0, and tells every worker when to stop.
+
+    lines   the metrics of the epochs before this start, from which best and patience are taken up again
+    """
+
+    def __init__(self, run: Location, info: RunInfo, dataset: Dataset, lines: list[dict[str, Any]]) -> None:
+        self._run, self._info, self._dataset = run, info, dataset
+        self._settings = info.config.train
+        self._measured = [(line["valid_mrr"], line["epoch"]) for line in lines if "valid_mrr" in line]
+        self._stop = self._gainless() >= self._settings.patience > 0
+        if self._settings.validate_every and "graph" in info.sources and not self._count("valid"):
+            raise UsageError("train.validate_every needs valid triples; prepare with --valid, or set it to 0")
+
+    @property
+    def best(self) -> str | None:
+        """Name of the best checkpoint, None where none was measured."""
+        return name_of(max(self._measured, key=lambda m: (m[0], -m[1]))[1]) if self._measured else None
+
+    def exhausted(self) -> bool:
+        """Whether patience has run out; the same on every worker after `share`."""
+        return self._stop
+
+    def after(self, epoch: int, name: str) -> dict[str, float]:
+        """Measure the checkpoint of an epoch if it is due; rank 0 only."""
+        every = self._settings.validate_every
+        if not every or "graph" not in self._info.sources or epoch % every:
+            return {}
+        mrr = self._mrr(Checkpoint.open(self._run / name))
+        self._measured.append((mrr, epoch))
+        self._stop = self._gainless() >= self._settings.patience > 0
+        return {"valid_mrr": mrr}
+
+    def share(self) -> None:
+        """Tell the workers what rank 0 decided; every worker calls it after every epoch."""
+        if dist.is_initialized():
+            device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+            stop = torch.tensor([float(self._stop)], device=device)
+            dist.broadcast(stop, 0)
+            self._stop = bool(stop.item())
+
+    def _gainless(self) -> int:
+        """Validations since the best one."""
+        scores = [mrr for mrr, _ in self._measured]
+        return len(scores) - 1 - int(np.argmax(scores)) if scores else 0
+
+    def _mrr(self, checkpoint: Checkpoint) -> float:
+        dense, layout, info = checkpoint.dense(), self._dataset.layout, self._info
+        splits = {split: self._dataset.split(split) for split in SPLITS}
+        fields = ("head", "relation", "tail")
+        known = Triples(*(np.concatenate([getattr(splits[s], f) for s in SPLITS]) for f in fields))
+        listed = listed_rows(layout.rows, *splits.values())
+
+        def block(shard: int) -> torch.Tensor:
+            return entity_block(checkpoint.shard(shard), layout, shard, info.coupling, dense.get("map"))
+
+        model = TripleModel.of(info.config.model, dense["relation"])
+        candidates = Candidates(entity_rows(layout), block, listed)
+        return link_prediction(model, candidates, self._sample(splits["valid"]), known).mrr
+
+    def _sample(self, triples: Triples) -> Triples:
+        """The same part of the valid split every time."""
+        most = self._settings.validation_triples
+        if len(triples) <= most:
+            return triples
+        chosen = np.sort(np.random.default_rng(0).choice(len(triples), most, replace=False))
+        return Triples(triples.head[chosen], triples.relation[chosen], triples.tail[chosen])
+
+    def _count(self, split: str) -> int:
+        return self._dataset.manifest.counts.get(f"triples/{split}", 0)
