@@ -20,6 +20,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from distjoint.config import Config
+from distjoint.data.dataset import Dataset
 from distjoint.data.layout import Layout
 from distjoint.data.manifest import Sizes
 from distjoint.errors import DistjointError
@@ -186,6 +187,21 @@ class RunFolder:
             if theirs != ours:
                 raise DistjointError(f"{checkpoint.folder / MANIFEST}: {name} is {theirs}, {RUN} says {ours}")
         return checkpoint
+
+
+def open_dataset(run: RunFolder, url: str | None = None) -> Dataset:
+    """The dataset a run was trained on. raises DistjointError when it is gone, or is another one by now
+
+    url   where it lies now, if it was moved since
+    """
+    dataset = Dataset.open(url or run.info.dataset, run.folder.options)
+    found = dataset.checksum()
+    if found != run.info.dataset_checksum:
+        raise DistjointError(
+            f"{dataset.folder}: is not the dataset {run.folder} was trained on: its manifest has checksum {found}, "
+            f"the run's {run.info.dataset_checksum}"
+        )
+    return dataset
 
 
 def shard_file(shard: int) -> str:

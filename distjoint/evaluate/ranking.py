@@ -110,7 +110,7 @@ def link_prediction(
     unseen: Bools | None = None,
     *,
     memory: int = MEMORY,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> LinkPrediction:
     """Rank the right head and the right tail of each triple among the candidates, filtered.
 
@@ -118,12 +118,12 @@ def link_prediction(
     known      every triple known to be right, of all splits, by row id: other right answers are not counted
     unseen     bool[len(triples)]: an end has no training triple; reported apart
     memory     bytes that vectors of queries, scores and filters may take, besides one block
-    progress   told how many queries are done, whenever some are
+    progress   told how many triples have been ranked since it was last told
     raises     DistjointError when a vector is not finite, or the end of a triple has none
     """
     if not len(triples):
         raise DistjointError("link prediction: the split holds no triples; prepare with --valid or --test")
-    ranker = _Ranker(model, candidates, known, memory)
+    ranker = _Ranker(model, candidates, known, memory, progress)
     ranks = {side: np.empty(len(triples)) for side in ("head", "tail")}
     # A triple makes two queries, each with its own vector, its answer's and a copy on the way; a relation is at
     # least half as wide as they are.
@@ -133,8 +133,6 @@ def link_prediction(
         part = slice(start, start + most)
         chunk = Triples(triples.head[part], triples.relation[part], triples.tail[part])
         ranks["tail"][part], ranks["head"][part] = ranker.rank(chunk)
-        if progress is not None:
-            progress(2 * len(chunk))
     missing = np.zeros(len(triples), np.bool_) if unseen is None else unseen
     return LinkPrediction(ranks["head"], ranks["tail"], missing, ranker.count)
 
@@ -142,7 +140,15 @@ def link_prediction(
 class _Ranker:
     """What stays the same from one chunk of triples to the next."""
 
-    def __init__(self, model: TripleModel, candidates: Candidates, known: Triples, memory: int) -> None:
+    def __init__(
+        self,
+        model: TripleModel,
+        candidates: Candidates,
+        known: Triples,
+        memory: int,
+        progress: Callable[[float], None] | None,
+    ) -> None:
+        self.progress = progress
         self.model, self.candidates, self.memory = model, candidates, memory
         self.relations = model.relation_count
         self.known = {side: _Known(known, side, self.relations) for side in ("tail", "head")}
@@ -168,7 +174,8 @@ class _Ranker:
 
     def rank(self, triples: Triples) -> tuple[Floats, Floats]:
         """Ranks of the tails, and of the heads: float64[n] each."""
-        head, tail = self._gather(triples.head), self._gather(triples.tail)
+        ends = self._gather(np.concatenate([triples.head, triples.tail]))
+        head, tail = ends[: len(triples)], ends[len(triples) :]
         relation = torch.from_numpy(triples.relation).to(head.device)
         sides: tuple[tuple[Side, Tensor, Tensor, Ints, Ints], ...] = (
             ("tail", head, tail, triples.head, triples.tail),
@@ -282,6 +289,9 @@ class _Queries:
             query, place = query[here], self.ranker.candidate_place[rows[here]]
             query, place = query[place >= 0], place[place >= 0]
             self._count_tile(tile, vectors, query, place)
+            if self.ranker.progress is not None:
+                # Each triple is met by two queries, and by each block in turn.
+                self.ranker.progress((tile.stop - tile.start) / 2 * len(vectors) / self.ranker.count)
 
     def _count_tile(self, tile: slice, vectors: Tensor, query: Ints, place: Ints) -> None:
         order = np.argsort(place, kind="stable")

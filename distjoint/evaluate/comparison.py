@@ -1,0 +1,213 @@
+"""Runs side by side: every measure, and its difference to the first run with a paired bootstrap interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+
+from distjoint.errors import UsageError
+from distjoint.evaluate import bootstrap
+from distjoint.evaluate.bootstrap import Interval, Statistic
+from distjoint.evaluate.ranking import HITS
+from distjoint.evaluate.report import Report
+from distjoint.evaluate.run import Split, evaluate
+from distjoint.evaluate.space import Kind
+from distjoint.progress import Progress
+from distjoint.run_folder import RunFolder
+from distjoint.storage import Options, locate
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of one run, item by item.
+
+    values   float64[items]: what each item got, NaN where it is not covered
+    gold     float64[items] for a rank correlation with it; None where the measure is the mean
+    items    stands for the items: measures are paired when theirs are the same
+    """
+
+    name: str
+    values: Floats
+    gold: Floats | None
+    items: str
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        return ~np.isnan(self.values)
+
+    def statistic(self, chosen: NDArray[np.bool_]) -> Statistic:
+        """The measure of resamples of the chosen items."""
+        if self.gold is None:
+            return bootstrap.mean_of(self.values[chosen])
+        return bootstrap.spearman_of(self.gold[chosen], self.values[chosen])
+
+    def value(self, chosen: NDArray[np.bool_] | None = None) -> float:
+        chosen = self.covered if chosen is None else chosen
+        return float(self.statistic(chosen)(np.arange(int(chosen.sum()))[None])[0])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure of a run minus the first run's, on the items that both cover."""
+
+    value: float
+    interval: Interval
+    items: int
+
+    @property
+    def significant(self) -> bool:
+        """The 95 % interval leaves out zero."""
+        return self.interval.excludes_zero()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    names         what each run is called here
+    measures      for each measure, a value per run; None where a run has none
+    differences   for each measure, a difference per run; None for the first run and where nothing can be paired
+    """
+
+    names: tuple[str, ...]
+    reports: tuple[Report, ...]
+    measures: dict[str, tuple[Measure | None, ...]]
+    differences: dict[str, tuple[Difference | None, ...]]
+
+    def __rich__(self) -> RenderableType:
+        from distjoint.evaluate.tables import comparison_table
+
+        return comparison_table(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every value and difference by measure, ready for JSON."""
+        table = {
+            name: [_entry(*pair) for pair in zip(row, self.differences[name], strict=True)]
+            for name, row in self.measures.items()
+        }
+        return {
+            "runs": list(self.names),
+            "baseline": self.names[0],
+            "measures": table,
+            "reports": [report.to_dict() for report in self.reports],
+        }
+
+
+def _entry(measure: Measure | None, difference: Difference | None) -> dict[str, Any] | None:
+    if measure is None:
+        return None
+    entry: dict[str, Any] = {"value": _finite(measure.value()), "items": int(measure.covered.sum())}
+    if difference is not None:
+        ends = [_finite(difference.interval.low), _finite(difference.interval.high)]
+        entry["difference"] = {"value": _finite(difference.value), "interval": ends, "items": difference.items}
+        entry["difference"]["significant"] = difference.significant
+    return entry
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def compare(
+    runs: Sequence[str],
+    *,
+    link_prediction: Split | None = None,
+    similarity: Sequence[str] = (),
+    analogies: Sequence[str] = (),
+    standardize: bool = True,
+    vectors: Kind | None = None,
+    memory: str | int = "1GB",
+    seed: int = 0,
+    storage_options: Options | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Measure runs on the same sets and take their differences to the first.
+
+    With no sets given, the reports that `evaluate` saved beside the runs are compared; a run without one, or whose
+    result is newer, is ranked on its test split. A run that has no graph is left out of link prediction, where
+    others have one.
+
+    raises UsageError for fewer than two runs, DistjointError as `evaluate` does
+    """
+    if len(runs) < 2:
+        raise UsageError("compare needs at least two runs")
+    reports: list[Report] = []
+    asked = bool(link_prediction or similarity or analogies)
+    for url in runs:
+        run = RunFolder.open(url, storage_options)
+        report = None if asked else Report.read(locate(url, storage_options))
+        if report is None or report.checkpoint != run.info.result:
+            graph = "graph" in run.info.sources
+            if asked and not graph and not (similarity or analogies):
+                report = Report(str(run.folder), run.info.result or "", standardize=standardize)
+            else:
+                report = evaluate(
+                    url,
+                    link_prediction=link_prediction if graph else None,
+                    similarity=similarity,
+                    analogies=analogies,
+                    standardize=standardize,
+                    vectors=vectors,
+                    memory=memory,
+                    seed=seed,
+                    storage_options=storage_options,
+                    progress=progress,
+                )
+        reports.append(report)
+    return compare_reports(reports, seed)
+
+
+def compare_reports(reports: Sequence[Report], seed: int = 0) -> Comparison:
+    """Put reports side by side; the first is what the others are compared with."""
+    by_run = [{measure.name: measure for measure in measures_of(report)} for report in reports]
+    names = list(dict.fromkeys(name for measures in by_run for name in measures))
+    table = {name: tuple(measures.get(name) for measures in by_run) for name in names}
+    differences = {
+        name: (None, *(_difference(row[0], measure, seed) for measure in row[1:])) for name, row in table.items()
+    }
+    return Comparison(_names(reports), tuple(reports), table, differences)
+
+
+def measures_of(report: Report) -> list[Measure]:
+    """Everything a report measures, item by item."""
+    measures: list[Measure] = []
+    if report.links is not None:
+        head, tail, unseen = report.links.ranks.head, report.links.ranks.tail, report.links.ranks.unseen
+        items = f"{report.links.split} {report.links.triples} {report.links.ranks.candidates}"
+        by_triple = {"MRR": (1 / head + 1 / tail) / 2}
+        by_triple |= {f"Hits@{k}": ((head <= k).astype(float) + (tail <= k)) / 2 for k in HITS}
+        by_triple["mean rank"] = (head + tail) / 2
+        measures += [Measure(name, values, None, items) for name, values in by_triple.items()]
+        if unseen.any():
+            values = np.where(unseen, by_triple["MRR"], np.nan)
+            measures.append(Measure("MRR, unseen end", values, None, items))
+    for result in report.similarity:
+        measures.append(Measure(result.name, result.cosines, result.gold, f"{result.gold.tobytes().hex()}"))
+    if report.analogies is not None:
+        sections = " ".join(f"{name}:{count}" for name, count in report.analogies.sections)
+        measures.append(Measure("analogies", report.analogies.right, None, sections))
+    return measures
+
+
+def _difference(first: Measure | None, second: Measure | None, seed: int) -> Difference | None:
+    if first is None or second is None or first.items != second.items:
+        return None
+    both = first.covered & second.covered
+    if both.sum() < 3:
+        return None
+    statistic = bootstrap.difference(first.statistic(both), second.statistic(both))
+    interval = bootstrap.interval(statistic, int(both.sum()), seed)
+    return Difference(second.value(both) - first.value(both), interval, int(both.sum()))
+
+
+def _names(reports: Sequence[Report]) -> tuple[str, ...]:
+    """The last part of each run's URL where that tells the runs apart, else the whole URL."""
+    short = [locate(report.run).name for report in reports]
+    return tuple(short) if len(set(short)) == len(short) else tuple(report.run for report in reports)

@@ -1,0 +1,68 @@
+"""Word similarity: how well cosines of vectors order the pairs that people have scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distjoint.errors import DistjointError
+from distjoint.evaluate import bootstrap
+from distjoint.evaluate.bootstrap import Interval
+from distjoint.evaluate.space import Space
+from distjoint.evaluate.wordsets import WordPairs
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """The result on one set, with what each pair got.
+
+    gold        float64[pairs]: what people said
+    cosines     float64[pairs]: what the vectors say, NaN where a word has none
+    spearman    rank correlation of the two over covered pairs
+    """
+
+    name: str
+    gold: Floats
+    cosines: Floats
+    spearman: float
+    interval: Interval
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        """bool[pairs]: both words have a vector."""
+        return ~np.isnan(self.cosines)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "spearman": self.spearman,
+            "interval": [self.interval.low, self.interval.high],
+            "covered": int(self.covered.sum()),
+            "pairs": len(self.gold),
+        }
+
+
+def similarity(space: Space, pairs: WordPairs, standardize: bool = True, seed: int = 0) -> Similarity:
+    """Spearman's rho of cosines and human scores over the pairs whose words both have a vector.
+
+    standardize   columns to mean 0 and deviation 1 over the whole vocabulary, before the cosine
+    raises        DistjointError when fewer than three pairs are covered
+    """
+    unit = space.unit(standardize)
+    first, second = (space.find_all(pair[side] for pair in pairs.pairs) for side in (0, 1))
+    covered = (first >= 0) & (second >= 0)
+    gold, cosines = np.array(pairs.scores), np.full(len(covered), np.nan)
+    if covered.sum() < 3:
+        raise DistjointError(
+            f"{pairs.name}: {int(covered.sum())} of {len(gold)} pairs are covered by the {space.kind} vectors; "
+            "at least 3 are needed"
+        )
+    cosines[covered] = np.einsum("nd,nd->n", unit[first[covered]], unit[second[covered]])
+    statistic = bootstrap.spearman_of(gold[covered], cosines[covered])
+    rho = float(bootstrap.spearman(gold[covered], cosines[covered]))
+    return Similarity(pairs.name, gold, cosines, rho, bootstrap.interval(statistic, int(covered.sum()), seed))

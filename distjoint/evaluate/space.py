@@ -1,0 +1,156 @@
+"""Named vectors of one kind, words or entities, as the tests of word vectors and the neighbours see them.
+
+Lookups forgive case and spaces. Vectors are standardised by column unless raw ones are asked for: a few GloVe
+columns carry frequency and little else, and outweigh the others in a cosine (RW .146 raw, .503 standardised for
+the public 840 B vectors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from distjoint.evaluate.ranking import entity_rows
+from distjoint.evaluate.scoring import entity_block, word_block
+from distjoint.run_folder import RunFolder
+
+Kind = Literal["word", "entity"]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Vectors and the names they go by.
+
+    kind       what the vectors are of
+    names      str[n]: the name of each vector
+    aliases    further names and the vector each means; where several vectors share one, the first listed
+    vectors    float32[n, dim]
+    """
+
+    kind: Kind
+    names: Sequence[str]
+    vectors: Floats
+    aliases: Sequence[tuple[str, int]] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def find(self, name: str) -> int | None:
+        """The index of a name: as it is written, else whatever its case, else with its spaces as underscores."""
+        for key in (name, name.strip().replace(" ", "_")):
+            if key in self._exact:
+                return self._exact[key]
+            if key.casefold() in self._folded:
+                return self._folded[key.casefold()]
+        return None
+
+    def find_all(self, names: Iterable[str]) -> NDArray[np.int64]:
+        """int64[n]: the index of each name, -1 where it is unknown."""
+        return np.array([-1 if (index := self.find(name)) is None else index for name in names], np.int64)
+
+    def similar_names(self, name: str, count: int = 3) -> list[str]:
+        """Names spelt much like this one."""
+        key = name.casefold().replace(" ", "_")
+        # difflib is slow: on a large vocabulary, only names that begin like this one and are about as long.
+        near = [
+            other
+            for other in self._folded
+            if other[:1] == key[:1] and abs(len(other) - len(key)) <= max(2, len(key) // 3)
+        ]
+        found = get_close_matches(key, near[:50_000], n=count)
+        return list(dict.fromkeys(self.names[self._folded[other]] for other in found))
+
+    def unit(self, standardize: bool) -> Floats:
+        """float32[n, dim]: vectors of length one, whose products are cosines; standardised first if asked."""
+        return self._standard if standardize else self._raw
+
+    def to_unit(self, vectors: Floats, standardize: bool) -> Floats:
+        """The same done to other vectors of this space: float32[n, dim] to float32[n, dim]."""
+        if standardize:
+            vectors = (vectors - self._moments[0]) / self._moments[1]
+        return _unit(vectors)
+
+    @cached_property
+    def _exact(self) -> dict[str, int]:
+        index: dict[str, int] = {}
+        for place, name in enumerate(self.names):
+            index.setdefault(name, place)
+        return index
+
+    @cached_property
+    def _folded(self) -> dict[str, int]:
+        index: dict[str, int] = {}
+        for place, name in enumerate(self.names):
+            index.setdefault(name.casefold(), place)
+        for name, place in self.aliases:
+            index.setdefault(name.casefold(), place)
+        return index
+
+    @cached_property
+    def _moments(self) -> tuple[Floats, Floats]:
+        """float32[dim] each: mean and standard deviation of the columns."""
+        mean, deviation = self.vectors.mean(0, dtype=np.float64), self.vectors.std(0, dtype=np.float64)
+        return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
+
+    @cached_property
+    def _standard(self) -> Floats:
+        return self.to_unit(self.vectors, True)
+
+    @cached_property
+    def _raw(self) -> Floats:
+        return _unit(self.vectors)
+
+
+def _unit(vectors: Floats) -> Floats:
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+
+
+def read_spaces(run: RunFolder) -> tuple[Space, Space, list[str | None], NDArray[np.int64]]:
+    """Words and entities of a run's result, in order of row id, with each entity's label and degree."""
+    checkpoint, layout, table = run.result(), run.layout, run.rows()
+    dim, coupling = run.info.config.model.dim, run.info.coupling
+    has = {source: source in run.info.sources for source in ("text", "graph")}
+    word_count, first = layout.words + layout.aligned, layout.words
+    words = np.empty((word_count if has["text"] else 0, dim), np.float32)
+    entities = np.empty((layout.rows - first if has["graph"] else 0, dim), np.float32)
+    map_, entity_ids = checkpoint.dense().get("map"), entity_rows(layout)
+    for shard in range(layout.shards):
+        parts = checkpoint.shard(shard)
+        if has["text"]:
+            words[layout.rows_of(shard)[layout.has_word(shard)]] = word_block(parts).numpy()
+        if has["graph"]:
+            entities[entity_ids[shard] - first] = entity_block(parts, layout, shard, coupling, map_).numpy()
+    word_names = table.column("word").slice(0, len(words)).to_pylist()
+    below = table.slice(first, len(entities))
+    ids, labels = below.column("entity").to_pylist(), below.column("label").to_pylist()
+    degrees = below.column("degree").combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
+    shown = [label if label != name else None for label, name in zip(labels, ids, strict=True)]
+    aliases = _aliases(below)
+    return Space("word", word_names, words), Space("entity", ids, entities, aliases), shown, degrees
+
+
+def _aliases(entities: pa.Table) -> list[tuple[str, int]]:
+    """Labels and words of entities; of several with one label the most frequent in the graph comes first."""
+    order = pc.sort_indices(entities, [("degree", "descending")]).to_numpy()
+    pairs: list[tuple[str, int]] = []
+    for column in ("label", "word"):
+        names = entities.column(column).to_pylist()
+        pairs += [(names[index], int(index)) for index in order if names[index] is not None]
+    pairs += [(name.replace(" ", "_"), index) for name, index in pairs if " " in name]
+    return pairs
+
+
+def unknown(what: str, name: str, spaces: Sequence[Space]) -> str:
+    """A sentence about a name that nothing goes by, with the nearest names."""
+    near = list(dict.fromkeys(other for space in spaces for other in space.similar_names(name)))[:3]
+    return f"unknown {what} '{name}'" + (f"; did you mean {', '.join(near)}?" if near else "")
