@@ -11,24 +11,23 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 from numba.core import event
 
 from distjoint.progress import Progress
 
-_Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
-
 # What the compiler may assume of floats. Sums may be reordered, which is what makes them vectors; NaN and infinity
 # may not be assumed away (`nnan`, `ninf`), or a diverging run would look healthy.
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
 
 
-def compiled(function: _Kernel) -> _Kernel:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a loop: without the GIL, cached on disk, sums in any order, NaN kept.
 
-    Give a kernel one signature: each costs a compilation of seconds.
+    Give a kernel one signature: each costs a compilation of seconds. The cache is keyed by the kernel's own source
+    file: after a change in what it inlines (`simd`), touch that file too.
     """
     return numba.njit(nogil=True, cache=True, fastmath=FASTMATH)(function)
 

@@ -1,0 +1,246 @@
+"""GloVe: the compiled kernel and the mini-batch path against the plain reference, on random tiles and on real text."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from collections import Counter
+from pydoc_data.topics import topics
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distjoint.kernels import glove_torch
+from distjoint.kernels.compiled import announce
+from distjoint.kernels.glove import TileCells, WaveTrainer, WordParts, first_bad, initial_states, weigh
+from distjoint.model import glove as reference
+
+pytestmark = pytest.mark.unit
+
+
+def random_parts(rows: int, dim: int, seed: int = 0, start: float = 1.0) -> WordParts:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return start * (torch.rand(*shape, generator=generator) - 0.5)
+
+    state, bias_state = initial_states(dim)
+    return WordParts(
+        draw(rows, dim),
+        draw(rows, dim),
+        draw(rows),
+        draw(rows),
+        *(torch.full((rows,), value) for value in (state, state, bias_state, bias_state)),
+    )
+
+
+def random_tile(cells: int, row_base: int, column_base: int, rows: int, seed: int = 0) -> TileCells:
+    random = np.random.default_rng(seed)
+    log_count, weight = weigh(random.lognormal(0, 2, cells).astype(np.float32), 10, 0.75)
+    row, column = random.integers(0, rows, (2, cells)).astype(np.uint16)
+    return TileCells(row, column, log_count, weight, row_base, column_base)
+
+
+def train_reference(parts: WordParts, tile: TileCells, rate: float, dtype: torch.dtype = torch.float64) -> tuple:
+    """Cost and parts after the plain trainer, parts unchanged."""
+    tensors = [part.clone().to(dtype) for part in vars(parts).values()]
+    cells = [
+        torch.from_numpy(tile.row.astype(np.int64)) + tile.row_base,
+        torch.from_numpy(tile.column.astype(np.int64)) + tile.column_base,
+        torch.from_numpy(tile.log_count).to(dtype),
+        torch.from_numpy(tile.weight).to(dtype),
+    ]
+    cost = reference.train(tensors[:4], tensors[4:], *cells, rate)
+    return float(cost), WordParts(*tensors)
+
+
+def copy(parts: WordParts) -> WordParts:
+    return WordParts(*(part.clone() for part in vars(parts).values()))
+
+
+def assert_close(actual: WordParts, expected: WordParts, rtol: float, atol: float) -> None:
+    for name, part in vars(actual).items():
+        torch.testing.assert_close(part.double(), vars(expected)[name].double(), rtol=rtol, atol=atol, msg=name)
+
+
+def assert_same_bits(one: WordParts, other: WordParts) -> None:
+    for name, part in vars(one).items():
+        assert torch.equal(part.view(torch.int32), vars(other)[name].view(torch.int32)), name
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_torch_thread():
+    """Thousands of small operations: waking a second thread for each costs more than it gives, on a busy machine most."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    trainer = WaveTrainer(1)
+    yield trainer
+    trainer.close()
+
+
+@pytest.fixture(scope="module")
+def text() -> tuple[list[list[TileCells]], int]:
+    """Waves of 3 x 3 tiles of the words of Python's own help, window 5; and the number of rows."""
+    words = " ".join(topics[name] for name in sorted(topics)[:12]).lower().split()
+    rank = {word: k for k, (word, count) in enumerate(Counter(words).most_common()) if count >= 3}
+    ids = [rank[word] for word in words if word in rank]
+    counts: Counter[tuple[int, int]] = Counter()
+    for distance in range(1, 6):
+        for pair in zip(ids, ids[distance:], strict=False):
+            counts[pair] += 1 / distance
+            counts[pair[::-1]] += 1 / distance
+    cells = np.array(list(counts))
+    log_count, weight = weigh(np.array(list(counts.values()), np.float32), 10, 0.75)
+    shuffled = np.random.default_rng(0).permutation(len(cells))
+    tiles, size = 3, -(-len(rank) // 3)
+
+    def tile(row: int, column: int) -> TileCells:
+        at = shuffled[(cells[shuffled] % tiles == (row, column)).all(1)]
+        within = (cells[at] // tiles).astype(np.uint16)
+        return TileCells(within[:, 0], within[:, 1], log_count[at], weight[at], row * size, column * size)
+
+    return [[tile(row, (row + wave) % tiles) for row in range(tiles)] for wave in range(tiles)], tiles * size
+
+
+@settings(max_examples=60, deadline=None)
+@given(dim=st.integers(1, 130), rows=st.integers(1, 6), cells=st.integers(0, 40), seed=st.integers(0, 2**31))
+def test_kernel_equals_the_float64_reference_to_float32_rounding(trainer, dim, rows, cells, seed):
+    parts = random_parts(3 * rows, dim, seed)
+    tile = random_tile(cells, rows, 2 * rows, rows, seed)
+    cost, expected = train_reference(parts, tile, 0.05)
+    assert trainer.wave(parts, [tile], 0.05) == pytest.approx(cost, rel=1e-4, abs=1e-6)
+    assert_close(parts, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_one_cell_by_hand(trainer):
+    parts = WordParts(
+        torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 2.0]]), torch.tensor([0.5]), torch.tensor([-0.5]),
+        torch.tensor([1.5]), torch.tensor([3.5]), torch.tensor([3.0]), torch.tensor([8.0]),
+    )  # fmt: skip
+    zero, one = np.zeros(1, np.uint16), np.ones(1, np.float32)
+    # difference = 11 + 0.5 - 0.5 - 9 = 2, weighted 1
+    assert trainer.wave(parts, [TileCells(zero, zero, 9 * one, one / 2, 0, 0)], 0.1) == 1.0
+    # gradient 1: accumulators grow by mean(c^2) = 2.5, mean(w^2) = 12.5 and 1
+    assert parts.W_state.item() == 4.0 and parts.C_state.item() == 16.0
+    assert parts.W_bias_state.item() == 4.0 and parts.C_bias_state.item() == 9.0
+    torch.testing.assert_close(parts.W, torch.tensor([[3 - 0.1 * 1 / 2, 4 - 0.1 * 2 / 2]]))
+    torch.testing.assert_close(parts.C, torch.tensor([[1 - 0.1 * 3 / 4, 2 - 0.1 * 4 / 4]]))
+    torch.testing.assert_close(parts.W_bias, torch.tensor([0.5 - 0.1 / 2]))
+    torch.testing.assert_close(parts.C_bias, torch.tensor([-0.5 - 0.1 / 3]))
+
+
+def test_bits_do_not_depend_on_the_number_of_threads(text):
+    waves, rows = text
+    results = []
+    for threads in (1, 2, 3):
+        parts, trainer = random_parts(rows, 37, start=1 / 37), WaveTrainer(threads)
+        costs = [trainer.wave(parts, wave, 0.05) for wave in waves]
+        trainer.close()
+        results.append((costs, parts))
+    for costs, parts in results[1:]:
+        assert costs == results[0][0]
+        assert_same_bits(parts, results[0][1])
+
+
+def test_rows_of_other_tiles_stay_as_they_are(trainer):
+    before = random_parts(12, 33)
+    parts = copy(before)
+    trainer.wave(parts, [random_tile(50, 4, 8, 4)], 0.05)
+    for name, part in vars(parts).items():
+        others = slice(4, 8) if name.startswith("W") else slice(8, 12)
+        changed = (part != vars(before)[name]).reshape(12, -1).any(1)
+        assert changed[others].all() and changed.sum() == 4, name
+
+
+def test_real_text_is_learned_alike_by_kernel_and_mini_batches(text):
+    waves, rows = text
+    cells = sum(len(tile.row) for wave in waves for tile in wave)
+    costs = {}
+    for torch_path in (False, True):
+        parts, trainer = random_parts(rows, 50, start=1 / 50), WaveTrainer(2, torch_path=torch_path)
+        costs[torch_path] = [sum(trainer.wave(parts, wave, 0.05) for wave in waves) / cells for _ in range(5)]
+        trainer.close()
+        assert all(after < before for before, after in zip(costs[torch_path], costs[torch_path][1:], strict=False))
+    assert costs[False][-1] < 0.6 * costs[False][0]
+    # Measured: 0.4 % apart.
+    assert costs[True][-1] == pytest.approx(costs[False][-1], rel=0.02)
+
+
+def test_mini_batches_of_one_cell_equal_the_reference():
+    parts, tile = random_parts(9, 20), random_tile(60, 3, 6, 3)
+    parts = WordParts(*(part.double() for part in vars(parts).values()))
+    cost, expected = train_reference(parts, tile, 0.05)
+    assert glove_torch.train_wave(parts, [tile], 0.05, batch=1) == pytest.approx(cost, rel=1e-12)
+    assert_close(parts, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("torch_path", [False, True])
+def test_nan_and_infinity_show_in_the_cost(torch_path):
+    trainer = WaveTrainer(1, torch_path=torch_path)
+    for bad in (math.nan, math.inf):
+        parts = random_parts(4, 33)
+        parts.W[0, 32] = bad
+        tile = TileCells(*np.zeros((2, 1), np.uint16), *np.ones((2, 1), np.float32), 0, 0)
+        assert not math.isfinite(trainer.wave(parts, [tile], 0.05))
+        assert math.isnan(trainer.wave(parts, [tile], 0.05))
+
+
+@pytest.mark.parametrize("torch_path", [False, True])
+def test_nothing_to_train_costs_nothing(torch_path):
+    trainer = WaveTrainer(2, torch_path=torch_path)
+    parts = random_parts(4, 5)
+    before = copy(parts)
+    assert trainer.wave(parts, [], 0.05) == 0.0
+    assert trainer.wave(parts, [random_tile(0, 0, 0, 4)] * 2, 0.05) == 0.0
+    assert_same_bits(parts, before)
+    trainer.close()
+
+
+def test_a_cell_outside_the_table_is_refused(trainer):
+    with pytest.raises(ValueError, match=r"column is \d+, the table has 8 rows"):
+        trainer.wave(random_parts(8, 5), [random_tile(50, 0, 6, 4)], 0.05)
+
+
+def test_counts_are_weighed_as_glove_does():
+    count = np.array([0.1, 1, 5, 10, 1e6], np.float32)
+    log_count, weight = weigh(count, 10, 0.75)
+    np.testing.assert_allclose(log_count, np.log(count.astype(np.float64)), rtol=1e-6)
+    np.testing.assert_allclose(weight, np.minimum(1, (count.astype(np.float64) / 10) ** 0.75), rtol=1e-6)
+    assert log_count.dtype == weight.dtype == np.float32
+
+
+@pytest.mark.parametrize("value", [0.0, -2.0, math.nan, math.inf, -math.inf])
+def test_the_first_bad_count_is_found(value):
+    assert first_bad(np.array([1, 2, value, 3, value], np.float32)) == 2
+
+
+def test_good_counts_have_no_bad_one():
+    assert first_bad(np.array([1e-3, 1e30], np.float32)) == -1
+    assert first_bad(np.zeros(0, np.float32)) == -1
+
+
+def test_compilation_is_announced_once_and_only_when_it_happens(tmp_path, monkeypatch):
+    source = "from distjoint.kernels.compiled import compiled\n@compiled\ndef {}(x):\n    return x + 1\n"
+    source = source.format("one") + source.format("two")
+    (tmp_path / "loops.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    said: list[str] = []
+    with announce(SimpleNamespace(say=said.append), seconds=3):
+        loops = importlib.import_module("loops")
+        assert loops.one(1) + loops.two(1) == 4
+    assert said == ["compiling kernels (once, about 3 s)"]
+    del sys.modules["loops"]
+    with announce(SimpleNamespace(say=said.append)):
+        assert importlib.import_module("loops").one(1) == 2
+    assert len(said) == 1
