@@ -19,7 +19,12 @@ from typer.core import TyperCommand
 from distjoint.errors import DistjointError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from distjoint.progress import Progress
+
+WIDTH = 160
+"""Columns of a table that does not go to a terminal."""
 
 app = typer.Typer(
     add_completion=False,
@@ -64,6 +69,10 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A key of the configuration, like model.dim=100; may be repeated."),
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)]
+Vectors = Annotated[
+    Literal["word", "entity"] | None,
+    typer.Option(help="Which vectors stand for words; by default their own where text was trained."),
+]
 Count = Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many.")]
 
 
@@ -238,6 +247,10 @@ def evaluate(
     standardize: Annotated[
         bool, typer.Option("--standardize/--raw", help="Standardise the columns of word vectors first, or not.")
     ] = True,
+    vectors: Vectors = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="DATASET", help="Where the dataset lies now, if moved.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run: link prediction, word similarity, analogies.
@@ -247,6 +260,7 @@ def evaluate(
       distjoint evaluate runs/joint --link-prediction test --similarity sets/*.txt --analogies questions/
     """
     import distjoint
+    from distjoint.storage import locate
 
     report = distjoint.evaluate(
         run,
@@ -254,8 +268,11 @@ def evaluate(
         similarity=similarity or (),
         analogies=analogies or (),
         standardize=standardize,
+        vectors=vectors,
+        dataset=dataset,
         progress=_progress(),
     )
+    report.save(locate(run))
     _print(report, as_json)
 
 
@@ -274,15 +291,17 @@ def compare(
     standardize: Annotated[
         bool, typer.Option("--standardize/--raw", help="Standardise the columns of word vectors first, or not.")
     ] = True,
+    vectors: Vectors = None,
     as_json: Json = False,
 ) -> None:
     """Measure runs side by side.
 
-    Differences from the first run come with paired bootstrap intervals.
+    Differences to the first run come with paired bootstrap intervals. Without sets, what 'evaluate' found before.
 
     \b
-    Example:
-      distjoint compare runs/glove runs/kge runs/joint --similarity sets/*.txt
+    Examples:
+      distjoint compare runs/glove runs/kge runs/joint
+      distjoint compare runs/glove runs/joint --similarity sets/*.txt
     """
     import distjoint
 
@@ -292,6 +311,7 @@ def compare(
         similarity=similarity or (),
         analogies=analogies or (),
         standardize=standardize,
+        vectors=vectors,
         progress=_progress(),
     )
     _print(comparison, as_json)
@@ -494,14 +514,11 @@ def _print(result: Any, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2))
     else:
-        from rich.console import Console
-
-        Console(highlight=False).print(result)
+        _console().print(result)
 
 
 def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
     """Neighbours or predictions: a line each, only the columns that say something."""
-    from rich.console import Console
     from rich.table import Table
 
     columns = [column for column in (rows[0] if rows else ()) if any(row[column] not in (None, False) for row in rows)]
@@ -512,7 +529,14 @@ def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
         table.add_row(
             *(f"{value:.3f}" if isinstance(value := row[column], float) else str(value) for column in columns)
         )
-    Console(highlight=False).print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Standard output; wide where it is a file or a pipe, so that no table is cut."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def _next(as_json: bool, *commands: str) -> None:
