@@ -140,10 +140,10 @@ def read_spaces(run: RunFolder) -> tuple[Space, Space, list[str | None], NDArray
 
 
 def _aliases(entities: pa.Table) -> list[tuple[str, int]]:
-    """Labels and words of entities; of several with one label the most frequent in the graph comes first."""
+    """Words and labels of entities, the words first; of several with one label, the most frequent in the graph."""
     order = pc.sort_indices(entities, [("degree", "descending")]).to_numpy()
     pairs: list[tuple[str, int]] = []
-    for column in ("label", "word"):
+    for column in ("word", "label"):
         names = entities.column(column).to_pylist()
         pairs += [(names[index], int(index)) for index in order if names[index] is not None]
     pairs += [(name.replace(" ", "_"), index) for name, index in pairs if " " in name]

@@ -1,0 +1,177 @@
+"""Evaluating and comparing runs on folders made by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import distjoint
+from distjoint.errors import DistjointError, UsageError
+from distjoint.evaluate import Report, compare_reports
+from distjoint.storage import locate
+from tests.runs import Rows, write_dataset, write_run
+
+pytestmark = pytest.mark.unit
+
+COUNT = 40
+TRANSE = {"model.scorer": "transe", "model.cosine": False, "model.reciprocal": False}
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Entities on a circle, `next` turns to the neighbour; words for half of them. TransE cannot hold it, quite."""
+    random = np.random.default_rng(0)
+    aligned = [(f"w{i}", f"e{i}") for i in range(COUNT // 2)]
+    own = [f"e{i}" for i in range(COUNT // 2, COUNT)]
+    rows = Rows(words=["alone"], aligned=aligned, entities=[*own, "only_label"], relations=["next", "near"], shards=3,
+                tiles=3)  # fmt: skip
+    every = [(f"e{i}", "next", f"e{(i + 1) % COUNT}") for i in range(COUNT - 1)]
+    every += [(f"e{i}", "near", f"e{(i + 3) % COUNT}") for i in range(COUNT - 1)]
+    held = set(random.choice(len(every), 20, replace=False).tolist())
+    train = [t for i, t in enumerate(every) if i not in held and f"e{COUNT - 1}" not in t]
+    test = [t for i, t in enumerate(every) if i in held or f"e{COUNT - 1}" in t]
+    data = write_dataset(tmp_path / "data", rows, train=train, valid=test[:2], test=test[2:])
+    pairs = [f"w{a} w{b} {abs(a - b)}" for a, b in random.integers(0, COUNT // 2, (30, 2))]
+    (tmp_path / "near.txt").write_text("\n".join([*pairs, "w0 unknown 3"]))
+    (tmp_path / "questions.txt").write_text(": turns\nw0 w1 w2 w3\nw1 w2 w3 w4\nw1 w2 w3 unknown\n")
+    return tmp_path, data, rows
+
+
+def graph_run(world, name, noise, coupling="none"):
+    folder, data, _ = world
+    random = np.random.default_rng(1)
+    angle = 2 * np.pi * np.arange(COUNT + 1) / COUNT
+    circle = np.stack([np.cos(angle), np.sin(angle), *random.normal(size=(2, COUNT + 1)) * 0.1], 1)
+    words = random.normal(size=(1 + COUNT // 2, 4)) if coupling != "none" else None
+    dense = {"relation": random.normal(size=(2, 4)) * 0.1, "map": np.eye(4)}
+    if coupling != "dual":
+        del dense["map"]
+    entities = circle + noise * random.normal(size=circle.shape)
+    parts = {"words": words, "entities": entities, "dense": dense}
+    return str(write_run(folder / name, data, coupling=coupling, settings=TRANSE, **parts))
+
+
+def brute_force(run_url, data, split="test"):
+    """Ranks as a reader of the definition would take them, from the public interface alone."""
+    loaded = distjoint.load(run_url)
+    from distjoint.data.dataset import Dataset
+
+    dataset = Dataset.open(str(data))
+    names = dict(enumerate(dataset.rows().column("entity").to_pylist()))
+    triples = {
+        s: [
+            (names[h], r, names[t])
+            for h, r, t in zip(*(getattr(dataset.split(s), f).tolist() for f in ("head", "relation", "tail")),
+                               strict=True)
+        ]
+        for s in ("train", "valid", "test")
+    }  # fmt: skip
+    known = set().union(*triples.values())
+    listed = sorted({end for h, _, t in known for end in (h, t)})
+    ranks = {}
+    for h, r, t in triples[split]:
+        for side in ("head", "tail"):
+            made = {e: ((e, r, t) if side == "head" else (h, r, e)) for e in listed}
+            score = {e: loaded.score(a, loaded.relations[b], c) for e, (a, b, c) in made.items()}
+            answer = h if side == "head" else t
+            others = [score[e] for e in listed if made[e] not in known]
+            higher, ties = (sum(s > score[answer] + 1e-6 for s in others),
+                            sum(abs(s - score[answer]) <= 1e-6 for s in others))  # fmt: skip
+            ranks[h, r, t, side] = 1 + higher + ties / 2
+    return ranks, len(listed)
+
+
+@pytest.mark.parametrize("coupling", ["none", "tie", "dual"])
+def test_link_prediction_of_a_run_is_that_of_the_definition(world, coupling):
+    url = graph_run(world, "run", 0.1, coupling)
+    report = distjoint.evaluate(url, link_prediction="test", memory="1KB")
+    expected, candidates = brute_force(url, world[1])
+    tree = report.to_dict()["link_prediction"]
+    assert sorted([*report.links.ranks.head, *report.links.ranks.tail]) == sorted(expected.values())
+    assert tree["mrr"] == pytest.approx(np.mean([1 / rank for rank in expected.values()]))
+    assert tree["candidates"] == candidates == COUNT
+    assert 0 < tree["unseen"]["triples"] < tree["triples"] and "mean rank" in tree["ties"]
+
+
+def test_words_of_a_text_run_and_of_a_graph_run(world):
+    folder, data, _ = world
+    sets = {"similarity": [str(folder / "near.txt")], "analogies": [str(folder / "questions.txt")]}
+    text = str(write_run(folder / "text", data, words=np.random.default_rng(0).normal(size=(1 + COUNT // 2, 4))))
+    report = distjoint.evaluate(text, **sets).to_dict()
+    assert report["vectors"] == "word" and report["standardize"] is True and report["link_prediction"] is None
+    assert (report["similarity"][0]["covered"], report["similarity"][0]["pairs"]) == (30, 31)
+    assert report["analogies"]["total"]["covered"] == 2
+    graph = distjoint.evaluate(graph_run(world, "graph", 0.0), standardize=False, **sets)
+    assert graph.vectors == "entity" and graph.similarity[0].spearman < -0.5  # nearer on the circle, more alike
+
+
+def test_nothing_asked_for_means_the_test_split_or_says_what_to_give(world):
+    folder, data, _ = world
+    assert distjoint.evaluate(graph_run(world, "graph", 0.1)).links.split == "test"
+    text = str(write_run(folder / "text", data, words=np.ones((1 + COUNT // 2, 4))))
+    with pytest.raises(UsageError, match="give similarity sets or analogies"):
+        distjoint.evaluate(text)
+    with pytest.raises(UsageError, match="trained on text only"):
+        distjoint.evaluate(text, link_prediction="test")
+
+
+def test_another_dataset_in_the_place_is_refused(world):
+    url = graph_run(world, "graph", 0.1)
+    manifest = world[1] / "manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    with pytest.raises(DistjointError, match="is not the dataset"):
+        distjoint.evaluate(url, link_prediction="test")
+    manifest.unlink()
+    with pytest.raises(DistjointError, match=r"no manifest\.json"):
+        distjoint.evaluate(url, link_prediction="test")
+
+
+def test_comparison_marks_what_differs_and_only_that(world):
+    good, bad = graph_run(world, "good", 0.0), graph_run(world, "bad", 2.0)
+    same = graph_run(world, "same", 0.0)
+    found = distjoint.compare([good, bad, same], link_prediction="test", similarity=[str(world[0] / "near.txt")])
+    assert found.names == ("good", "bad", "same")
+    _, worse, equal = found.differences["MRR"]
+    assert worse.significant and worse.value < 0 and worse.interval.low < worse.value < worse.interval.high
+    assert (equal.value, equal.interval.low, equal.significant) == (0, 0, False)
+    assert found.differences["near"][1].items == 30
+    tree = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert tree["measures"]["MRR"][1]["difference"]["significant"] is True
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(found)
+    text = console.export_text()
+    assert "ties at their mean rank" in text and "columns standardised" in text and "]*" in text
+
+
+def test_saved_reports_are_compared_when_no_sets_are_given(world):
+    good, bad = graph_run(world, "good", 0.0), graph_run(world, "bad", 2.0)
+    sets = [str(world[0] / "near.txt")]
+    for url in (good, bad):
+        distjoint.evaluate(url, similarity=sets).save(locate(url))
+    distjoint.evaluate(good, link_prediction="test").save(locate(good))  # added to what is there
+    found = distjoint.compare([good, bad])
+    assert found.measures["near"][0] is not None and found.measures["MRR"][1] is None
+    assert found.reports[0].to_dict() == Report.read(locate(good)).to_dict()
+    fresh = compare_reports([distjoint.evaluate(good, similarity=sets), distjoint.evaluate(bad, similarity=sets)])
+    assert found.differences["near"][1] == fresh.differences["near"][1]
+    (world[0] / "good/evaluation.safetensors").write_bytes(b"x")
+    with pytest.raises(DistjointError, match=r"evaluation\.json: damaged"):
+        distjoint.compare([good, bad])
+
+
+def test_report_is_printed_with_what_it_depends_on(world):
+    report = distjoint.evaluate(
+        graph_run(world, "good", 0.1, "dual"),
+        link_prediction="test",
+        similarity=[str(world[0] / "near.txt")],
+        analogies=[str(world[0] / "questions.txt")],
+        standardize=False,
+    )
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(report)
+    text = console.export_text()
+    for part in ("unseen end", "40 entities of train, valid and test", "raw", "30 of 31", "2 of 3", "turns"):
+        assert part in text
