@@ -6,6 +6,7 @@ import importlib
 import math
 import sys
 from collections import Counter
+from dataclasses import replace
 from pydoc_data.topics import topics
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from distjoint.kernels import glove_torch
 from distjoint.kernels.compiled import announce
-from distjoint.kernels.glove import TileCells, WaveTrainer, WordParts, first_bad, initial_states, weigh
+from distjoint.kernels.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, initial_states, weigh
 from distjoint.model import glove as reference
 
 pytestmark = pytest.mark.unit
@@ -75,7 +76,7 @@ def assert_same_bits(one: WordParts, other: WordParts) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_torch_thread():
-    """Thousands of small operations: waking a second thread for each costs more than it gives, on a busy machine most."""
+    """Thousands of small operations: waking a second thread for each costs more than it gives."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -205,6 +206,20 @@ def test_nothing_to_train_costs_nothing(torch_path):
     assert trainer.wave(parts, [random_tile(0, 0, 0, 4)] * 2, 0.05) == 0.0
     assert_same_bits(parts, before)
     trainer.close()
+
+
+def test_read_only_and_strided_cells_need_no_compilation_of_their_own(trainer):
+    parts, tile = random_parts(12, 33), random_tile(50, 4, 8, 4)
+    expected = copy(parts)
+    trainer.wave(expected, [tile], 0.05)
+    arrays = {name: np.repeat(getattr(tile, name), 2)[::2] for name in ("row", "column", "log_count", "weight")}
+    for array in (*arrays.values(), tile.row):
+        array.setflags(write=False)
+    for cells in (replace(tile, **arrays), tile):
+        actual = random_parts(12, 33)
+        trainer.wave(actual, [cells], 0.05)
+        assert_same_bits(actual, expected)
+    assert len(_train_tile.signatures) == 1
 
 
 def test_a_cell_outside_the_table_is_refused(trainer):

