@@ -414,7 +414,7 @@ def demo(
     from distjoint.demo import run
 
     with _interruptible(f"run it again with: distjoint demo --out {out}"):
-        run(out, _progress())
+        run(out, _console(), _progress())
 
 
 @config_app.command("show")

@@ -7,7 +7,6 @@ functions do all the work, so this file is also a first example of them.
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 from random import Random
 
@@ -29,14 +28,14 @@ SETTINGS = {"model.dim": 100, "train.epochs": 10, "train.triple_passes": 1}
 TERMS = ("physicist", "violin", "sadness", "new_york")
 
 
-def run(out: str, progress: Progress) -> None:
+def run(out: str, console: Console, progress: Progress) -> None:
     """Prepare, train, compare, and show neighbours; every result stays in the folder.
 
-    out      folder or URL; what an earlier demo left there is replaced
-    raises   DistjointError when the extra `demo` is not installed
+    out       folder or URL; what an earlier demo left there is replaced
+    console   where the tables go
+    raises    DistjointError when the extra `demo` is not installed
     """
-    console, folder = _console(), locate(out)
-    similarity = _word_pairs()
+    folder, similarity = locate(out), _word_pairs()
     progress.say("WordNet 3.0: reading triples, glosses and examples")
     files = _write_wordnet(folder / "wordnet")
     dataset = f"{folder}/dataset"
@@ -62,11 +61,6 @@ def run(out: str, progress: Progress) -> None:
     console.print(_neighbours(runs))
     console.print(f"All of it is in {folder}. Try:\n  distjoint nearest {runs[-1]} whale")
     console.print(f"  distjoint predict {runs[-1]} --head whale --relation hypernym")
-
-
-def _console() -> Console:
-    """Standard output; wide where it is not a terminal, so that no table is cut."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def _word_pairs() -> list[str]:
