@@ -11,7 +11,7 @@ OUT ?= demo
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format docs bench clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/demo.installed
@@ -28,6 +28,13 @@ lint: .venv/dev.installed
 format: .venv/dev.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The configuration's page repeats what `distjoint config show` prints.
+docs: .venv/dev.installed
+	sed '/^```yaml/q' docs/configuration.md > docs/configuration.md.part
+	$(BIN)/distjoint config show >> docs/configuration.md.part
+	echo '```' >> docs/configuration.md.part
+	mv docs/configuration.md.part docs/configuration.md
 
 # TEXT: a corpus file; GLOVE: a built checkout of Stanford's GloVe; GRAPH: a folder with train.txt, valid.txt, test.txt
 bench: .venv/demo.installed

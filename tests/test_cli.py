@@ -225,6 +225,11 @@ def test_config_show_prints_every_key_commented_and_is_valid_as_it_stands(run: A
     assert load_config(str(file)) == Config()
 
 
+def test_the_configuration_page_is_what_config_show_prints(run: Any) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    assert page.partition("```yaml\n")[2] == run("config show")[1] + "```\n", "run 'make docs'"
+
+
 def test_config_show_completes_a_file(run: Any, tmp_path: Path) -> None:
     file = tmp_path / "some.yaml"
     file.write_text("train: {memory: 2GB}\n")
