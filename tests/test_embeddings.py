@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from gensim.models import KeyedVectors
+from runs import Rows, write_dataset, write_run
 from safetensors.numpy import load_file
 
 import distjoint
 from distjoint.errors import DistjointError, UsageError
-from tests.runs import Rows, write_dataset, write_run
 
 pytestmark = pytest.mark.unit
 

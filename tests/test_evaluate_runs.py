@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 from rich.console import Console
+from runs import Rows, write_dataset, write_run
 
 import distjoint
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate import Report, compare_reports
 from distjoint.storage import locate
-from tests.runs import Rows, write_dataset, write_run
 
 pytestmark = pytest.mark.unit
 
@@ -175,3 +175,32 @@ def test_report_is_printed_with_what_it_depends_on(world):
     text = console.export_text()
     for part in ("unseen end", "40 entities of train, valid and test", "raw", "30 of 31", "2 of 3", "turns"):
         assert part in text
+
+
+def test_sets_of_unknown_words_are_an_error_unless_another_run_knows_them(world):
+    folder, _, _ = world
+    (folder / "foreign.txt").write_text("eins zwei 1\ndrei vier 2\nsechs sieben 3\n")
+    good = graph_run(world, "good", 0.1)
+    with pytest.raises(DistjointError, match="foreign: no item is covered by the entity vectors"):
+        distjoint.evaluate(good, similarity=[str(folder / "foreign.txt")])
+    partly = distjoint.evaluate(good, similarity=[str(folder / "foreign.txt"), str(folder / "near.txt")]).to_dict()
+    assert partly["similarity"][0]["spearman"] is None and partly["similarity"][1]["covered"] == 30
+    with pytest.raises(DistjointError, match="of any run"):
+        distjoint.compare([good, good], similarity=[str(folder / "foreign.txt")])
+    other = write_dataset(
+        folder / "ids", Rows(entities=["/m/1", "/m/2"], relations=["r"]), train=[("/m/1", "r", "/m/2")]
+    )
+    ids = str(write_run(folder / "idrun", other, entities=np.eye(2), dense={"relation": np.ones((1, 2))}))
+    found = distjoint.compare([good, ids], similarity=[str(folder / "near.txt")])
+    assert found.differences["near"] == (None, None) and found.to_dict()["measures"]["near"][1]["value"] is None
+
+
+def test_comparing_needs_two_runs_and_something_to_compare(world):
+    folder, data, _ = world
+    with pytest.raises(UsageError, match="at least two runs"):
+        distjoint.compare([graph_run(world, "good", 0.1)])
+    text = str(write_run(folder / "text", data, words=np.ones((1 + COUNT // 2, 4))))
+    with pytest.raises(UsageError, match="no run has a graph"):
+        distjoint.compare([text, text], link_prediction="test")
+    mixed = distjoint.compare([str(folder / "good"), text], link_prediction="test")
+    assert mixed.measures["MRR"][1] is None

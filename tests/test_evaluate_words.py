@@ -125,12 +125,12 @@ def test_standardising_undoes_a_column_of_frequency():
     assert similarity(words, gold, standardize=False).spearman < 0.5 < similarity(words, gold).spearman
 
 
-def test_nothing_covered_is_an_error():
+def test_what_is_not_covered_has_no_result():
     words = space(["a", "b"], np.eye(2))
-    with pytest.raises(DistjointError, match=r"set: 0 of 3 pairs are covered"):
-        similarity(words, WordPairs("set", (("x", "y"),) * 3, (1.0, 2.0, 3.0)))
-    with pytest.raises(DistjointError, match="none of the 1 questions is covered"):
-        analogies(words, [Questions("s", (("a", "b", "x", "y"),))])
+    result = similarity(words, WordPairs("set", (("x", "y"), ("a", "b"), ("a", "y")), (1.0, 2.0, 3.0)))
+    assert np.isnan(result.spearman) and np.isnan(result.interval.low) and result.to_dict()["covered"] == 1
+    tree = analogies(words, [Questions("s", (("a", "b", "x", "y"),))]).to_dict()
+    assert tree["total"] == {"accuracy": None, "covered": 0, "questions": 1}
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=20))

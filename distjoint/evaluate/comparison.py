@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 
-from distjoint.errors import UsageError
+from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate import bootstrap
 from distjoint.evaluate.bootstrap import Interval, Statistic
 from distjoint.evaluate.ranking import HITS
 from distjoint.evaluate.report import Report
-from distjoint.evaluate.run import Split, evaluate
+from distjoint.evaluate.run import Split, measure
+from distjoint.evaluate.similarity import LEAST
 from distjoint.evaluate.space import Kind
 from distjoint.progress import Progress
 from distjoint.run_folder import RunFolder
@@ -50,6 +51,8 @@ class Measure:
 
     def value(self, chosen: NDArray[np.bool_] | None = None) -> float:
         chosen = self.covered if chosen is None else chosen
+        if chosen.sum() < (1 if self.gold is None else LEAST):
+            return float("nan")
         return float(self.statistic(chosen)(np.arange(int(chosen.sum()))[None])[0])
 
 
@@ -132,7 +135,7 @@ def compare(
 
     With no sets given, the reports that `evaluate` saved beside the runs are compared; a run without one, or whose
     result is newer, is ranked on its test split. A run that has no graph is left out of link prediction, where
-    others have one.
+    others have one; a set whose words it does not know is without a result.
 
     raises UsageError for fewer than two runs, DistjointError as `evaluate` does
     """
@@ -142,25 +145,33 @@ def compare(
     asked = bool(link_prediction or similarity or analogies)
     for url in runs:
         run = RunFolder.open(url, storage_options)
-        report = None if asked else Report.read(locate(url, storage_options))
-        if report is None or report.checkpoint != run.info.result:
-            graph = "graph" in run.info.sources
-            if asked and not graph and not (similarity or analogies):
-                report = Report(str(run.folder), run.info.result or "", standardize=standardize)
-            else:
-                report = evaluate(
-                    url,
-                    link_prediction=link_prediction if graph else None,
-                    similarity=similarity,
-                    analogies=analogies,
-                    standardize=standardize,
-                    vectors=vectors,
-                    memory=memory,
-                    seed=seed,
-                    storage_options=storage_options,
-                    progress=progress,
-                )
-        reports.append(report)
+        report = None if asked else Report.read(run.folder)
+        if report is not None and report.checkpoint == run.info.result:
+            reports.append(report)
+            continue
+        graph = "graph" in run.info.sources
+        if asked and not graph and not (similarity or analogies):
+            reports.append(Report(str(run.folder), run.info.result or ""))
+            continue
+        reports.append(
+            measure(
+                url,
+                link_prediction=link_prediction if graph else None,
+                similarity=similarity,
+                analogies=analogies,
+                standardize=standardize,
+                vectors=vectors,
+                dataset=None,
+                memory=memory,
+                seed=seed,
+                storage_options=storage_options,
+                progress=progress,
+            )
+        )
+    if not any(measures_of(report) for report in reports):
+        raise UsageError("no run has a graph, so there is no link prediction to compare; give word sets instead")
+    if all(report.uncovered for report in reports):
+        raise DistjointError(f"{', '.join(reports[0].uncovered)}: no item is covered by the vectors of any run")
     return compare_reports(reports, seed)
 
 
@@ -200,7 +211,7 @@ def _difference(first: Measure | None, second: Measure | None, seed: int) -> Dif
     if first is None or second is None or first.items != second.items:
         return None
     both = first.covered & second.covered
-    if both.sum() < 3:
+    if both.sum() < LEAST:
         return None
     statistic = bootstrap.difference(first.statistic(both), second.statistic(both))
     interval = bootstrap.interval(statistic, int(both.sum()), seed)

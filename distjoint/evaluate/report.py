@@ -66,6 +66,13 @@ class Report:
     similarity: tuple[Similarity, ...] = ()
     analogies: Analogies | None = None
 
+    @property
+    def uncovered(self) -> list[str]:
+        """Names of the word sets, if the vectors cover nothing of any of them."""
+        sets = {result.name: result.covered for result in self.similarity}
+        sets |= {"analogies": self.analogies.covered} if self.analogies else {}
+        return [] if any(covered.any() for covered in sets.values()) else list(sets)
+
     def to_dict(self) -> dict[str, Any]:
         """All numbers and how they were taken, ready for JSON: what is not a number is None."""
         tree = {

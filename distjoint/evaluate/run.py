@@ -54,8 +54,44 @@ def evaluate(
     dataset           where the run's dataset lies now, if it was moved
     memory            for entities, queries and scores; what does not fit is read again as it is needed
     seed              of the bootstrap
-    raises            UsageError for what the run cannot be asked, DistjointError for files missing or damaged
+    raises            UsageError for what the run cannot be asked, DistjointError for files missing or damaged, and
+                      when the run knows the words of none of the sets
     """
+    report = measure(
+        run_url,
+        link_prediction=link_prediction,
+        similarity=similarity,
+        analogies=analogies,
+        standardize=standardize,
+        vectors=vectors,
+        dataset=dataset,
+        memory=memory,
+        seed=seed,
+        storage_options=storage_options,
+        progress=progress,
+    )
+    if report.uncovered:
+        raise DistjointError(
+            f"{', '.join(report.uncovered)}: no item is covered by the {report.vectors} vectors of {run_url}"
+        )
+    return report
+
+
+def measure(
+    run_url: str,
+    *,
+    link_prediction: Split | None,
+    similarity: Sequence[str],
+    analogies: Sequence[str],
+    standardize: bool,
+    vectors: Kind | None,
+    dataset: str | None,
+    memory: str | int,
+    seed: int,
+    storage_options: Options | None,
+    progress: Progress | None,
+) -> Report:
+    """As `evaluate`, but sets whose words the run does not know are no error; they are without a result."""
     run, progress = RunFolder.open(run_url, storage_options), progress or Silent()
     if not (link_prediction or similarity or analogies):
         if "graph" not in run.info.sources:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.errors import DistjointError
 from distjoint.evaluate import bootstrap
 from distjoint.evaluate.bootstrap import Interval
 from distjoint.evaluate.space import Space
 from distjoint.evaluate.wordsets import WordPairs
+
+LEAST = 3
+"""Pairs that a correlation needs."""
 
 Floats = NDArray[np.float64]
 
@@ -51,18 +53,13 @@ def similarity(space: Space, pairs: WordPairs, standardize: bool = True, seed: i
     """Spearman's rho of cosines and human scores over the pairs whose words both have a vector.
 
     standardize   columns to mean 0 and deviation 1 over the whole vocabulary, before the cosine
-    raises        DistjointError when fewer than three pairs are covered
+    returns       the result; its rho is NaN when fewer than three pairs are covered
     """
     unit = space.unit(standardize)
     first, second = (space.find_all(pair[side] for pair in pairs.pairs) for side in (0, 1))
     covered = (first >= 0) & (second >= 0)
     gold, cosines = np.array(pairs.scores), np.full(len(covered), np.nan)
-    if covered.sum() < 3:
-        raise DistjointError(
-            f"{pairs.name}: {int(covered.sum())} of {len(gold)} pairs are covered by the {space.kind} vectors; "
-            "at least 3 are needed"
-        )
     cosines[covered] = np.einsum("nd,nd->n", unit[first[covered]], unit[second[covered]])
     statistic = bootstrap.spearman_of(gold[covered], cosines[covered])
-    rho = float(bootstrap.spearman(gold[covered], cosines[covered]))
+    rho = float(statistic(np.arange(covered.sum())[None])[0]) if covered.sum() >= LEAST else float("nan")
     return Similarity(pairs.name, gold, cosines, rho, bootstrap.interval(statistic, int(covered.sum()), seed))
