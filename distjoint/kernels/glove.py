@@ -24,7 +24,7 @@ from distjoint.kernels.simd import exchange, prefetch, products
 Floats = NDArray[np.float32]
 
 # Cells ahead whose rows are asked for; the rows of a tile lie in the second-level cache, in no order the processor
-# could guess. 1 to 4 are within 3 % of each other, none is 8 % slower.
+# could guess. 1 to 4 are within 5 % of each other; without, it is 4 to 11 % slower (64 to 300 dimensions).
 AHEAD = 2
 
 

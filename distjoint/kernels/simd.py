@@ -1,7 +1,7 @@
 """What a pair of table rows goes through, written as vector instructions: products of two rows, and their exchange.
 
-LLVM's own vectoriser stops at 8 floats here, guards every pair of rows against overlap and leaves the rest of a row
-to a scalar loop; this is 1.4 times as fast at 100 and at 300 dimensions (AVX-512). The code is LLVM's portable
+LLVM's own vectoriser uses registers of 8 floats for the plain loop, on a machine with registers of 16; this is 1.4
+times as fast at 100 and at 300 dimensions (AVX-512). The code is LLVM's portable
 vector type of 16 floats, which machines with narrower registers get in pieces, so it is the same on all of them.
 """
 
