@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -57,13 +58,16 @@ class Scratch:
     def __init__(self, path: Path) -> None:
         self.path, self.bytes = path, 0
         self._file = path.open("wb+", buffering=0)
+        self._lock = threading.Lock()
 
     def append(self, array: NDArray[Any]) -> int:
-        """Write an array at the end; returns the byte at which it starts.
+        """Write an array at the end; returns the byte at which it starts. Safe to call from several threads.
 
         raises DistjointError when the disk is full
         """
-        start, content = self.bytes, memoryview(np.ascontiguousarray(array)).cast("B")
+        content = memoryview(np.ascontiguousarray(array)).cast("B") if len(array) else memoryview(b"")
+        with self._lock:
+            start, self.bytes = self.bytes, self.bytes + len(content)
         try:
             done = 0
             while done < len(content):
@@ -75,13 +79,12 @@ class Scratch:
                     "free some, or set TMPDIR to a larger one"
                 ) from error
             raise DistjointError(f"{self.path}: {error.strerror}") from error
-        self.bytes += len(content)
         return start
 
     def read(self, start: int, length: int, dtype: type[Any]) -> NDArray[Any]:
         """`length` items of `dtype` from byte `start` on. Safe to call from several threads."""
         out = np.empty(length, dtype)
-        content, done = memoryview(out).cast("B"), 0
+        content, done = memoryview(out).cast("B") if length else memoryview(b""), 0
         while done < len(content):
             piece = os.preadv(self._file.fileno(), [content[done:]], start + done)
             if not piece:

@@ -88,7 +88,7 @@ def read_graph(
     """Read all splits.
 
     paths       `train`, `valid`, `test`: URL, glob or folder of each; None where there is none
-    columns     names of the columns of head, relation and tail, or their positions from 1; by order when None
+    columns     names of the columns of head, relation and tail, or their positions from 0; by order when None
     fractions   shares of the training triples to hold out for valid and test, drawn by `seed`
     raises      DistjointError naming file, line and value of a bad triple; UsageError for options at odds
     """
@@ -127,7 +127,7 @@ def _column_names(columns: str | Sequence[str] | None) -> list[str] | None:
     names = [name.strip() for name in (columns.split(",") if isinstance(columns, str) else columns)]
     if len(names) != 3 or len(set(names)) != 3 or not all(names):
         raise UsageError(
-            f"--triple-columns is {','.join(names)!r}; it takes three names, 'head,relation,tail', or positions, '1,2,3'"
+            f"--triple-columns is {','.join(names)!r}; it takes three names, 'head,relation,tail', or positions, '0,1,2'"
         )
     return names
 
@@ -214,9 +214,9 @@ def _positions(file: Location, names: list[str], columns: list[str] | None) -> l
             "name them with --triple-columns"
         )
     if all(name.isdigit() for name in columns):
-        order = [int(name) - 1 for name in columns]
-        if min(order) < 0 or max(order) >= len(names):
-            raise DistjointError(f"{file}: it has columns 1 to {len(names)}, not {','.join(columns)}")
+        order = [int(name) for name in columns]
+        if max(order) >= len(names):
+            raise DistjointError(f"{file}: it has columns 0 to {len(names) - 1}, not {','.join(columns)}")
         return order
     missing = [name for name in columns if name not in names]
     if missing:

@@ -1,0 +1,229 @@
+"""Which entity and which word are the same thing, and how that was found.
+
+A one-to-one pair shares a row. Every other pair is an alignment sample with a weight: further words of an
+entity that already has its row, and names that several entities bear. Names and words are compared in one
+form (`vocabulary.key`): NFKC, case folded, words joined by underscores.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from distjoint.data.corpus import open_text, split_compression
+from distjoint.data.tokens import Tokenizer
+from distjoint.data.vocabulary import key
+from distjoint.errors import DistjointError
+from distjoint.storage import Location
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Name:
+    """What an entity is called.
+
+    text   as written
+    how    `label`, `alias` or `id`
+    """
+
+    text: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An entity and a word that mean the same but share no row.
+
+    entity, word   their numbers
+    weight         1, or 1 / n for a name that n entities bear
+    how            as found: `label`, `alias`, `id`, `pairs`
+    """
+
+    entity: int
+    word: int
+    weight: float
+    how: str
+
+
+@dataclass
+class Alignment:
+    """The result, over the numbers of entities and words.
+
+    shared      entity -> (word, how): pairs that share a row, one to one
+    samples     every other pair
+    ambiguous   entities without a shared row though a name of theirs is a word: (entity, word, entities of that name)
+    unmatched   entities none of whose names is a word
+    """
+
+    shared: dict[int, tuple[int, str]] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+    ambiguous: list[tuple[int, int, int]] = field(default_factory=list)
+    unmatched: list[int] = field(default_factory=list)
+
+
+def read_labels(file: Location) -> dict[str, list[str]]:
+    """Entity -> label, alias, alias... from lines `entity TAB label [TAB alias...]`.
+
+    raises DistjointError naming the line that is not one
+    """
+    labels: dict[str, list[str]] = {}
+    for number, fields in _lines(file):
+        if len(fields) < 2 or not fields[0] or not fields[1]:
+            raise DistjointError(f"{file}, line {number}: expected 'entity TAB label [TAB alias...]'")
+        if fields[0] in labels:
+            raise DistjointError(
+                f"{file}, line {number}: entity {fields[0]!r} has a label already; put further names on its line"
+            )
+        labels[fields[0]] = [name for name in dict.fromkeys(fields[1:]) if name]
+    if not labels:
+        raise DistjointError(f"{file}: no labels in it")
+    return labels
+
+
+def read_pairs(file: Location) -> list[tuple[str, str]]:
+    """(entity, word) from lines `entity TAB word`.
+
+    raises DistjointError naming the line that is not one
+    """
+    pairs: dict[tuple[str, str], None] = {}
+    for number, fields in _lines(file):
+        if len(fields) != 2 or not all(fields):
+            raise DistjointError(f"{file}, line {number}: expected 'entity TAB word', found {len(fields)} columns")
+        pairs[fields[0], fields[1]] = None
+    if not pairs:
+        raise DistjointError(f"{file}: no pairs in it")
+    return list(pairs)
+
+
+def _lines(file: Location) -> Iterator[tuple[int, list[str]]]:
+    if file.size() == 0:
+        raise DistjointError(f"{file}: the file is empty")
+    with open_text(file, split_compression(file.path)[1]) as (stream, _):
+        content = bytes(stream.read())
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        try:
+            text = line.decode().rstrip("\r")
+        except UnicodeDecodeError as error:
+            raise DistjointError(
+                f"{file}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8; convert the file, "
+                "for example with 'iconv -f LATIN1 -t UTF-8'"
+            ) from None
+        if text.strip():
+            yield number, [part.strip() for part in text.split("\t")]
+
+
+def names_of(entities: Sequence[str], labels: dict[str, list[str]] | None) -> list[list[Name]]:
+    """The names of each entity: label and aliases, or its readable id where there is no file of labels."""
+    if labels is None:
+        return [[Name(_readable(entity), "id")] for entity in entities]
+    return [
+        [Name(text, "label" if k == 0 else "alias") for k, text in enumerate(labels.get(entity, ()))]
+        for entity in entities
+    ]
+
+
+def _readable(entity: str) -> str:
+    """The telling end of an id that is a URI."""
+    return entity.rstrip("/>").rsplit("/", 1)[-1].rsplit("#", 1)[-1] if "://" in entity else entity
+
+
+def align_by_names(
+    names: Sequence[Sequence[Name]],
+    words: Sequence[str],
+    degrees: Sequence[int],
+    tokenizer: Tokenizer,
+    most_frequent: bool,
+    entities: Sequence[str],
+) -> Alignment:
+    """Match the names of entities with words.
+
+    names           per entity; its label or id first
+    words           by falling count: of two spellings of one name the more frequent is taken
+    degrees         per entity; decides who gets an ambiguous name where `most_frequent`
+    """
+    spelled: dict[str, list[int]] = defaultdict(list)
+    for word, text in enumerate(words):
+        if form := key(text, tokenizer):
+            spelled[form].append(word)
+    # For each entity the forms of its names that are words, main names apart from aliases.
+    mains, aliases = _bearers(names, spelled, tokenizer)
+    result = Alignment()
+    taken: set[int] = set()
+    # A label outweighs an alias: aliases get the words that no label took.
+    for bearers in (mains, {form: {**found, **mains.get(form, {})} for form, found in aliases.items()}):
+        for form in sorted(bearers, key=lambda form: spelled[form][0]):
+            word = spelled[form][0]
+            if word in taken or (len(bearers[form]) > 1 and not most_frequent):
+                continue
+            best = min(bearers[form], key=lambda entity: (-degrees[entity], entities[entity]))
+            if best not in result.shared:
+                result.shared[best] = (word, bearers[form][best])
+                taken.add(word)
+    _samples(result, spelled, mains, aliases)
+    return result
+
+
+Bearers = dict[str, dict[int, str]]
+
+
+def _bearers(
+    names: Sequence[Sequence[Name]], spelled: dict[str, list[int]], tokenizer: Tokenizer
+) -> tuple[Bearers, Bearers]:
+    """Form -> {entity: how}, of main names and of aliases; only forms that are words."""
+    mains: Bearers = defaultdict(dict)
+    aliases: Bearers = defaultdict(dict)
+    for entity, called in enumerate(names):
+        for name in called:
+            form = key(name.text, tokenizer)
+            if form not in spelled:
+                continue
+            if name.how != "alias":
+                mains[form][entity] = name.how
+            elif entity not in mains.get(form, {}):
+                aliases[form][entity] = name.how
+    return mains, aliases
+
+
+def _samples(result: Alignment, spelled: dict[str, list[int]], mains: Bearers, aliases: Bearers) -> None:
+    """Every pair of entity and word that shares no row; then who is ambiguous."""
+    best: dict[int, tuple[int, int]] = {}
+    for form in sorted({*mains, *aliases}, key=lambda form: spelled[form][0]):
+        bearers = {**aliases.get(form, {}), **mains.get(form, {})}
+        for entity, how in sorted(bearers.items()):
+            for word in spelled[form]:
+                if result.shared.get(entity, (None,))[0] != word:
+                    result.samples.append(Sample(entity, word, 1.0 / len(bearers), how))
+            if entity not in result.shared and entity not in best:
+                best[entity] = (spelled[form][0], len(bearers))
+    result.ambiguous = [(entity, word, count) for entity, (word, count) in sorted(best.items())]
+
+
+def align_by_pairs(
+    pairs: Sequence[tuple[int, int]], counts: Sequence[int], degrees: Sequence[int], most_frequent: bool
+) -> Alignment:
+    """Take pairs of (entity, word) as given; a word paired with several entities is ambiguous.
+
+    An entity paired with several words shares a row with the most frequent of those it has to itself.
+    """
+    result, taken = Alignment(), set()
+    of_word: dict[int, list[int]] = defaultdict(list)
+    for entity, word in pairs:
+        of_word[word].append(entity)
+    for word in sorted(of_word, key=lambda word: (-counts[word], word)):
+        bearers = of_word[word]
+        free = [entity for entity in bearers if entity not in result.shared]
+        if free and (len(bearers) == 1 or most_frequent):
+            entity = min(free, key=lambda entity: (-degrees[entity], entity))
+            result.shared[entity] = (word, "pairs")
+            taken.add((entity, word))
+    for entity, word in pairs:
+        if (entity, word) not in taken:
+            result.samples.append(Sample(entity, word, 1.0 / len(of_word[word]), "pairs"))
+    seen: set[int] = set()
+    for entity, word in pairs:
+        if entity not in result.shared and entity not in seen:
+            seen.add(entity)
+            result.ambiguous.append((entity, word, len(of_word[word])))
+    return result

@@ -1,0 +1,409 @@
+"""Co-occurrence counts as Stanford's GloVe defines them, tile by tile, without hashing or sorting a pair.
+
+The token stream is held in memory, in segments where it is long, with a list of where each word occurs. A row
+is then counted by going over its occurrences and adding 1 / distance for each neighbour into one dense array
+as long as the vocabulary: when the last occurrence is done the row is complete. Rows are counted tile by tile
+by plain threads, sorted into blocks by the tile of the column, shuffled inside each block and written.
+Several segments spill their rows to local scratch, and are summed up row by row afterwards.
+
+Each row is independent of all others, so several workers (see `ray_driver`) share the shards between them,
+with nothing to merge, and the counts have the same bits whoever counts them.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distjoint.data import counting
+from distjoint.data.layout import Layout
+from distjoint.data.partition import CELLS, PartitionWriter, Written
+from distjoint.data.spool import Int32s, Scratch, Spool
+from distjoint.progress import Task
+from distjoint.storage import Location
+
+Int64s = NDArray[np.int64]
+Blocks = Callable[[], Iterator[Int32s]]
+
+STREAM = "cooccurrence"
+_CELL_BYTES = 12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to count and with how much memory.
+
+    tokens    about how many ids the stream holds, separators included; not fewer
+    cells     about how many cells there will be, from `estimate_cells`
+    memory    bytes
+    scratch   local folder for temporary files; the system's when None
+    """
+
+    layout: Layout
+    window: int
+    symmetric: bool
+    seed: int
+    tokens: int
+    cells: int
+    memory: int
+    threads: int
+    scratch: str | None = None
+
+    @property
+    def words(self) -> int:
+        """Rows with a word; row ids below this."""
+        return self.layout.words + self.layout.aligned
+
+    @property
+    def segment(self) -> int:
+        """Tokens held at once: 4 bytes each, and 4 for its place in the list of occurrences."""
+        return segment_length(self.memory, self.window)
+
+    @property
+    def parallel(self) -> int:
+        """Tiles counted at the same time: two copies of a tile's cells each, and some slack."""
+        tile = 2.6 * _CELL_BYTES * self.cells / self.layout.tiles
+        return max(1, min(self.threads, int(0.3 * self.memory / max(tile, 1))))
+
+    @property
+    def shards_on_disk(self) -> bool:
+        """Whether a shard's cells wait on scratch rather than in memory until they are all there."""
+        return _CELL_BYTES * self.cells / self.layout.shards > 0.08 * self.memory
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the token stream with its surroundings.
+
+    tokens       int32: rows, -1 between documents; up to a window more on either side
+    begin, end   the stretch itself, in `tokens`
+    """
+
+    tokens: Int32s
+    begin: int
+    end: int
+
+
+@dataclass
+class Tally:
+    """What counting found out on the way."""
+
+    cells: int = 0
+    segments: int = 0
+    spilled: int = 0
+    """Bytes written to scratch."""
+
+
+def segment_length(memory: int, window: int) -> int:
+    return max(int(0.5 * memory / 8), 8 * window + 64)
+
+
+def renumbered(spool: Spool, table: Int32s) -> Iterator[Int32s]:
+    """The spooled tokens as rows. table: int32[provisional ids], -1 for words without a row."""
+    for block in spool.blocks():
+        out = np.empty(len(block), np.int32)
+        yield out[: counting.renumber(block, table, out)]
+
+
+def segments(blocks: Iterator[Int32s], total: int, length: int, window: int) -> Iterator[Segment]:
+    """Cut a stream of about `total` tokens into segments of `length`. Each reuses the memory of the last."""
+    room = min(total, length) + 2 * window
+    buffer, filled, begin = np.empty(room, np.int32), 0, 0
+    for block in blocks:
+        while len(block):
+            taken = min(room - filled, len(block))
+            buffer[filled : filled + taken] = block[:taken]
+            filled, block = filled + taken, block[taken:]
+            if filled == room:
+                yield Segment(buffer, begin, room - window)
+                # A window already counted, as surroundings, and a window still to count.
+                buffer[: 2 * window] = buffer[room - 2 * window :].copy()
+                filled, begin = 2 * window, window
+    if filled > begin:
+        yield Segment(buffer[:filled], begin, filled)
+
+
+def estimate_cells(blocks: Iterator[Int32s], total: int, words: int, window: int, symmetric: bool, memory: int) -> int:
+    """About how many cells there will be, from every 64th row of the first segment.
+
+    Rows of every frequency are in the sample; for further segments cells are taken to grow with tokens ** 0.75.
+    """
+    length = segment_length(memory, window)
+    segment = next(segments(blocks, total, length, window), None)
+    if segment is None:
+        return 0
+    step = max(1, min(64, words // 256))
+    rows = np.arange(step // 2, words, step, dtype=np.int32)
+    wanted = np.zeros(words, bool)
+    wanted[rows] = True
+    positions, starts = counting.occurrences(segment.tokens, segment.begin, segment.end, wanted)
+    seen = np.full(words, -1, np.int32)
+    cells = counting.count_columns(segment.tokens, positions, starts, rows, window, symmetric, seen)
+    return int(cells * words / max(len(rows), 1) * max(1.0, total / length) ** 0.75)
+
+
+def count_shards(blocks: Blocks, plan: Plan, shards: Sequence[int], folder: Location, task: Task) -> list[Written]:
+    """Count the rows of some shards and write their partitions.
+
+    blocks    gives the token stream from its start, as rows, -1 between documents
+    shards    which of the layout's; one file is written for each
+    task      advanced by the tokens counted
+    raises    DistjointError when a disk is full
+    """
+    with tempfile.TemporaryDirectory(prefix="distjoint-", dir=plan.scratch) as scratch:
+        return _Counter(plan, shards, folder, task, Path(scratch)).run(blocks)
+
+
+@dataclass
+class _Workspace:
+    """What one thread needs to count a tile; grown as rows demand, and used again."""
+
+    sums: NDArray[np.float64]
+    columns: Int32s
+    values: NDArray[np.float64]
+
+    def grow(self, cells: int) -> None:
+        if cells > len(self.columns):
+            cells = max(cells, len(self.columns) * 5 // 4)
+            columns, values = np.empty(cells, np.int32), np.empty(cells, np.float64)
+            columns[: len(self.columns)], values[: len(self.values)] = self.columns, self.values
+            self.columns, self.values = columns, values
+
+
+@dataclass(frozen=True)
+class _Spilled:
+    """A tile of one segment on scratch: its rows' ends, and where columns and sums begin."""
+
+    ends: Int64s
+    columns: int
+    values: int
+
+
+@dataclass(frozen=True)
+class _Arranged:
+    """A tile's cells by column tile. On scratch: `place` holds the bytes at which the three columns begin."""
+
+    starts: Int64s
+    columns: tuple[NDArray[Any], ...] | None
+    place: tuple[int, ...] = ()
+
+
+_NAMES = ("row", "column", "count")
+_TYPES: tuple[type[Any], ...] = (np.int32, np.int32, np.float32)
+
+
+class _Counter:
+    def __init__(self, plan: Plan, shards: Sequence[int], folder: Location, task: Task, scratch: Path) -> None:
+        self.plan, self.shards, self.folder, self.task, self.scratch = plan, shards, folder, task, scratch
+        self.tally = Tally()
+        layout = plan.layout
+        self.rows: dict[int, Int32s] = {}
+        self.offset = np.empty(plan.words, np.int32)
+        self.tile = np.empty(plan.words, np.int32)
+        for shard in range(layout.shards):
+            rows = layout.rows_of(shard)
+            for local in range(layout.tiles_per_shard):
+                number = shard * layout.tiles_per_shard + local
+                start, stop = layout.tile_offsets[shard, local : local + 2]
+                # A tile's rows with a word are a prefix of it.
+                with_word = rows[start:stop][rows[start:stop] < plan.words]
+                self.rows[number] = with_word.astype(np.int32)
+                self.offset[with_word] = start + np.arange(len(with_word))
+                self.tile[with_word] = number
+        self.weights = np.concatenate([[0.0], 1.0 / np.arange(1, plan.window + 1)])
+        self.tiles = [
+            shard * layout.tiles_per_shard + local for shard in shards for local in range(layout.tiles_per_shard)
+        ]
+        self.workspaces: queue.SimpleQueue[_Workspace] = queue.SimpleQueue()
+
+    def run(self, blocks: Blocks) -> list[Written]:
+        plan = self.plan
+        for _ in range(plan.parallel):
+            empty = np.zeros(plan.words), np.empty(0, np.int32), np.empty(0, np.float64)
+            self.workspaces.put(_Workspace(*empty))
+        wanted = np.zeros(plan.words, bool)
+        for tile in self.tiles:
+            wanted[self.rows[tile]] = True
+        with ThreadPoolExecutor(plan.parallel, "count") as pool, ExitStack() as stack:
+            if plan.tokens <= plan.segment:
+                for segment in segments(blocks(), plan.tokens, plan.segment, plan.window):
+                    index = counting.occurrences(segment.tokens, segment.begin, segment.end, wanted)
+                    self.tally.segments = 1
+                    return self._write(pool, lambda tile: self._count(tile, segment, index))
+                return []
+            spill = Scratch(self.scratch / "segments")
+            stack.callback(spill.close)
+            spilled = [
+                self._spill(pool, segment, wanted, spill)
+                for segment in segments(blocks(), plan.tokens, plan.segment, plan.window)
+            ]
+            return self._write(pool, lambda tile: self._merge(tile, [counted[tile] for counted in spilled], spill))
+
+    def _note(self) -> None:
+        text = f"{self.tally.cells / 1e6:.1f} M cells"
+        if self.tally.spilled:
+            text += f", {self.tally.segments} segments, {self.tally.spilled / 1e9:.2f} GB spilled"
+        self.task.note(text)
+
+    def _spill(
+        self, pool: ThreadPoolExecutor, segment: Segment, wanted: NDArray[np.bool_], spill: Scratch
+    ) -> dict[int, _Spilled]:
+        """Count all tiles of a segment and keep them on scratch."""
+        index = counting.occurrences(segment.tokens, segment.begin, segment.end, wanted)
+
+        def work(tile: int) -> _Spilled:
+            with self._workspace() as room:
+                ends = self._sum(tile, segment, index, room)
+                cells = int(ends[-1])
+                return _Spilled(ends, spill.append(room.columns[:cells]), spill.append(room.values[:cells]))
+
+        places = {}
+        for tile, spilled in _in_order(pool, self.tiles, self.plan.parallel, work):
+            places[tile] = spilled
+            self.tally.spilled = spill.bytes
+        self.tally.segments += 1
+        self._note()
+        return places
+
+    @contextmanager
+    def _workspace(self) -> Iterator[_Workspace]:
+        room = self.workspaces.get()
+        try:
+            yield room
+        finally:
+            self.workspaces.put(room)
+
+    def _sum(self, tile: int, segment: Segment, index: tuple[Int32s, Int64s], room: _Workspace) -> Int64s:
+        """Sum a tile's rows over the segment; returns where each ends in the workspace."""
+        positions, starts = index
+        rows = self.rows[tile]
+        ends = np.zeros(len(rows) + 1, np.int64)
+        room.grow(int(1.1 * self.plan.cells / self.plan.layout.tiles) + self.plan.words)
+        done = 0
+        while True:
+            done = counting.count_rows(
+                segment.tokens, positions, starts, rows, done, self.weights, self.plan.symmetric, room.sums,
+                room.columns, room.values, ends,
+            )  # fmt: skip
+            if done == len(rows):
+                break
+            room.grow(int(ends[done]) + self.plan.words + len(room.columns) // 4)
+        self.task.advance(float(np.sum(starts[rows + 1] - starts[rows])))
+        return ends
+
+    def _count(self, tile: int, segment: Segment, index: tuple[Int32s, Int64s]) -> _Arranged:
+        with self._workspace() as room:
+            return self._arrange(tile, room, self._sum(tile, segment, index, room))
+
+    def _merge(self, tile: int, pieces: list[_Spilled], spill: Scratch) -> _Arranged:
+        """Sum a tile up over the segments, a few rows at a time."""
+        rows = self.rows[tile]
+        ends = np.zeros(len(rows) + 1, np.int64)
+        every = np.stack([piece.ends for piece in pieces])
+        most = max(1 << 16, int(0.1 * self.plan.memory / self.plan.parallel / _CELL_BYTES))
+        with self._workspace() as room:
+            first = 0
+            while first < len(rows):
+                total = (every[:, first:] - every[:, first : first + 1]).sum(0)
+                last = first + max(1, int(np.searchsorted(total, most, side="right")) - 1)
+                begin, size = every[:, first], every[:, last] - every[:, first]
+                columns, values = [], []
+                for piece, start, length in zip(pieces, begin.tolist(), size.tolist(), strict=True):
+                    columns.append(spill.read(piece.columns + 4 * start, length, np.int32))
+                    values.append(spill.read(piece.values + 8 * start, length, np.float64))
+                shift = np.cumsum(size) - size
+                bounds = every[:, first : last + 1] - begin[:, None] + shift[:, None]
+                room.grow(int(ends[first] + size.sum()))
+                counting.merge_rows(
+                    np.concatenate(columns), np.concatenate(values), bounds, room.sums, room.columns, room.values,
+                    ends, first,
+                )  # fmt: skip
+                first = last
+            return self._arrange(tile, room, ends)
+
+    def _arrange(self, tile: int, room: _Workspace, ends: Int64s) -> _Arranged:
+        seed = np.random.SeedSequence([self.plan.seed, tile]).generate_state(1, np.uint64)[0]
+        *columns, starts = counting.arrange(
+            ends, self.offset[self.rows[tile]], room.columns, room.values, self.tile, self.offset,
+            self.plan.layout.tiles, seed,
+        )  # fmt: skip
+        return _Arranged(starts, tuple(columns))
+
+    def _write(self, pool: ThreadPoolExecutor, arranged: Callable[[int], _Arranged]) -> list[Written]:
+        """Write a shard whenever all of its tiles are there; one is written while the next is counted."""
+        plan, written, writing = self.plan, [], None
+        waiting: list[_Arranged] = []
+        scratch: Scratch | None = None
+        for tile, cells in _in_order(pool, self.tiles, plan.parallel, arranged):
+            self.tally.cells += int(cells.starts[-1])
+            if plan.shards_on_disk:
+                assert cells.columns is not None
+                if scratch is None:
+                    scratch = Scratch(self.scratch / f"shard-{tile}")
+                cells = _Arranged(cells.starts, None, tuple(scratch.append(column) for column in cells.columns))
+                self.tally.spilled += int(cells.starts[-1]) * _CELL_BYTES
+            waiting.append(cells)
+            self._note()
+            if len(waiting) == plan.layout.tiles_per_shard:
+                if writing is not None:
+                    written.append(writing.result())
+                writing = pool.submit(self._write_shard, tile // plan.layout.tiles_per_shard, waiting, scratch)
+                waiting, scratch = [], None
+        if writing is not None:
+            written.append(writing.result())
+        return written
+
+    def _write_shard(self, i: int, tiles: list[_Arranged], scratch: Scratch | None) -> Written:
+        per_shard = self.plan.layout.tiles_per_shard
+        with PartitionWriter(self.folder, f"{STREAM}/part-{i:05d}.parquet", CELLS) as writer:
+            for j in range(self.plan.layout.shards):
+                columns: dict[str, NDArray[Any]] = {}
+                for k, (name, kind) in enumerate(zip(_NAMES, _TYPES, strict=True)):
+                    pieces = []
+                    for tile in tiles:
+                        start, stop = int(tile.starts[j * per_shard]), int(tile.starts[(j + 1) * per_shard])
+                        if tile.columns is not None:
+                            pieces.append(tile.columns[k][start:stop])
+                        elif scratch is not None:
+                            pieces.append(scratch.read(tile.place[k] + 4 * start, stop - start, kind))
+                    columns[name] = np.concatenate(pieces)
+                writer.add(i, j, columns)
+        if scratch is not None:
+            scratch.close()
+            scratch.path.unlink()
+        return writer.written()
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, tiles: Sequence[int], parallel: int, work: Callable[[int], Any]
+) -> Iterator[tuple[int, Any]]:
+    """(tile, work(tile)) in order, computed by the pool, at most `parallel` + 1 ahead."""
+    waiting: deque[tuple[int, Future[Any]]] = deque()
+    try:
+        for tile in tiles:
+            waiting.append((tile, pool.submit(work, tile)))
+            if len(waiting) > parallel:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def threads() -> int:
+    """Threads to count with: the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

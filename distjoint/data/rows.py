@@ -1,0 +1,114 @@
+"""From words, entities and their alignment to rows: who is in which row, and the tables of names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from distjoint.data.alignment import Alignment
+from distjoint.data.layout import Layout, choose_tiles
+
+Int64s = NDArray[np.int64]
+
+LEAST_MEAN_PARTITION = 1 << 16
+MOST_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Row ids by rank within kind: words alone, aligned pairs, entities alone.
+
+    of_word      int64[words]: the row of each word of the vocabulary
+    of_entity    int64[entities]: the row of each entity
+    words, aligned, entities    rows of each kind
+    """
+
+    of_word: Int64s
+    of_entity: Int64s
+    words: int
+    aligned: int
+    entities: int
+
+    def __len__(self) -> int:
+        return self.words + self.aligned + self.entities
+
+    def layout(self, shards: int) -> Layout:
+        return Layout(shards, choose_tiles(len(self), shards), self.words, self.aligned, self.entities)
+
+
+def number_rows(words: int, entities: Sequence[str], degrees: Int64s, alignment: Alignment) -> Rows:
+    """Rank decides: words (already by falling count) keep their order; entities go by degree, then by name."""
+    entity_of = {word: entity for entity, (word, _) in alignment.shared.items()}
+    of_word, of_entity = np.empty(words, np.int64), np.empty(len(entities), np.int64)
+    alone = [word for word in range(words) if word not in entity_of]
+    of_word[alone] = np.arange(len(alone))
+    pairs = sorted(entity_of)
+    first = len(alone)
+    of_word[pairs] = first + np.arange(len(pairs))
+    of_entity[[entity_of[word] for word in pairs]] = first + np.arange(len(pairs))
+    rest = [entity for entity in range(len(entities)) if entity not in alignment.shared]
+    rest.sort(key=lambda entity: (-degrees[entity], entities[entity]))
+    of_entity[rest] = first + len(pairs) + np.arange(len(rest))
+    return Rows(of_word, of_entity, len(alone), len(pairs), len(rest))
+
+
+def choose_shards(samples: int, rows: int) -> int:
+    """A power of two for which a mean partition of the larger stream holds 64 k samples; 8 to 64.
+
+    At least 8, so that a laptop can use up to 4 lanes; a table of a few rows gets fewer.
+    """
+    shards = 8 if rows >= 64 else 4 if rows >= 16 else 2
+    while shards < MOST_SHARDS and samples / (2 * shards) ** 2 >= LEAST_MEAN_PARTITION:
+        shards *= 2
+    return shards
+
+
+def rows_table(
+    rows: Rows,
+    words: Sequence[str],
+    counts: Int64s,
+    entities: Sequence[str],
+    degrees: Int64s,
+    labels: Mapping[str, Sequence[str]],
+) -> pa.Table:
+    """rows.parquet, in order of row."""
+    word: list[str | None] = [None] * len(rows)
+    entity: list[str | None] = [None] * len(rows)
+    label: list[str | None] = [None] * len(rows)
+    count, degree = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    for name, row in zip(words, rows.of_word.tolist(), strict=True):
+        word[row] = name
+    for name, row in zip(entities, rows.of_entity.tolist(), strict=True):
+        entity[row] = name
+        if name in labels:
+            label[row] = labels[name][0]
+    count[rows.of_word], degree[rows.of_entity] = counts, degrees
+    return pa.table(
+        {
+            "row": pa.array(np.arange(len(rows), dtype=np.int64)),
+            "entity": pa.array(entity, pa.string()),
+            "label": pa.array(label, pa.string()),
+            "word": pa.array(word, pa.string()),
+            "count": pa.array(count),
+            "degree": pa.array(degree),
+        }
+    )
+
+
+def number_relations(names: Sequence[str], frequencies: Int64s) -> tuple[Int64s, pa.Table]:
+    """Ids by falling frequency in training, then by name: int64[relations], and relations.parquet."""
+    order = sorted(range(len(names)), key=lambda k: (-frequencies[k], names[k]))
+    ids = np.empty(len(names), np.int64)
+    ids[order] = np.arange(len(names))
+    table = pa.table(
+        {
+            "id": pa.array(np.arange(len(names), dtype=np.int64)),
+            "name": pa.array([names[k] for k in order], pa.string()),
+            "frequency": pa.array(frequencies[order].astype(np.int64) if len(names) else np.zeros(0, np.int64)),
+        }
+    )
+    return ids, table

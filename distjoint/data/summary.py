@@ -1,0 +1,116 @@
+"""What `prepare` has made, for people (a table) and for machines (a dictionary)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from distjoint.progress import short
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """How the entities found their words.
+
+    aligned, ambiguous, unmatched   entities of each kind; ambiguous ones share no row
+    samples     pairs that share no row and are alignment samples
+    how         `label`, `alias`, `id`, `pairs` -> rows shared that way
+    examples    kind -> some of each, in words
+    """
+
+    aligned: int
+    ambiguous: int
+    unmatched: int
+    samples: int
+    how: Mapping[str, int]
+    examples: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A finished dataset.
+
+    dataset    its URL
+    counts     as in its manifest
+    shards, tiles, bytes   of the dataset on storage
+    alignment  None where there is only text or only a graph, or nothing was to be aligned
+    notes      sentences about what is worth knowing: duplicates dropped, unseen entities
+    seconds    phase -> wall time
+    """
+
+    dataset: str
+    counts: Mapping[str, int]
+    shards: int
+    tiles: int
+    bytes: int
+    alignment: Aligned | None = None
+    notes: Sequence[str] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __rich__(self) -> RenderableType:
+        parts: list[RenderableType] = [self.table()]
+        if self.alignment:
+            parts.append(self.examples())
+        return Group(*parts, *self.notes)
+
+    def table(self) -> Table:
+        """What was made, one line a thing."""
+        table = Table(title=f"{self.dataset}", title_justify="left", show_header=False, box=None, pad_edge=False)
+        table.add_column()
+        table.add_column(justify="right")
+        table.add_column()
+        for name, number, remark in self._lines():
+            table.add_row(name, f"{number:,}", remark)
+        return table
+
+    def _lines(self) -> list[tuple[str, int, str]]:
+        counts, lines = self.counts, []
+        if counts["words"]:
+            dropped = counts["text_tokens"] - counts["tokens"]
+            lines += [
+                ("documents", counts["documents"], ""),
+                ("tokens", counts["text_tokens"], f"{dropped:,} of them not in the vocabulary"),
+                ("words", counts["words"], f"{counts['names']:,} are names of several words" * (counts["names"] > 0)),
+                ("co-occurrences", counts["cells"], ""),
+            ]
+        if counts["entities"]:
+            lines += [("entities", counts["entities"], ""), ("relations", counts["relations"], "")]
+            for split in ("train", "valid", "test"):
+                if f"triples/{split}" in counts:
+                    unseen = counts.get(f"unseen/{split}", 0)
+                    remark = f"{unseen:,} with an entity not seen in training" if unseen else ""
+                    lines.append((f"{split} triples", counts[f"triples/{split}"], remark))
+        if self.alignment:
+            found = ", ".join(f"{number:,} by {how}" for how, number in sorted(self.alignment.how.items()))
+            lines += [
+                ("aligned entities", self.alignment.aligned, found),
+                ("ambiguous", self.alignment.ambiguous, "a name of theirs is a word, but not theirs alone"),
+                ("unmatched", self.alignment.unmatched, "none of their names is a word"),
+                ("alignment samples", self.alignment.samples, "pairs that share no row"),
+            ]
+        lines += [
+            ("rows", counts["rows"], f"in {self.tiles:,} tiles, {self.shards} shards"),
+            ("bytes", self.bytes, f"in {sum(self.seconds.values()):.1f} s" if self.seconds else ""),
+        ]
+        return lines
+
+    def examples(self) -> Table:
+        """A few entities of each kind of alignment."""
+        assert self.alignment is not None
+        table = Table(show_header=False, box=None, pad_edge=False)
+        for kind, examples in self.alignment.examples.items():
+            if examples:
+                table.add_row(f"{kind}:", "; ".join(examples))
+        return table
+
+    def __str__(self) -> str:
+        counts = self.counts
+        triples = sum(number for name, number in counts.items() if name.startswith("triples/"))
+        return f"{self.dataset}: {counts['rows']:,} rows, {short(counts['cells'])} cells, {short(triples)} triples"
