@@ -6,20 +6,26 @@ result is that of plain AdaGrad on the batch's gradient whatever the number of t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+
+from distjoint.kernels.compiled import compiled
 
 Ints = NDArray[np.int64]
 EPSILON = 1e-10
 _WORTH_SHARING = 256
+
+
+_Piece = TypeVar("_Piece")
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,10 @@ class RowKernels:
     def close(self) -> None:
         if self._pool:
             self._pool.shutdown()
+
+    def map(self, function: Callable[[_Piece], _Done], pieces: Sequence[_Piece]) -> Iterable[_Done]:
+        """The function's results for some pieces of work, in their order, computed by the threads."""
+        return self._pool.map(function, pieces) if self._pool and len(pieces) > 1 else map(function, pieces)
 
     def distinct(self, ids: Ints) -> Distinct:
         """ids   int64[n], each in [0, rows)"""
@@ -108,7 +118,7 @@ class RowKernels:
             run.result()
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _distinct(ids, slot):  # type: ignore[no-untyped-def]
     n = len(ids)
     inverse = np.empty(n, np.int64)
@@ -135,7 +145,7 @@ def _distinct(ids, slot):  # type: ignore[no-untyped-def]
     return rows[:found].copy(), inverse, counts[: found + 1].copy(), order
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@compiled
 def _sum(first, last, gradient, starts, order, out):  # type: ignore[no-untyped-def]
     dim = gradient.shape[1]
     for row in range(first, last):
@@ -149,7 +159,7 @@ def _sum(first, last, gradient, starts, order, out):  # type: ignore[no-untyped-
                 target[q] += source[q]
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@compiled
 def _step(first, last, part, state, rows, gradient, rate):  # type: ignore[no-untyped-def]
     dim = part.shape[1]
     for k in range(first, last):
@@ -163,7 +173,7 @@ def _step(first, last, part, state, rows, gradient, rate):  # type: ignore[no-un
             row[q] -= factor * g[q]
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@compiled
 def _step_pair(start, stop, first, second, state, rows, gradient, rate):  # type: ignore[no-untyped-def]
     dim = first.shape[1]
     for k in range(start, stop):

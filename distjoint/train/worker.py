@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from distjoint.data.dataset import Dataset
 from distjoint.kernels.compiled import announce
-from distjoint.kernels.glove import WaveTrainer
+from distjoint.kernels.glove import WaveTrainer, warm_up
 from distjoint.kernels.rows import RowKernels
 from distjoint.progress import Progress, Task, short
 from distjoint.run_folder import RunInfo
@@ -54,7 +54,7 @@ class Worker:
     def __init__(self, run: Location, info: RunInfo, dataset: Dataset, place: Place, progress: Progress) -> None:
         self.run, self.info, self.dataset, self.place, self.progress = run, info, dataset, place, progress
         self.config, layout = info.config, dataset.layout
-        torch.set_num_threads(place.threads)
+        torch.set_num_threads(1)  # the threads are distjoint's own: over cuts of a batch, and tiles of a wave
         self.scheme = Scheme(self.config.model.dim, "text" in info.sources, "graph" in info.sources, info.coupling)
         lanes = sum(self._worker_of(lane) == place.rank for lane in range(info.lanes))
         limit = self.config.train.memory
@@ -83,7 +83,9 @@ class Worker:
         epochs = self.config.train.epochs
         validation.share()
         try:
-            with self.progress.task("training", total=epochs) as bar, announce(self.progress):
+            with announce(self.progress):
+                warm_up()
+            with self.progress.task("training", total=epochs) as bar:
                 bar.advance(done)
                 for epoch in range(done, epochs):
                     if validation.exhausted():
