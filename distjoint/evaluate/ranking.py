@@ -149,6 +149,7 @@ class _Ranker:
         progress: Callable[[float], None] | None,
     ) -> None:
         self.progress = progress
+        self._buffers: tuple[Tensor, Tensor] | None = None
         self.model, self.candidates, self.memory = model, candidates, memory
         self.relations = model.relation_count
         self.known = {side: _Known(known, side, self.relations) for side in ("tail", "head")}
@@ -166,6 +167,13 @@ class _Ranker:
                 self.candidate_place[rows[picked]] = np.arange(len(picked))
         else:
             self.candidate_place = self.place_in
+
+    def buffers(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Room for the scores of a tile and for what they are compared to: float[QUERY_TILE * CANDIDATE_TILE] each."""
+        if self._buffers is None:
+            size = QUERY_TILE * CANDIDATE_TILE
+            self._buffers = like.new_empty(size), like.new_empty(size)
+        return self._buffers
 
     def _picked(self, rows: Ints) -> Ints:
         """Places in the block of its candidates."""
@@ -297,12 +305,16 @@ class _Queries:
         order = np.argsort(place, kind="stable")
         query, place = query[order], place[order]
         above, below = self.above[tile], self.below[tile]
-        flags = above.new_empty(len(above) * min(CANDIDATE_TILE, len(vectors)))
+        # One pair of buffers for all tiles: fresh memory for each would cost more in page faults than the product.
+        scored, flagged = self.ranker.buffers(vectors)
         for start in range(0, len(vectors), CANDIDATE_TILE):
-            scores = self.ranker.model.order(self.query[tile], vectors[start : start + CANDIDATE_TILE])
+            part = vectors[start : start + CANDIDATE_TILE]
+            shape = (len(above), len(part))
+            scores = self.ranker.model.order(self.query[tile], part, scored[: shape[0] * shape[1]].view(shape))
+            flags = flagged[: scores.numel()].view(shape)
             # A comparison written as floats and summed is ten times faster than torch.count_nonzero; exact to 2^24.
-            higher = torch.gt(scores, above, out=flags[: scores.numel()].view_as(scores)).sum(1)
-            reached = torch.ge(scores, below, out=flags[: scores.numel()].view_as(scores)).sum(1)
+            higher = torch.gt(scores, above, out=flags).sum(1)
+            reached = torch.ge(scores, below, out=flags).sum(1)
             self.counts[tile] += (higher + reached).long().numpy(force=True)
             low, high = np.searchsorted(place, (start, start + scores.shape[1]))
             asked = torch.from_numpy(query[low:high]).to(scores.device)

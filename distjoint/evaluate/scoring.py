@@ -69,18 +69,18 @@ class TripleModel:
         """Queries or candidates, made ready for `order`: unit vectors where scores are cosines."""
         return normalize(vectors, dim=-1) if self.compare == "cosine" else vectors
 
-    def order(self, query: Tensor, candidate: Tensor) -> Tensor:
+    def order(self, query: Tensor, candidate: Tensor, out: Tensor) -> Tensor:
         """A number for each query and candidate that ranks as the score does, and costs one matrix product.
 
         Of -||q - c|| it keeps what differs between candidates of one query: 2 q.c - c.c.
 
         query      float[queries, dim], prepared
         candidate  float[candidates, dim], prepared
-        returns    float[queries, candidates]
+        out        float[queries, candidates], which is filled and returned
         """
         if self.compare != "distance":
-            return query @ candidate.T
-        return torch.addmm((candidate * candidate).sum(-1), query, candidate.T, beta=-1, alpha=2)
+            return torch.mm(query, candidate.T, out=out)
+        return torch.addmm((candidate * candidate).sum(-1), query, candidate.T, beta=-1, alpha=2, out=out)
 
     def order_pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
         """The same number for query i and candidate i only: float[n, dim], float[n, dim] to float[n]."""
