@@ -7,7 +7,7 @@ import gzip
 import json
 import lzma
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +62,17 @@ def read(*patterns: str | Path, tokenizer: str = "unicode", **options: str) -> l
 
 @pytest.mark.parametrize(
     ("ending", "compress"),
-    [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
-    + [(".zst", lambda content: zstandard.compress(content[:9]) + zstandard.compress(content[9:]))],
+    [
+        ("", bytes),
+        (".gz", gzip.compress),
+        (".bz2", bz2.compress),
+        (".xz", lzma.compress),
+        (".zst", lambda content: zstandard.compress(content[:9]) + zstandard.compress(content[9:])),
+    ],
 )
-def test_plain_text_and_json_lines_read_the_same_whatever_the_compression(tmp_path: Path, ending: str, compress) -> None:  # type: ignore[no-untyped-def]
+def test_text_and_json_lines_read_the_same_whatever_the_compression(
+    tmp_path: Path, ending: str, compress: Callable[[bytes], bytes]
+) -> None:
     plain, lines = tmp_path / f"a.txt{ending}", tmp_path / f"a.jsonl{ending}"
     plain.write_bytes(compress("\n".join(LINES).encode()))
     lines.write_bytes(compress("\n".join(json.dumps({"n": 1, "body": line}) for line in LINES).encode()))
@@ -111,7 +118,9 @@ def test_whitespace_keeps_words_as_they_stand() -> None:
 
 def test_lexicon_keeps_ids_and_counts_while_it_grows() -> None:
     lexicon, words = Lexicon("unicode"), [f"w{k % 70_000}" for k in range(150_000)]
-    ids = np.concatenate([lexicon.encode((" ".join(words[k : k + 9000]) + " ").encode()) for k in range(0, 150_000, 9000)])
+    ids = np.concatenate(
+        [lexicon.encode((" ".join(words[k : k + 9000]) + " ").encode()) for k in range(0, 150_000, 9000)]
+    )
     assert lexicon.size == 70_000
     assert lexicon.words() == words[:70_000]
     assert (ids == np.arange(150_000) % 70_000).all()
@@ -177,7 +186,9 @@ def test_read_ahead_raises_what_the_source_raises_and_stops_with_its_reader() ->
     endless.close()
 
 
-def merged(tmp_path: Path, text: str, names: list[str], min_count: int = 1, tokenizer: str = "unicode") -> list[list[str]]:
+def merged(
+    tmp_path: Path, text: str, names: list[str], min_count: int = 1, tokenizer: str = "unicode"
+) -> list[list[str]]:
     lexicon = Lexicon(tokenizer)  # type: ignore[arg-type]
     spool, out = Spool(tmp_path / "in"), Spool(tmp_path / "out")
     with spool:

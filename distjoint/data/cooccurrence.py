@@ -237,11 +237,9 @@ class _Counter:
             wanted[self.rows[tile]] = True
         with ThreadPoolExecutor(plan.parallel, "count") as pool, ExitStack() as stack:
             if plan.tokens <= plan.segment:
-                for segment in segments(blocks(), plan.tokens, plan.segment, plan.window):
-                    index = counting.occurrences(segment.tokens, segment.begin, segment.end, wanted)
-                    self.tally.segments = 1
-                    return self._write(pool, lambda tile: self._count(tile, segment, index))
-                return []
+                whole = next(segments(blocks(), plan.tokens, plan.segment, plan.window))
+                index = counting.occurrences(whole.tokens, whole.begin, whole.end, wanted)
+                return self._write(pool, lambda tile: self._count(tile, whole, index))
             spill = Scratch(self.scratch / "segments")
             stack.callback(spill.close)
             spilled = [

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from distjoint.data.layout import Layout
 from distjoint.data.manifest import NAME, Manifest, Span
 from distjoint.errors import DistjointError
 from distjoint.storage import Location, Options, locate
@@ -83,11 +82,30 @@ class Dataset:
         return self._read("relations.parquet", None)
 
     def cells(self, i: int, j: int) -> Cells:
-        """The co-occurrence counts between shard i (rows) and shard j (columns)."""
+        """The co-occurrence counts between shard i (rows) and shard j (columns).
+
+        raises DistjointError for a count that is not above zero: its logarithm would not be a number
+        """
         table = self._partition(COOCCURRENCE, i, j, ("row", "column", "count"))
         if table is None:
             return Cells(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
-        return Cells(_array(table, "row"), _array(table, "column"), _array(table, "count"))
+        cells = Cells(_array(table, "row"), _array(table, "column"), _array(table, "count"))
+        self._refuse_bad_counts(cells.count, i, j)
+        return cells
+
+    def _refuse_bad_counts(self, count: NDArray[np.float32], i: int, j: int) -> None:
+        # The least and the most are NaN where any is.
+        if count.min() > 0 and count.max() < np.inf:
+            return
+        span = self.manifest.partition(COOCCURRENCE, i, j)
+        assert span is not None
+        file = self.manifest.files[span.file]
+        at = int(np.flatnonzero(~((count > 0) & (count < np.inf)))[0])
+        group = int(np.searchsorted(np.cumsum(file.row_groups), span.start + at, side="right"))
+        raise DistjointError(
+            f"{self.folder / file.path}, row group {group}: column 'count' holds {count[at]}; "
+            "counts must be finite and > 0"
+        )
 
     def triples(self, i: int, j: int, split: str = "train") -> Triples:
         """The triples whose head lies in shard i and whose tail in shard j; offsets within the shards."""

@@ -69,10 +69,10 @@ class PartitionWriter:
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> PartitionWriter:
-        stream = self._stack.enter_context((self.folder / self.path).open_output())
-        self._hashed = _Hashed(stream)
-        self._writer = self._stack.enter_context(
-            pq.ParquetWriter(
+        # Unwound here when the first bytes fail already, so that the error names the file.
+        with ExitStack() as stack:
+            self._hashed = _Hashed(stack.enter_context((self.folder / self.path).open_output()))
+            writer = pq.ParquetWriter(
                 self._hashed,
                 self.schema,
                 compression="zstd",
@@ -82,7 +82,8 @@ class PartitionWriter:
                 write_statistics=False,
                 write_page_checksum=True,
             )
-        )
+            self._writer = stack.enter_context(writer)
+            self._stack = stack.pop_all()
         return self
 
     def add(self, i: int, j: int, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -160,9 +161,7 @@ def write_table(folder: Location, path: str, table: pa.Table) -> File:
     with (folder / path).open_output() as stream:
         hashed = _Hashed(stream)
         pq.write_table(table, hashed, compression="zstd", write_page_checksum=True, row_group_size=GROUP_ROWS_MOST)
-    groups = tuple(
-        min(GROUP_ROWS_MOST, len(table) - start) for start in range(0, max(len(table), 1), GROUP_ROWS_MOST)
-    )
+    groups = tuple(min(GROUP_ROWS_MOST, len(table) - start) for start in range(0, max(len(table), 1), GROUP_ROWS_MOST))
     return File(path=path, bytes=hashed.bytes, rows=len(table), checksum=hashed.checksum, row_groups=groups)
 
 

@@ -65,7 +65,7 @@ class Scratch:
 
         raises DistjointError when the disk is full
         """
-        content = memoryview(np.ascontiguousarray(array)).cast("B") if len(array) else memoryview(b"")
+        content = _bytes(array)
         with self._lock:
             start, self.bytes = self.bytes, self.bytes + len(content)
         try:
@@ -84,7 +84,7 @@ class Scratch:
     def read(self, start: int, length: int, dtype: type[Any]) -> NDArray[Any]:
         """`length` items of `dtype` from byte `start` on. Safe to call from several threads."""
         out = np.empty(length, dtype)
-        content, done = memoryview(out).cast("B") if length else memoryview(b""), 0
+        content, done = _bytes(out), 0
         while done < len(content):
             piece = os.preadv(self._file.fileno(), [content[done:]], start + done)
             if not piece:
@@ -94,3 +94,8 @@ class Scratch:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    """The array's memory; what is written there is in the array, as long as it is contiguous."""
+    return np.ascontiguousarray(array).view(np.uint8).data

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from distjoint.progress import short
 
@@ -55,14 +56,14 @@ class Summary:
         return asdict(self)
 
     def __rich__(self) -> RenderableType:
-        parts: list[RenderableType] = [self.table()]
+        parts: list[RenderableType] = [Text(self.dataset, style="bold"), self.table()]
         if self.alignment:
             parts.append(self.examples())
         return Group(*parts, *self.notes)
 
     def table(self) -> Table:
         """What was made, one line a thing."""
-        table = Table(title=f"{self.dataset}", title_justify="left", show_header=False, box=None, pad_edge=False)
+        table = Table(show_header=False, box=None, pad_edge=False)
         table.add_column()
         table.add_column(justify="right")
         table.add_column()

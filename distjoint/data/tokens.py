@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal
 
 import numba
@@ -73,7 +74,7 @@ class Lexicon:
     def words(self) -> list[str]:
         """Every word in order of id."""
         pool, ends = self._pool.tobytes(), self._starts[: self.size + 1].tolist()
-        return [pool[a:b].decode() for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [pool[a:b].decode() for a, b in pairwise(ends)]
 
     def encode(self, text: bytes, after_word: bool = False) -> Int32s:
         """Ids of the words of `text`, with -1 after each line; new words are added and counted.
@@ -173,7 +174,7 @@ def _encode(text, inside, becomes, slots, hashes, starts, pool, counts, size, ou
     while position <= end:
         width = 1
         if position == end:
-            code, word = 0, False
+            code, word = np.int32(0), False
         else:
             code = np.int32(text[position])
             if code >= 0x80:
@@ -182,7 +183,7 @@ def _encode(text, inside, becomes, slots, hashes, starts, pool, counts, size, ou
                     return size, written, _BAD_BYTE, position
             elif code == 0:
                 return size, written, _BAD_NUL, position
-            word = code < inside.size and inside[code] == 1 or 0xE0100 <= code <= 0xE01EF
+            word = (code < inside.size and inside[code] == 1) or 0xE0100 <= code <= 0xE01EF
         if word:
             lowered = becomes[code] if code < becomes.size else code
             if lowered < 0x80:

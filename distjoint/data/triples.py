@@ -127,7 +127,7 @@ def _column_names(columns: str | Sequence[str] | None) -> list[str] | None:
     names = [name.strip() for name in (columns.split(",") if isinstance(columns, str) else columns)]
     if len(names) != 3 or len(set(names)) != 3 or not all(names):
         raise UsageError(
-            f"--triple-columns is {','.join(names)!r}; it takes three names, 'head,relation,tail', or positions, '0,1,2'"
+            f"--triple-columns is {','.join(names)!r}; it takes three names, 'head,relation,tail', or numbers, '0,1,2'"
         )
     return names
 
@@ -161,7 +161,7 @@ def _parquet(file: Location, columns: list[str] | None) -> Iterator[tuple[pa.Arr
             order = _positions(file, source.schema_arrow.names, columns)
             for batch in source.iter_batches(columns=[source.schema_arrow.names[k] for k in order]):
                 found = [batch.column(source.schema_arrow.names[k]) for k in order]
-                yield tuple(pc.cast(column, pa.string()) for column in found)  # type: ignore[misc]
+                yield tuple(pc.cast(column, pa.string()) for column in found)
     except (pa.ArrowInvalid, OSError) as error:
         raise DistjointError(f"{file}: damaged or not Parquet ({str(error).splitlines()[0]})") from error
 
@@ -184,7 +184,7 @@ def _delimited(
             )
             order = _positions(file, reader.schema.names, columns)
             for batch in reader:
-                yield tuple(batch.column(k) for k in order)  # type: ignore[misc]
+                yield tuple(batch.column(k) for k in order)
     except (pa.ArrowInvalid, DistjointError) as error:
         _diagnose(file, compression, delimiter, columns)
         if isinstance(error, DistjointError):

@@ -1,0 +1,94 @@
+"""The folder a dataset goes to: what may be replaced there, and the streams written into it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distjoint.data import cooccurrence
+from distjoint.data.alignment import Sample
+from distjoint.data.layout import Layout
+from distjoint.data.manifest import NAME as MANIFEST
+from distjoint.data.manifest import File, Span
+from distjoint.data.partition import ALIGNMENT, HELD_OUT, TRIPLES, PartitionWriter, Written, by_partition
+from distjoint.data.rows import Rows
+from distjoint.errors import UsageError
+from distjoint.progress import Progress
+from distjoint.storage import Location
+
+OURS = (MANIFEST, "rows.parquet", "relations.parquet", "triples", cooccurrence.STREAM, "alignment")
+
+Int64s = NDArray[np.int64]
+
+
+def refuse_output(folder: Location, overwrite: bool, progress: Progress) -> None:
+    """raises UsageError where something else lies at the output, or a dataset that is not to be replaced"""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is a file of this name; choose another folder with --out")
+    there = [place.name for place in folder.list()]
+    if MANIFEST in there and not overwrite:
+        raise UsageError(f"{folder}: there is a dataset already; replace it with --overwrite, or choose another --out")
+    others = [name for name in there if name not in OURS]
+    if others and MANIFEST not in there:
+        raise UsageError(f"{folder}: the folder is not empty (it holds {others[0]}); choose another with --out")
+    if there and MANIFEST not in there:
+        progress.say(f"{folder}: an unfinished dataset is there; it is made anew")
+
+
+def clear(folder: Location) -> None:
+    """Delete a dataset, its manifest first; other files in the folder are nobody's business."""
+    for name in OURS:
+        (folder / name).delete()
+
+
+class Streams:
+    """The streams written so far, as the manifest lists them."""
+
+    def __init__(self, folder: Location, rows: Rows, layout: Layout, seed: int) -> None:
+        self.folder, self.rows, self.layout, self.seed = folder, rows, layout, seed
+        self.files: list[File] = []
+        self.spans: dict[str, list[Span]] = {}
+
+    def add(self, stream: str, written: Written) -> None:
+        """Take up a file; one without samples is not worth listing."""
+        if not written.file.rows:
+            (self.folder / written.file.path).delete()
+            return
+        index = len(self.files)
+        self.files.append(written.file)
+        self.spans.setdefault(stream, []).extend(
+            Span(i=i, j=j, file=index, start=start, stop=stop) for i, j, start, stop in written.spans
+        )
+
+    def write_triples(self, split: str, triples: Int64s, relation_ids: Int64s, unseen: NDArray[np.bool_]) -> None:
+        """A split by partition. triples: int64[n, 3] by provisional ids; unseen: bool[n]"""
+        (self.folder / f"triples/{split}").make_dir()
+        schema = TRIPLES if split == "train" else HELD_OUT
+        heads, tails = self.rows.of_entity[triples[:, 0]], self.rows.of_entity[triples[:, 2]]
+        with PartitionWriter(self.folder, f"triples/{split}/part-00000.parquet", schema) as writer:
+            for i, j, chosen, head, tail in by_partition(self.layout, heads, tails, self.seed):
+                columns = {
+                    "head": head.astype(np.int32),
+                    "relation": relation_ids[triples[chosen, 1]].astype(np.int32),
+                    "tail": tail.astype(np.int32),
+                    "unseen": unseen[chosen],
+                }
+                writer.add(i, j, columns)
+        self.add(f"triples/{split}", writer.written())
+
+    def write_alignment(self, samples: list[Sample]) -> None:
+        """The pairs of entity and word that share no row."""
+        if not samples:
+            return
+        (self.folder / "alignment").make_dir()
+        entity = self.rows.of_entity[[sample.entity for sample in samples]]
+        word = self.rows.of_word[[sample.word for sample in samples]]
+        weight = np.array([sample.weight for sample in samples], np.float32)
+        how = np.array([sample.how for sample in samples], object)
+        with PartitionWriter(self.folder, "alignment/part-00000.parquet", ALIGNMENT) as writer:
+            for i, j, chosen, first, second in by_partition(self.layout, entity, word, self.seed):
+                columns = {"entity": first.astype(np.int32), "word": second.astype(np.int32)}
+                writer.add(i, j, columns | {"weight": weight[chosen], "how": how[chosen]})
+        self.add("alignment", writer.written())
