@@ -55,7 +55,9 @@ def gradient(
             (relation, d_relation),
             (inverse, d_inverse),
         ):
-            slot += (3 * objective.n3) * weight[..., None] * _modulus(vectors, scorer.complex) * vectors
+            pull = weight[..., None] * _modulus(vectors, scorer.complex) * vectors
+            loss += objective.n3 * (pull * vectors).sum()
+            slot += (3 * objective.n3) * pull
     return loss, d_ends, d_relation, d_inverse
 
 

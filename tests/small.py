@@ -1,0 +1,129 @@
+"""A small world with a known structure, through the real `prepare`: a league of teams, in triples and in text.
+
+Who plays for a team knows its coach: that is how held-out `knows` triples can be predicted. The text speaks of
+teams and coaches in the words of their topic. Teams and half of the coaches are words and entities, all other
+entities have no word, most words no entity.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import distjoint
+from distjoint.config import Config, load_config
+from distjoint.data import layout
+from distjoint.run_folder import Checkpoint, RunFolder
+
+TEAMS, PLAYERS = 8, 6
+Triple = tuple[str, str, str]
+
+FAST: dict[str, Any] = {
+    "model.dim": 16,
+    "train.epochs": 3,
+    "train.threads": 1,
+    "train.triple_passes": 2,
+    "graph.batch": 64,
+    "graph.chunk": 16,
+    "graph.negatives": 16,
+    "graph.learning_rate": 0.1,
+}
+"""Settings for a run of a second."""
+
+
+@dataclass(frozen=True)
+class Small:
+    """URLs of the prepared datasets.
+
+    joint   text and graph, 8 shards of 4 tiles
+    """
+
+    joint: str
+    text: str
+    graph: str
+
+
+def team(k: int) -> str:
+    return "team" + chr(97 + k)
+
+
+def league() -> tuple[list[Triple], list[Triple], list[Triple]]:
+    """Triples of train, valid and test: every sixth `knows` is held out."""
+    train, held = [], []
+    for k in range(TEAMS):
+        coach = f"coach{chr(97 + k)}"
+        train += [(coach, "coach_of", team(k)), (team(k), "plays_against", team((k + 1) % TEAMS))]
+        for p in range(PLAYERS):
+            player = f"{team(k)}_player_{p}"
+            train.append((player, "plays_for", team(k)))
+            train.append((player, "born_in", f"city_{(7 * k + p) % 9}"))
+            (held if p in (k % PLAYERS, (k + 3) % PLAYERS) else train).append((player, "knows", coach))
+    return train, held[::2], [*held[1::2], ("newcomer_1", "knows", "coacha")]
+
+
+def sentences(count: int = 500, seed: int = 0) -> list[str]:
+    """Each about one team, in its topic's words among common ones."""
+    rng = np.random.default_rng(seed)
+    common = [f"common{chr(97 + k)}" for k in range(20)]
+    lines = []
+    for _ in range(count):
+        k = int(rng.integers(TEAMS))
+        topic = [f"topic{chr(97 + k)}{chr(97 + m)}" for m in range(12)]
+        words = [team(k), *rng.choice(topic, 5), *rng.choice(common, 4)]
+        if k % 2:
+            words.append(f"coach{chr(97 + k)}")
+        lines.append(" ".join(rng.permutation(words)))
+    return lines
+
+
+def make(folder: Path, shards: int = 8) -> Small:
+    """Write the raw files and prepare them three times."""
+    text, files = folder / "text.txt", {}
+    text.write_text("\n".join(sentences()) + "\n")
+    for split, triples in zip(("train", "valid", "test"), league(), strict=True):
+        files[split] = str(folder / f"{split}.tsv")
+        Path(files[split]).write_text("".join("\t".join(triple) + "\n" for triple in triples))
+    graph = {"triples": files["train"], "valid": files["valid"], "test": files["test"]}
+    made = Small(*(str(folder / name) for name in ("joint", "text", "graph")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "TILE_ROWS", 8)  # so that a shard has several tiles
+        options: dict[str, Any] = {"shards": shards, "min_count": 1, "window": 5}
+        distjoint.prepare(made.joint, corpus=str(text), **graph, **options)
+        distjoint.prepare(made.text, corpus=str(text), **options)
+        distjoint.prepare(made.graph, **graph, **options)
+    return made
+
+
+def config(settings: Mapping[str, Any] | None = None, **sections: Any) -> Config:
+    """FAST with changes, as `{"model.dim": 8}`."""
+    return load_config(overrides={**FAST, **(settings or {}), **sections})
+
+
+def tensors(run: str | Path, epoch: int | None = None) -> dict[str, np.ndarray]:
+    """Everything in a checkpoint, by shard and name; by default in the run's result."""
+    folder = RunFolder.open(str(run))
+    checkpoint = folder.result() if epoch is None else Checkpoint.open(folder.folder / f"checkpoints/epoch-{epoch:05d}")
+    found = {f"dense/{name}": value.numpy() for name, value in checkpoint.dense().items()}
+    for shard in range(folder.layout.shards):
+        found |= {f"{shard}/{name}": value.numpy() for name, value in checkpoint.shard(shard).items()}
+    return found
+
+
+def assert_same_bits(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> None:
+    assert set(one) == set(other)
+    for name, value in one.items():
+        assert np.array_equal(value.view(np.int32), other[name].view(np.int32)), name
+
+
+def info(run: str | Path) -> dict[str, Any]:
+    """run.json."""
+    return dict(json.loads((Path(run) / "run.json").read_text()))
+
+
+__all__ = ["FAST", "Small", "assert_same_bits", "config", "info", "league", "make", "sentences", "tensors"]

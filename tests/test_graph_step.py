@@ -1,0 +1,273 @@
+"""The fast step of the graph against plain references: its loss against model/losses, a whole step against dense
+autograd with row-wise AdaGrad on every view of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from distjoint.config import Config, load_config
+from distjoint.data.layout import Layout
+from distjoint.kernels.graph import Objective, gradient
+from distjoint.kernels.rows import EPSILON, RowKernels
+from distjoint.model.couplings import entity_vectors
+from distjoint.model.losses import softmax_loss
+from distjoint.model.scorers import SCORERS
+from distjoint.table.arena import NONE, Arena
+from distjoint.table.parts import Scheme, initial_shard
+from distjoint.table.views import Mapped, Own, Tied, View, Word
+from distjoint.train.graph import Batch, GraphLoss
+
+pytestmark = pytest.mark.unit
+
+CPU = torch.device("cpu")
+COMPARISONS = [(name, cosine) for name, cosine in product(sorted(SCORERS), (False, True))]
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("name", "cosine"), COMPARISONS)
+@pytest.mark.parametrize(("negatives", "n3"), [(5, 0.0), (0, 0.0), (5, 0.3)])
+def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
+    name: str, cosine: bool, negatives: int, n3: float
+) -> None:
+    scorer, chunks, triples, dim = SCORERS[name], 3, 4, 6
+    compare, scale = "cosine" if cosine else scorer.compare, 2.5
+    ends = draw(2, chunks, triples + negatives, dim).requires_grad_()
+    width = scorer.relation_dim(dim)
+    relation, inverse = (draw(chunks, triples, width, seed=seed).requires_grad_() for seed in (1, 2))
+    weight = torch.ones(chunks, triples, dtype=torch.float64)
+    weight[-1, 2:] = 0  # padding
+    expected = softmax_loss(
+        scorer,
+        compare,
+        scale,
+        ends[1, :, :triples],
+        ends[0, :, :triples],
+        relation,
+        inverse,
+        ends[1, :, triples:],
+        ends[0, :, triples:],
+        weight,
+        n3,
+    )
+    expected_gradients = torch.autograd.grad(expected, (ends, relation, inverse))
+    with torch.no_grad():
+        loss, *gradients = gradient(Objective(scorer, compare, scale, n3), ends, relation, inverse, weight)
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-10, atol=1e-10)
+    for actual, wanted in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=1e-7, atol=1e-9)
+
+
+def test_a_softmax_over_far_scores_does_not_overflow() -> None:
+    scorer = SCORERS["distmult"]
+    ends, relation = draw(2, 1, 6, 4).float() * 100, draw(1, 3, 4).float() * 100
+    loss, *gradients = gradient(Objective(scorer, "dot", 1.0), ends, relation, relation, torch.ones(1, 3))
+    assert all(bool(value.isfinite().all()) for value in (loss, *gradients))
+
+
+class World:
+    """Two shards in an arena, most entities without a word, and the dense parameters of a coupling."""
+
+    RELATIONS = 3
+
+    def __init__(self, coupling: str, settings: dict[str, Any]) -> None:
+        self.config: Config = load_config(
+            overrides={"model.dim": 6, "model.coupling": coupling, "graph.chunk": 8, "graph.negatives": 4, **settings}
+        )
+        dim, scorer = self.config.model.dim, SCORERS[self.config.model.scorer]
+        self.layout = Layout(2, 4, 9, 5, 14)
+        self.scheme = Scheme(dim, True, True, coupling)
+        self.arena = Arena(self.scheme, self.layout, 2, CPU)
+        for shard in (1, 0):  # the order decides the slots, and must not matter
+            arrays = initial_shard(self.scheme, self.config, self.layout, shard)
+            for name in ("W", "C", "X"):
+                arrays[name] = draw(*arrays[name].shape, seed=shard + ord(name)).float()
+            arrays["X.state"] += 0.5
+            if "word.graph_state" in arrays:
+                arrays["word.graph_state"] += 0.25
+            self.arena.put(shard, arrays)
+        rows = self.RELATIONS * (2 if self.config.model.reciprocal else 1)
+        self.relation = draw(rows, scorer.relation_dim(dim), seed=7).float()
+        self.relation_gradient = torch.zeros_like(self.relation)
+        self.map = torch.eye(dim) + 0.1 * draw(dim, dim, seed=8).float()
+        self.map_gradient = torch.zeros_like(self.map)
+
+    def loss(self, view: str, threads: int = 1) -> GraphLoss:
+        kernels = RowKernels(self.arena.rows, threads)
+        made: View = {
+            "own": lambda: Own(self.arena, kernels),
+            "tied": lambda: Tied(self.arena, kernels),
+            "word": lambda: Word(self.arena, kernels),
+            "mapped": lambda: Mapped(self.arena, kernels, self.map, self.map_gradient),
+        }[view]()
+        return GraphLoss(self.config, made, kernels, self.relation, self.relation_gradient)
+
+    def entities(self) -> np.ndarray:
+        return np.flatnonzero(self.arena.entity_index != NONE)
+
+    def worded(self) -> np.ndarray:
+        return np.flatnonzero((self.arena.entity_index != NONE) & (self.arena.word_index != NONE))
+
+    def batch(self, rows: np.ndarray, count: int = 21) -> Batch:
+        rng = np.random.default_rng(3)
+        return Batch(rng.choice(rows, count), rng.integers(0, self.RELATIONS, count), rng.choice(rows, count))
+
+    def parts(self) -> dict[str, Tensor]:
+        return {name: array.clone() for name, array in self.arena.arrays.items()}
+
+
+class Recorder(np.random.Generator):
+    """Notes which negatives were drawn."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(5))
+        self.drawn: list[np.ndarray] = []
+
+    def integers(self, *args: Any, **kwargs: Any) -> Any:
+        self.drawn.append(super().integers(*args, **kwargs))
+        return self.drawn[-1]
+
+
+def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> dict[str, Tensor]:
+    """Loss of a batch and everything after a step, by autograd over whole tables in float64.
+
+    negatives   int64[2, chunks, n]: arena rows, for tails and for heads
+    """
+    config, arena, scorer = world.config, world.arena, SCORERS[world.config.model.scorer]
+    leaf = {name: arena.arrays[name].double().requires_grad_() for name in ("W", "C", "X")}
+    relation, map_ = world.relation.double().requires_grad_(), world.map.double().requires_grad_()
+    worded, owned = (torch.from_numpy(index != NONE) for index in (arena.word_index, arena.entity_index))
+    words, own = (torch.zeros(arena.rows, config.model.dim, dtype=torch.float64) for _ in range(2))
+    sums = (leaf["W"] + leaf["C"])[arena.word_index[worded.numpy()]]
+    words = words.index_put((worded,), sums if view in ("tied", "word") else sums.detach())
+    own = own.index_put((owned,), leaf["X"][arena.entity_index[owned.numpy()]])
+    coupling = {"own": "none", "tied": "tie", "mapped": "dual"}.get(view)
+    vectors = words if coupling is None else entity_vectors(coupling, own, words, map_)
+    chunk, chunks = config.graph.chunk, negatives.shape[1]
+    places = np.arange(chunks * chunk)
+    head, relations, tail = (x[places % len(batch)] for x in (batch.head, batch.relation, batch.tail))
+    weight = torch.from_numpy((places < len(batch)).astype(np.float64)).view(chunks, chunk)
+
+    def chunked(table: Tensor, rows: np.ndarray) -> Tensor:
+        return table[torch.from_numpy(rows)].view(chunks, -1, table.shape[1])
+
+    forward = chunked(relation, relations)
+    backward = chunked(relation, relations + world.RELATIONS) if config.model.reciprocal else scorer.inverse(forward)
+    loss = softmax_loss(
+        scorer,
+        "cosine" if config.model.cosine else scorer.compare,
+        10.0 if config.model.cosine else 1.0,
+        chunked(vectors, head),
+        chunked(vectors, tail),
+        forward,
+        backward,
+        chunked(vectors, negatives[1].reshape(-1)),
+        chunked(vectors, negatives[0].reshape(-1)),
+        weight,
+        config.graph.n3,
+    )
+    loss.backward()
+    after = {name: array.double() for name, array in world.parts().items()}
+    states = {"W": "word.graph_state", "C": "word.graph_state", "X": "X.state"}
+    stepped = set()
+    for name, state in states.items():
+        if leaf[name].grad is None or state not in after:
+            continue
+        if state not in stepped:  # W and C share one accumulator of the gradient of W + C
+            after[state] += leaf[name].grad.square().mean(1)
+            stepped.add(state)
+        # Half of the step of W + C goes to either.
+        rate = 0.1 * (0.5 if name != "X" else 1.0)
+        after[name] -= rate * leaf[name].grad / (after[state] + EPSILON).sqrt()[:, None]
+    zero = torch.zeros_like
+    after["relation"] = zero(relation) if relation.grad is None else relation.grad
+    after["map"] = zero(map_) if map_.grad is None else map_.grad
+    after["loss"] = loss.detach()
+    return after
+
+
+STEPS: list[tuple[str, str, dict[str, Any]]] = [
+    *[("none", "own", {"model.scorer": name, "model.cosine": cosine}) for name, cosine in COMPARISONS],
+    *[("tie", "tied", {"model.scorer": name}) for name in ("transe", "complex")],
+    *[("dual", "mapped", {"model.scorer": name}) for name in ("transe", "rotate")],
+    *[("dual", "word", {"model.scorer": name}) for name in ("distmult", "rotate")],
+    ("tie", "tied", {"graph.n3": 0.1, "model.scorer": "complex", "model.cosine": False}),
+    ("dual", "mapped", {"graph.n3": 0.1, "model.scorer": "distmult"}),
+]
+
+
+@pytest.mark.parametrize("reciprocal", [True, False])
+@pytest.mark.parametrize(("coupling", "view", "settings"), STEPS)
+def test_a_step_is_that_of_the_plain_reference(
+    coupling: str, view: str, settings: dict[str, Any], reciprocal: bool
+) -> None:
+    world = World(coupling, {**settings, "model.reciprocal": reciprocal})
+    pool = world.worded() if view == "word" else world.entities()
+    batch, rng = world.batch(pool), Recorder()
+    probe = World(coupling, {**settings, "model.reciprocal": reciprocal})
+    loss = world.loss(view).step(batch, pool, rng, 0.1)
+    (drawn,) = rng.drawn
+    expected = reference(probe, view, batch, pool[drawn])
+    assert loss == pytest.approx(float(expected["loss"]), rel=1e-5)
+    actual = {**world.parts(), "relation": world.relation_gradient, "map": world.map_gradient}
+    for name, value in actual.items():
+        torch.testing.assert_close(value.double(), expected[name], rtol=2e-4, atol=2e-5, msg=lambda m, n=name: f"{n} {m}")
+
+
+@pytest.mark.parametrize("view", ["tied", "mapped"])
+def test_words_keep_to_their_side(view: str) -> None:
+    """`dual`'s entity side leaves W and C alone; `tie` leaves the X of rows with a word alone."""
+    world = World("tie" if view == "tied" else "dual", {})
+    before = world.parts()
+    world.loss(view).step(world.batch(world.entities()), world.entities(), np.random.default_rng(0), 0.1)
+    after = world.parts()
+    changed = {name for name, array in before.items() if not torch.equal(array, after[name])}
+    worded = world.arena.entity_index[world.worded()]
+    if view == "mapped":
+        assert changed == {"X", "X.state"}
+        assert bool(world.map_gradient.any())
+    else:
+        assert changed == {"W", "C", "word.graph_state", "X", "X.state"}
+        assert torch.equal(before["X"][worded], after["X"][worded])
+
+
+@pytest.mark.parametrize(("coupling", "view"), [("none", "own"), ("tie", "tied"), ("dual", "mapped"), ("dual", "word")])
+def test_a_step_has_the_same_bits_for_any_number_of_threads(coupling: str, view: str) -> None:
+    def step(threads: int) -> tuple[float, dict[str, Tensor]]:
+        world = World(coupling, {"graph.chunk": 4})
+        pool = world.worded() if view == "word" else world.entities()
+        loss = world.loss(view, threads)
+        value = loss.step(world.batch(pool, 301), pool, np.random.default_rng(1), 0.1)
+        loss.kernels.close()
+        return value, {**world.parts(), "relation": world.relation_gradient, "map": world.map_gradient}
+
+    one, found = step(1)
+    for threads in (2, 3):
+        other, also = step(threads)
+        assert one == other
+        assert all(torch.equal(value, also[name]) for name, value in found.items())
+
+
+def sizes() -> Iterator[tuple[int, int]]:
+    yield from ((1, 0), (1, 9), (7, 9), (8, 9), (9, 9), (17, 9))
+
+
+@pytest.mark.parametrize(("count", "pool"), sizes())
+def test_batches_of_any_size_train_and_padding_weighs_nothing(count: int, pool: int) -> None:
+    world = World("none", {})
+    before = world.parts()["X.state"]
+    loss = world.loss("own").step(
+        world.batch(world.entities(), count), world.entities()[:pool], np.random.default_rng(0), 0.1
+    )
+    assert np.isfinite(loss)
+    assert torch.equal(before, world.parts()["X.state"]) == (count + pool == 1)  # one candidate alone is certain
