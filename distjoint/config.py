@@ -12,24 +12,24 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from distjoint.errors import UsageError
 from distjoint.storage import Options, locate
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS = " KMGT"
 
 
 def parse_bytes(value: str | int | None) -> int | None:
     """`2GB`, `500M`, `1.5 GB` or a number of bytes, as bytes. raises ValueError"""
     if value is None or isinstance(value, int):
         return value
-    match = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?)i?B?\s*", str(value), re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(i?)B?\s*", str(value), re.IGNORECASE)
     if not match:
         raise ValueError(f"{value!r} is not a size; write it like 2GB or 500MB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** _UNITS.index(match[2].upper() or " "))
 
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Model(_Section):
@@ -174,7 +174,10 @@ def _parse(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"--set {text}: write it as section.key=value, like model.dim=100")
-    return key.strip(), yaml.safe_load(value)
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {text}: the value is not YAML: {str(error).splitlines()[0]}") from error
 
 
 def _set(tree: dict[str, Any], key: str, value: Any) -> None:

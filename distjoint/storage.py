@@ -11,7 +11,7 @@ import errno
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,10 +108,16 @@ class Location:
         """
         target = self.path + ".part" if self.is_local else self.path
         with _named(self.url):
-            with self.fs.open_output_stream(target) as stream:
-                stream.write(content)
-            if target != self.path:
-                self.fs.move(target, self.path)
+            try:
+                with self.fs.open_output_stream(target) as stream:
+                    stream.write(content)
+                if target != self.path:
+                    self.fs.move(target, self.path)
+            except OSError:
+                if target != self.path:
+                    with suppress(OSError):
+                        self.fs.delete_file(target)
+                raise
 
     def checksum(self) -> str:
         """`xxh3:` and the 64-bit xxHash of the file's bytes in hexadecimal."""

@@ -221,7 +221,9 @@ def test_a_step_is_that_of_the_plain_reference(
     assert loss == pytest.approx(float(expected["loss"]), rel=1e-5)
     actual = {**world.parts(), "relation": world.relation_gradient, "map": world.map_gradient}
     for name, value in actual.items():
-        torch.testing.assert_close(value.double(), expected[name], rtol=2e-4, atol=2e-5, msg=lambda m, n=name: f"{n} {m}")
+        torch.testing.assert_close(
+            value.double(), expected[name], rtol=2e-4, atol=2e-5, msg=lambda m, n=name: f"{n} {m}"
+        )
 
 
 @pytest.mark.parametrize("view", ["tied", "mapped"])

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError
@@ -74,6 +74,16 @@ class Manifest(BaseModel):
     streams: Mapping[str, tuple[Span, ...]]
     """Only partitions that hold samples are listed."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        shards = self.layout.shards
+        for name, spans in self.streams.items():
+            for span in spans:
+                inside = 0 <= span.i < shards and 0 <= span.j < shards and 0 <= span.file < len(self.files)
+                if not inside or not 0 <= span.start < span.stop <= self.files[span.file].rows:
+                    raise ValueError(f"{name}: partition ({span.i}, {span.j}) is not a part of the files listed")
+        return self
+
     @property
     def layout(self) -> Layout:
         return Layout(**self.layout_sizes.model_dump())
@@ -112,5 +122,10 @@ class Manifest(BaseModel):
             if found != FORMAT:
                 raise DistjointError(f"{place}: format {found}, this distjoint reads {FORMAT}; prepare it again")
             return cls.model_validate(content)
-        except (ValueError, ValidationError) as error:
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = "".join(f"{part}: " for part in first["loc"])
+            reason = where + first["msg"].removeprefix("Value error, ")
+            raise DistjointError(f"{place}: not a manifest ({reason}); prepare it again") from error
+        except ValueError as error:
             raise DistjointError(f"{place}: not a manifest ({str(error).splitlines()[0]}); prepare it again") from error

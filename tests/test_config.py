@@ -1,0 +1,113 @@
+"""The configuration: what is refused, in which words, and that what is written comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from distjoint.config import Config, load_config, parse_bytes
+from distjoint.errors import DistjointError, UsageError
+
+pytestmark = pytest.mark.unit
+
+
+def test_keys_that_users_rely_on_keep_their_names() -> None:
+    keys = "model.dim model.scorer model.coupling loss.alpha train.epochs train.lanes train.groups train.triple_passes"
+    tree: Any = Config().model_dump()
+    for key in [*keys.split(), "train.memory", "train.seed"]:
+        section, name = key.split(".")
+        assert name in tree[section]
+
+
+@pytest.mark.parametrize("comments", [False, True])
+def test_yaml_comes_back_as_it_was(comments: bool, tmp_path: Path) -> None:
+    config = load_config(overrides=["model.dim=30", "train.memory=1.5GB", "loss.alpha=0.25", "model.scale=3"])
+    file = tmp_path / "config.yaml"
+    file.write_text(config.to_yaml(comments))
+    assert load_config(str(file)) == config
+
+
+def test_overrides_go_on_top_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("model: {dim: 20, scorer: complex}\n")
+    config = load_config(str(file), {"model.dim": 40})
+    assert (config.model.dim, config.model.scorer, config.train.epochs) == (40, "complex", Config().train.epochs)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["model.dmi=3"], "unknown key 'model.dmi'; did you mean 'model.dim'?"),
+        (["modle.dim=3"], "unknown key 'modle'; did you mean 'model'?"),
+        (["zzz=3"], "unknown key 'zzz'; 'distjoint config show' lists the keys"),
+        (["model.dim=ten"], "model.dim = 'ten'"),
+        (["model.dim=1"], "model.dim = 1"),
+        (["model.dim.x=1"], "model.dim"),
+        (["model=3"], "model = 3"),
+        (["model=3", "model.dim=3"], "model is not a section"),
+        (["model.dim"], "section.key=value"),
+        (["model.dim=[1"], "model.dim=[1"),
+        (["model.scorer=transh"], "'transe', 'distmult', 'complex' or 'rotate'"),
+        (["model.scorer=rotate", "model.dim=31"], "dim must be even, not 31"),
+        (["loss.alpha=1.5"], "less than or equal to 1"),
+        (["loss.alpha=.nan"], "loss.alpha = nan"),
+        (["graph.learning_rate=.inf"], "graph.learning_rate = inf"),
+        (["text.learning_rate=0"], "greater than 0"),
+        (["train.epochs=0"], "train.epochs = 0"),
+        (["train.epochs=1.5"], "train.epochs = 1.5"),
+        (["train.lanes=2", "train.groups=3"], "2 lanes need at least 4 groups, not 3"),
+        (["train.memory=lots"], "'lots' is not a size; write it like 2GB or 500MB"),
+        (["train.memory=1.2.3GB"], "'1.2.3GB' is not a size"),
+        (["train.memory=-5"], "train.memory = -5"),
+        (["train.patience=2"], "patience needs validations"),
+        (["model.dim=1", "loss.alpha=2"], "; config: loss.alpha"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_with_key_and_value(settings: list[str], says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(overrides=settings)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["model: [", "- 1\n- 2\n", "just text", "\x00"])
+def test_a_file_that_is_not_a_configuration_is_named(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r"wrong\.yaml: "):
+        load_config(str(file))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DistjointError, match=r"none\.yaml: no such file"):
+        load_config(str(tmp_path / "none.yaml"))
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "empty.yaml"
+    file.write_text("# nothing\n")
+    assert load_config(str(file)) == Config()
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().model.dim = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2GB", 2 * 10**9), ("500M", 5 * 10**8), ("1.5 gb", 15 * 10**8), ("7", 7), (9, 9), ("3KiB", 3072), (None, None)],
+)
+def test_sizes(text: Any, size: int | None) -> None:
+    assert parse_bytes(text) == size
+
+
+def test_every_key_has_a_description() -> None:
+    for section in Config.model_fields.values():
+        for key, field in type(section.default).model_fields.items():
+            assert field.description, key
+    assert yaml.safe_load(Config().to_yaml())["train"]["lanes"] is None

@@ -1,0 +1,113 @@
+"""Distinct rows, sums and AdaGrad steps against plain numpy; the same bits for any number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distjoint.kernels.rows import EPSILON, RowKernels
+
+pytestmark = pytest.mark.unit
+
+ROWS, DIM = 40, 5
+ids = st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=120).map(lambda x: np.array(x, np.int64))
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Iterator[RowKernels]:
+    made = RowKernels(ROWS, 1)
+    yield made
+    made.close()
+
+
+def draw(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@given(ids)
+def test_distinct_rows_come_in_order_of_appearance_with_their_occurrences(
+    kernels: RowKernels, rows: np.ndarray
+) -> None:
+    found = kernels.distinct(rows)
+    assert found.rows.tolist() == list(dict.fromkeys(rows.tolist()))
+    assert np.array_equal(found.rows[found.inverse], rows)
+    assert (found.starts[0], found.starts[-1]) == (0, len(rows))
+    for k, row in enumerate(found.rows):
+        occurrences = found.order[found.starts[k] : found.starts[k + 1]]
+        assert occurrences.tolist() == np.flatnonzero(rows == row).tolist()
+
+
+def test_no_rows_are_no_trouble(kernels: RowKernels) -> None:
+    found = kernels.distinct(np.empty(0, np.int64))
+    assert len(found.rows) == 0
+    assert kernels.sum_rows(torch.empty(0, DIM), found).shape == (0, DIM)
+    kernels.step(torch.ones(3, DIM), torch.ones(3), found.rows, torch.empty(0, DIM), 0.1)
+
+
+@given(ids, st.integers(0, 9))
+def test_sums_are_those_of_numpy(kernels: RowKernels, rows: np.ndarray, seed: int) -> None:
+    gradient, found = draw(len(rows), DIM, seed=seed), kernels.distinct(rows)
+    expected = np.zeros((ROWS, DIM))
+    np.add.at(expected, rows, gradient.astype(np.float64))
+    summed = kernels.sum_rows(torch.from_numpy(gradient), found)
+    np.testing.assert_allclose(summed.numpy(), expected[found.rows], rtol=1e-5, atol=1e-5)
+
+
+@given(st.permutations(range(ROWS)), st.integers(1, ROWS), st.floats(1e-3, 2.0))
+def test_steps_are_row_wise_adagrad(kernels: RowKernels, order: list[int], count: int, rate: float) -> None:
+    rows, gradient = np.array(order[:count], np.int64), draw(count, DIM)
+    part, state = draw(ROWS, DIM, seed=1), np.abs(draw(ROWS, seed=2))
+    first, second, shared = (
+        torch.from_numpy(part.copy()),
+        torch.from_numpy(part.copy() * 2),
+        torch.from_numpy(state.copy()),
+    )
+    kernels.step_pair(first, second, shared, rows, torch.from_numpy(gradient), rate)
+    alone, own = torch.from_numpy(part.copy()), torch.from_numpy(state.copy())
+    kernels.step(alone, own, rows, torch.from_numpy(gradient), rate)
+    states = state.astype(np.float64)
+    states[rows] += (gradient.astype(np.float64) ** 2).mean(1)
+    step = np.zeros((ROWS, DIM))
+    step[rows] = rate * gradient / np.sqrt(states[rows] + EPSILON)[:, None]
+    for actual, expected in (
+        (own, states), (shared, states), (alone, part - step), (first, part - step / 2), (second, part * 2 - step / 2)
+    ):  # fmt: skip
+        np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gradient_of_zero_moves_nothing_even_at_the_first_step(kernels: RowKernels) -> None:
+    part = torch.ones(ROWS, DIM)
+    kernels.step(part, torch.zeros(ROWS), np.arange(ROWS), torch.zeros(ROWS, DIM), 0.1)
+    assert bool((part == 1).all())
+
+
+def test_one_two_and_three_threads_give_the_same_bits() -> None:
+    count, total = 3000, 20000  # enough rows that they are shared out
+    rows = np.random.default_rng(0).integers(0, count, total)
+    gradient = torch.from_numpy(draw(total, DIM))
+
+    def run(threads: int) -> list[torch.Tensor]:
+        kernels = RowKernels(count, threads)
+        found = kernels.distinct(rows)
+        summed = kernels.sum_rows(gradient, found)
+        part, first, second = (torch.from_numpy(draw(count, DIM, seed=seed)) for seed in (1, 2, 3))
+        state, shared = torch.zeros(count), torch.zeros(count)
+        kernels.step(part, state, found.rows, summed, 0.1)
+        kernels.step_pair(first, second, shared, found.rows, summed, 0.1)
+        kernels.close()
+        return [summed, part, state, first, second, shared]
+
+    one = run(1)
+    for threads in (2, 3):
+        assert all(torch.equal(a, b) for a, b in zip(one, run(threads), strict=True))
+
+
+def test_results_of_a_map_keep_their_order() -> None:
+    kernels = RowKernels(1, 3)
+    assert list(kernels.map(lambda x: x * x, range(20))) == [x * x for x in range(20)]
+    kernels.close()
