@@ -1,0 +1,165 @@
+"""The table: which parts a run allocates, how shards begin, and that they come through slots, flat arrays and
+checkpoints unchanged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distjoint.config import load_config
+from distjoint.data.layout import Layout
+from distjoint.table.arena import NONE, Arena, pack, packed_size, unpack
+from distjoint.table.parts import Scheme, Shard, initial_shard
+from distjoint.train.residency import Parking, Residency, shard_bytes, slots_needed
+from distjoint.train.schedule import schedule
+
+pytestmark = pytest.mark.unit
+
+CPU = torch.device("cpu")
+LAYOUT = Layout(4, 8, 30, 9, 41)
+TEXT = {"W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state"}
+SCHEMES = [
+    Scheme(6, True, False, "none"),
+    Scheme(6, False, True, "none"),
+    *[Scheme(6, True, True, coupling) for coupling in ("none", "tie", "dual")],
+]
+
+
+def start(scheme: Scheme, shard: int, seed: int = 0, layout: Layout = LAYOUT) -> Shard:
+    return initial_shard(scheme, load_config(overrides={"model.dim": scheme.dim, "train.seed": seed}), layout, shard)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "text", "graph", "coupling", "parts"),
+    [
+        (0.5, True, True, "dual", TEXT | {"word.graph_state", "X", "X.state"}),
+        (0.5, True, True, "tie", TEXT | {"word.graph_state", "X", "X.state"}),
+        (0.5, True, True, "none", TEXT | {"X", "X.state"}),
+        (0, True, True, "dual", TEXT),
+        (1, True, True, "dual", {"X", "X.state"}),
+        (0.5, True, False, "dual", TEXT),
+        (1, True, False, "dual", TEXT),
+        (0.5, False, True, "dual", {"X", "X.state"}),
+        (0, False, True, "dual", {"X", "X.state"}),
+    ],
+)
+def test_only_what_trains_is_allocated(alpha: float, text: bool, graph: bool, coupling: str, parts: set[str]) -> None:
+    config = load_config(overrides={"loss.alpha": alpha, "model.coupling": coupling})
+    scheme = Scheme.of(config, text, graph)
+    assert {part.name for part in scheme.parts} == parts
+    assert scheme.coupling == (coupling if text and graph and 0 < alpha < 1 else "none")
+    sizes = sum(packed_size(scheme, LAYOUT, shard) for shard in range(LAYOUT.shards))
+    assert 4 * sizes == scheme.bytes(LAYOUT)
+
+
+def test_a_shard_begins_as_the_seed_and_its_number_say() -> None:
+    one, again, other, seeded = (start(SCHEMES[-1], s, seed) for s, seed in ((0, 0), (0, 0), (1, 0), (0, 1)))
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["W"], other["W"])
+    assert not torch.equal(one["W"], seeded["W"])
+
+
+@pytest.mark.parametrize("coupling", ["none", "dual"])
+def test_an_entity_beside_a_word_begins_near_zero_where_it_is_added_to_the_word(coupling: str) -> None:
+    X = start(Scheme(6, True, True, coupling), 2)["X"]
+    aligned = LAYOUT.has_word(2)[LAYOUT.has_entity(2)]
+    norms = X.norm(dim=1).numpy()
+    assert norms[~aligned].min() > 0.1
+    assert (norms[aligned].max() < 0.01) == (coupling == "dual")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_a_shard_comes_through_slots_and_flat_arrays_unchanged(scheme: Scheme) -> None:
+    arena = Arena(scheme, LAYOUT, 3, CPU)
+    starts = {shard: start(scheme, shard) for shard in range(LAYOUT.shards)}
+    for shard in (2, 0, 1):
+        arena.put(shard, starts[shard])
+    arena.drop(0)
+    arena.put(3, starts[3])
+    for shard in (1, 2, 3):
+        views = arena.views(shard)
+        assert list(views) == list(starts[shard])
+        assert all(torch.equal(views[name], starts[shard][name]) for name in views)
+        flat = pack(views)
+        assert len(flat) == packed_size(scheme, LAYOUT, shard)
+        back = unpack(flat, scheme, LAYOUT, shard)
+        assert all(torch.equal(back[name], views[name]) for name in views)
+
+
+def test_views_are_the_arenas_own_memory_and_the_index_finds_them() -> None:
+    scheme, arena = SCHEMES[-1], Arena(SCHEMES[-1], LAYOUT, 2, CPU)
+    arena.put(3, start(scheme, 3))
+    arena.put(1, start(scheme, 1))
+    arena.views(1)["W"][:] = 7
+    base, word = arena.base(1), LAYOUT.has_word(1)
+    index = arena.word_index[base : base + LAYOUT.shard_rows(1)]
+    assert np.array_equal(index != NONE, word)
+    assert bool((arena.arrays["W"][index[word]] == 7).all())
+    assert int((arena.arrays["W"] == 7).all(1).sum()) == LAYOUT.shard_words(1)
+    tile = LAYOUT.tiles_per_shard + 1  # the second tile of shard 1
+    first = int(LAYOUT.tile_offsets[1, 1])
+    assert arena.word_base(tile) == arena.word_index[base + first]
+    arena.drop(1)
+    assert (arena.word_index[base : base + LAYOUT.shard_rows(1)] == NONE).all()
+
+
+def test_shards_without_words_or_without_rows_are_no_trouble() -> None:
+    layout, scheme = Layout(4, 4, 0, 0, 3), SCHEMES[1]
+    arena = Arena(scheme, layout, 4, CPU)
+    for shard in range(4):
+        arena.put(shard, start(scheme, shard, layout=layout))
+    assert pack(arena.views(3)).shape == (0,)
+    assert arena.views(0)["X"].shape == (1, 6)
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_what_is_parked_comes_back_and_leaves_nothing(
+    on_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    parking, flat = Parking(on_disk), torch.arange(10.0)
+    parking.put(3, flat)
+    assert parking.shards == {3}
+    assert torch.equal(parking.read(3), flat)
+    assert torch.equal(parking.take(3), flat)
+    assert parking.shards == set()
+    parking.put(1, flat)
+    parking.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.integers(1, 2), st.integers(0, 3), st.integers(0, 20), st.booleans())
+def test_every_round_finds_its_shards_as_they_were_left(lanes: int, more: int, seed: int, on_disk: bool) -> None:
+    """Each visit adds 1 to its shards: after an epoch each shard has counted its visits, wherever it waited."""
+    layout, scheme = Layout(8, 8, 9, 9, 20), SCHEMES[1]
+    groups = 2 * lanes + more
+    arena, parking = Arena(scheme, layout, slots_needed(layout, groups, lanes), CPU), Parking(on_disk)
+    residency = Residency(
+        arena, parking, 0, lambda _: 0, lambda shard: {n: a * 0 for n, a in start(scheme, shard, layout=layout).items()}
+    )
+    visited = np.zeros(8)
+    for round_ in schedule(8, seed, 0, groups, lanes).rounds:
+        residency.settle(round_)
+        for visit in filter(None, round_.visits):
+            for shard in visit.shards:
+                visited[shard] += 1
+                arena.views(shard)["X"].add_(1)
+    held = dict(residency.held())
+    assert sorted(held) == list(range(8))
+    for shard, arrays in held.items():
+        assert bool((arrays["X"] == visited[shard]).all())
+    parking.close()
+
+
+def test_slots_and_bytes_of_the_largest_shard() -> None:
+    assert slots_needed(LAYOUT, 2, 1) == 4
+    assert slots_needed(LAYOUT, 4, 1) == 2
+    assert slots_needed(LAYOUT, 3, 1) == 4
+    scheme = SCHEMES[1]
+    assert shard_bytes(scheme, LAYOUT) == 4 * 7 * max(map(LAYOUT.shard_entities, range(4)))
