@@ -53,15 +53,20 @@ class Equipment:
     @property
     def text_rate(self) -> float:
         """AdaGrad's step size for the text: alpha acts on it, not inside the gradient."""
-        return self.config.text.learning_rate * share(self.config, text=True)
+        return self.config.text.learning_rate * share(self.config, self.scheme, text=True)
 
     @property
     def graph_rate(self) -> float:
-        return self.config.graph.learning_rate * share(self.config, text=False)
+        return self.config.graph.learning_rate * share(self.config, self.scheme, text=False)
 
 
-def share(config: Config, text: bool) -> float:
-    """What alpha leaves of a loss's step size: all of the larger side's, so that .5 leaves both whole."""
+def share(config: Config, scheme: Scheme, text: bool) -> float:
+    """What alpha leaves of a loss's step size: all of the larger side's, so that .5 leaves both whole.
+
+    Where one side trains alone there is nothing to share, whatever alpha says.
+    """
+    if not (scheme.text and scheme.graph):
+        return 1.0
     alpha = config.loss.alpha
     return (1 - alpha if text else alpha) / max(alpha, 1 - alpha)
 
@@ -215,7 +220,7 @@ class Lane:
     def _diverged(self, stream: str, step: int, key: str) -> str:
         return (
             f"the {stream} loss is not a finite number (groups {self._visit.groups}, {self._where()}, step {step}); "
-            f"the last checkpoint is kept; lower {key} and resume, or start anew"
+            f"the last checkpoint is kept; start a new run with a lower {key}"
         )
 
     def _where(self) -> str:

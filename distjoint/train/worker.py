@@ -120,7 +120,7 @@ class Worker:
         config, tally, began = self.config.train, Tally(), time.perf_counter()
         plan = schedule(self.dataset.layout.shards, config.seed, epoch, self.info.groups, self.info.lanes)
         steps = [self._steps(round_) for round_ in plan.rounds]
-        factor = share(self.config, text=False)
+        factor = share(self.config, self.scheme, text=False)
         for round_, count in zip(plan.rounds, steps, strict=True):
             self.residency.settle(round_)
             lanes = [
