@@ -5,7 +5,7 @@ Same result as model/losses.py. Plain torch operations, so the same code runs on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,45 +29,74 @@ class Objective:
     n3: float = 0.0
 
 
+@dataclass(frozen=True)
+class Gradient:
+    """What `gradient` returns: the loss, a sum over queries without the regulariser, and its gradients.
+
+    Each has the shape of the argument it is named after.
+    """
+
+    loss: Tensor
+    candidates: Tensor
+    head: Tensor
+    tail: Tensor
+    relation: Tensor
+    inverse: Tensor
+
+
+def as_candidates(objective: Objective, vectors: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Vectors as they are compared with queries: unit vectors for a cosine. Done once per distinct row.
+
+    vectors   float[rows, dim]
+    returns   float[rows, dim], and their norms float[rows, 1] where they were divided by them
+    """
+    if objective.compare != "cosine":
+        return vectors, None
+    norms = vectors.norm(dim=-1, keepdim=True).clamp_min_(_NORM)
+    return vectors / norms, norms
+
+
+def through_candidates(gradient: Tensor, candidates: Tensor, norms: Tensor | None) -> Tensor:
+    """The gradient for the vectors behind `as_candidates`, given that for the candidates; may change it in place."""
+    if norms is None:
+        return gradient
+    along = (gradient * candidates).sum(-1, keepdim=True)
+    return gradient.addcmul_(candidates, along, value=-1).div_(norms)
+
+
 def gradient(
-    objective: Objective, ends: Tensor, relation: Tensor, inverse: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    objective: Objective,
+    candidates: Tensor,
+    head: Tensor,
+    tail: Tensor,
+    relation: Tensor,
+    inverse: Tensor,
+    weight: Tensor,
+) -> Gradient:
     """Loss of a batch and its gradient.
 
-    ends       float[2, chunks, triples + negatives, dim]: candidates for the tail ([0]: the chunk's tails,
-               then its negatives) and for the head ([1])
-    relation   float[chunks, triples, relation_dim], read from head to tail; inverse: read from tail to head
-    weight     float[chunks, triples]: 1, or 0 for padding
-    returns    loss float[] (sum), gradients in the shapes of ends, relation and inverse
+    candidates   float[2, chunks, triples + negatives, dim], as from `as_candidates`: for the tail ([0]: the
+                 chunk's tails, then its negatives) and for the head ([1])
+    head, tail   float[chunks, triples, dim]
+    relation     float[chunks, triples, relation_dim], read from head to tail; inverse: read from tail to head
+    weight       float[chunks, triples]: 1, or 0 for padding
     """
-    scorer, triples = objective.scorer, relation.shape[1]
-    tail, head = ends[0, :, :triples], ends[1, :, :triples]
+    scorer = objective.scorer
     queries = torch.stack([scorer.query(head, relation), scorer.query(tail, inverse)])
-    loss, d_queries, d_ends = _compare(objective, queries, ends, weight)
+    loss, d_queries, d_candidates = _compare(objective, queries, candidates, weight)
     d_head, d_relation = scorer.query_gradient(head, relation, d_queries[0])
     d_tail, d_inverse = scorer.query_gradient(tail, inverse, d_queries[1])
-    d_ends[1, :, :triples] += d_head
-    d_ends[0, :, :triples] += d_tail
-    if objective.n3:
-        for vectors, slot in (
-            (head, d_ends[1, :, :triples]),
-            (tail, d_ends[0, :, :triples]),
-            (relation, d_relation),
-            (inverse, d_inverse),
-        ):
-            pull = weight[..., None] * _modulus(vectors, scorer.complex) * vectors
-            loss += objective.n3 * (pull * vectors).sum()
-            slot += (3 * objective.n3) * pull
-    return loss, d_ends, d_relation, d_inverse
+    found = Gradient(loss, d_candidates, d_head, d_tail, d_relation, d_inverse)
+    return _add_n3(objective, found, head, tail, relation, inverse, weight) if objective.n3 else found
 
 
-def _compare(objective: Objective, queries: Tensor, ends: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Softmax over candidates; gradients for queries [2, chunks, triples, dim] and ends."""
+def _compare(
+    objective: Objective, queries: Tensor, candidates: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Softmax over candidates; gradients for queries [2, chunks, triples, dim] and candidates."""
     dim, scale = queries.shape[-1], objective.scale
-    q, k = queries.flatten(0, 1), ends.flatten(0, 1)
-    if objective.compare == "cosine":
-        q_norm, k_norm = (x.norm(dim=-1, keepdim=True).clamp_min_(_NORM) for x in (q, k))
-        q, k = q / q_norm, k / k_norm
+    raw, k = queries.flatten(0, 1), candidates.flatten(0, 1)
+    q, norms = as_candidates(objective, raw)
     scores = torch.bmm(q, k.transpose(1, 2))
     if objective.compare == "distance":
         squares = (q * q).sum(-1)[:, :, None] + (k * k).sum(-1)[:, None, :]
@@ -83,10 +112,26 @@ def _compare(objective: Objective, queries: Tensor, ends: Tensor, weight: Tensor
     else:
         g = g.mul_(scale) if scale != 1.0 else g
         d_q, d_k = torch.bmm(g, k), torch.bmm(g.transpose(1, 2), q)
-        if objective.compare == "cosine":
-            d_q = d_q.sub_(q * (q * d_q).sum(-1, keepdim=True)).div_(q_norm)
-            d_k = d_k.sub_(k * (k * d_k).sum(-1, keepdim=True)).div_(k_norm)
-    return loss, d_q.view(*queries.shape[:3], dim), d_k.view(ends.shape)
+    d_q = through_candidates(d_q, q, norms)
+    return loss, d_q.view(*queries.shape[:3], dim), d_k.view(candidates.shape)
+
+
+def _add_n3(
+    objective: Objective, found: Gradient, head: Tensor, tail: Tensor, relation: Tensor, inverse: Tensor, weight: Tensor
+) -> Gradient:
+    """The regulariser's part, n3 * 3 |x| x for each vector of each triple."""
+    factor, pairs = (3 * objective.n3) * weight[..., None], objective.scorer.complex
+
+    def added(slot: Tensor, vectors: Tensor) -> Tensor:
+        return slot + factor * _modulus(vectors, pairs) * vectors
+
+    return replace(
+        found,
+        head=added(found.head, head),
+        tail=added(found.tail, tail),
+        relation=added(found.relation, relation),
+        inverse=added(found.inverse, inverse),
+    )
 
 
 def _softmax(scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

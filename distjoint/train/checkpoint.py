@@ -4,7 +4,9 @@ manifest by rank 0; resuming takes the newest that has one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
 
 import torch.distributed as dist
 import xxhash
@@ -15,8 +17,10 @@ from distjoint.errors import DistjointError
 from distjoint.run_folder import DENSE, MANIFEST, Checkpoint, CheckpointFile, CheckpointManifest, RunInfo, shard_file
 from distjoint.storage import Location
 from distjoint.table.parts import Shard
+from distjoint.train.tally import DivergedError
 
 FOLDER = "checkpoints"
+ADVICE = "the last checkpoint is kept; start a new run with lower learning rates"
 
 
 def name_of(epoch: int) -> str:
@@ -24,15 +28,42 @@ def name_of(epoch: int) -> str:
     return f"{FOLDER}/epoch-{epoch:05d}"
 
 
-def write(run: Location, info: RunInfo, epoch: int, shards: Iterable[tuple[int, Shard]], dense: Shard) -> str:
+def write(
+    run: Location,
+    info: RunInfo,
+    epoch: int,
+    shards: Iterable[tuple[int, Shard]],
+    dense: Shard,
+    metrics: Mapping[str, Any],
+) -> str:
     """Write this worker's share of a checkpoint; every worker calls it. Returns its name.
 
-    epoch    epochs that are done
-    shards   the shards this worker holds
-    dense    dense parameters and their states; written by rank 0
+    epoch     epochs that are done
+    shards    the shards this worker holds
+    dense     dense parameters and their states; written by rank 0
+    metrics   of the epoch: a run stopped before it could tell takes them from here
+    raises    DivergedError when a parameter is not finite; nothing of the checkpoint stays then
     """
-    name = name_of(epoch)
-    folder, first = run / name, _rank() == 0
+    folder = run / name_of(epoch)
+    try:
+        _write_all(folder, info, epoch, shards, dense, metrics)
+    except BaseException:
+        with suppress(DistjointError, OSError):
+            if _rank() == 0 and not (folder / MANIFEST).exists():
+                folder.delete()  # it may be what filled the disk
+        raise
+    return name_of(epoch)
+
+
+def _write_all(
+    folder: Location,
+    info: RunInfo,
+    epoch: int,
+    shards: Iterable[tuple[int, Shard]],
+    dense: Shard,
+    metrics: Mapping[str, Any],
+) -> None:
+    first = _rank() == 0
     if first:
         folder.delete()  # what an interrupted attempt at this epoch left behind
         folder.make_dir()
@@ -51,9 +82,9 @@ def write(run: Location, info: RunInfo, epoch: int, shards: Iterable[tuple[int, 
             seed=info.config.train.seed,
             epoch=epoch,
             files=tuple(sorted(every, key=lambda file: file.path)),
+            metrics=dict(metrics),
         ).write(folder)
     _barrier()
-    return name
 
 
 def complete(run: Location) -> list[str]:
@@ -92,6 +123,10 @@ def prune(run: Location, keep: int, best: str | None) -> None:
 
 
 def _write(folder: Location, path: str, arrays: dict[str, Tensor]) -> CheckpointFile:
+    for name, array in arrays.items():
+        # The last steps of an epoch can diverge behind the last loss that was looked at.
+        if not bool(array.isfinite().all()):
+            raise DivergedError(f"{folder / path}: {name} is not finite after this epoch; {ADVICE}")
     content = save({name: array.detach().cpu().contiguous() for name, array in arrays.items()})
     (folder / path).write_bytes(content)
     return CheckpointFile(path=path, bytes=len(content), checksum=f"xxh3:{xxhash.xxh3_64(content).hexdigest()}")

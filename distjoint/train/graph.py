@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distjoint.config import Config
-from distjoint.kernels.graph import Objective, gradient
-from distjoint.kernels.rows import RowKernels
+from distjoint.kernels.graph import Objective, as_candidates, gradient, through_candidates
+from distjoint.kernels.rows import Distinct, RowKernels
 from distjoint.model.scorers import SCORERS, default_scale
 from distjoint.table.views import View
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 _CHUNKS = 8
 """Chunks scored at a time: their temporaries stay in the cache."""
@@ -72,48 +73,52 @@ class GraphLoss:
             rows[:, :, chunk:] = pool[rng.integers(0, len(pool), (2, chunks, negatives))]
         distinct = self.kernels.distinct(rows.reshape(-1))
         vectors = self.view.gather(distinct.rows)
-        device = vectors.device
-        places = torch.from_numpy(distinct.inverse).to(device).view(2, chunks, -1)
-        relation = torch.from_numpy(padded.relation).to(device).view(chunks, chunk)
-        loss, d_vectors = self._gradient(
-            vectors, places, relation, torch.from_numpy(weight).to(device).view(chunks, -1)
-        )
-        summed = self.kernels.sum_rows(d_vectors, distinct)
+        places = torch.from_numpy(distinct.inverse.reshape(rows.shape))
+        loss, summed = self._gradient(vectors, distinct, places, padded.relation.reshape(chunks, -1), weight)
         self.view.apply(distinct.rows, summed, rate)
         return loss
 
-    def _gradient(self, vectors: Tensor, places: Tensor, relation: Tensor, weight: Tensor) -> tuple[float, Tensor]:
-        """Loss, and gradient of each occurrence of a row, float32[occurrences, dim]; a few chunks at a time.
+    def _gradient(
+        self, vectors: Tensor, distinct: Distinct, places: Tensor, relations: Ints, weights: Floats
+    ) -> tuple[float, Tensor]:
+        """Loss, and the gradient of each distinct row, float32[distinct, dim].
 
-        The cuts go over threads and torch runs each of them on one: operations this small would spend their
-        time in torch's own barriers. Sums are taken in the order of the cuts, so threads never show in a bit.
+        Cuts of a few chunks go over the threads and torch runs each of them on one: operations this small would
+        spend their time in torch's own barriers. Sums are taken in the order of the cuts, so threads never show
+        in a bit. Rows are made candidates once each, and gradients go back through that once each.
         """
-        dim = vectors.shape[1]
-        out = torch.empty(*places.shape, dim, device=vectors.device)
+        (_, chunks, width), dim, device = places.shape, vectors.shape[1], vectors.device
+        triples = relations.shape[1]
+        relation, weight = torch.from_numpy(relations).to(device), torch.from_numpy(weights).to(device)
+        candidates, norms = as_candidates(self.objective, vectors)
+        d_candidates = torch.empty(2, chunks, width, dim, device=device)
+        d_ends = torch.empty(2, chunks, triples, dim, device=device)
+        places = places.to(device)
 
         def run(cut: slice) -> tuple[Tensor, Tensor, Tensor]:
-            some = places[:, cut]
-            ends = vectors.index_select(0, some.reshape(-1)).view(*some.shape, dim)
+            tail, head = _select(vectors, places[:, cut, :triples])
+            some = _select(candidates, places[:, cut])
             forward, backward = self._relations(relation[cut])
-            loss, out[:, cut], d_forward, d_backward = gradient(self.objective, ends, forward, backward, weight[cut])
-            return loss, d_forward, d_backward
+            found = gradient(self.objective, some, head, tail, forward, backward, weight.view(chunks, -1)[cut])
+            d_candidates[:, cut], d_ends[0, cut], d_ends[1, cut] = found.candidates, found.tail, found.head
+            return found.loss, found.relation, found.inverse
 
-        cuts = [slice(first, first + _CHUNKS) for first in range(0, places.shape[1], _CHUNKS)]
+        cuts = [slice(first, first + _CHUNKS) for first in range(0, chunks, _CHUNKS)]
         total = 0.0
         for cut, (loss, d_forward, d_backward) in zip(cuts, self.kernels.map(run, cuts), strict=True):
             self._add_relations(relation[cut], d_forward, d_backward)
             total += float(loss)
-        return total, out.view(-1, dim)
+        summed = through_candidates(self.kernels.sum_rows(d_candidates.view(-1, dim), distinct), candidates, norms)
+        ends = self.kernels.distinct(distinct.inverse.reshape(2, chunks, width)[..., :triples].reshape(-1))
+        summed[torch.from_numpy(ends.rows).to(device)] += self.kernels.sum_rows(d_ends.view(-1, dim), ends)
+        return total, summed
 
     def _relations(self, relation: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors of relations, and of their inverses: reciprocal rows, or the scorer's own inversion."""
-        forward = self._rows(relation)
+        forward = _select(self.relation, relation)
         if self.reciprocal:
-            return forward, self._rows(relation + len(self.relation) // 2)
+            return forward, _select(self.relation, relation + len(self.relation) // 2)
         return forward, self.objective.scorer.inverse(forward)
-
-    def _rows(self, relation: Tensor) -> Tensor:
-        return self.relation.index_select(0, relation.reshape(-1)).view(*relation.shape, -1)
 
     def _add_relations(self, relation: Tensor, d_forward: Tensor, d_backward: Tensor) -> None:
         width = self.relation.shape[1]
@@ -123,6 +128,11 @@ class GraphLoss:
         else:  # `inverse` is linear and its own transpose: it carries the gradient back as well
             d_backward = self.objective.scorer.inverse(d_backward)
         self.relation_gradient.index_add_(0, relation.reshape(-1), d_backward.reshape(-1, width))
+
+
+def _select(vectors: Tensor, places: Tensor) -> Tensor:
+    """float[..., dim] of int64[...] places."""
+    return vectors.index_select(0, places.reshape(-1)).view(*places.shape, -1)
 
 
 def _pad(batch: Batch, chunk: int) -> tuple[Batch, NDArray[np.float32]]:

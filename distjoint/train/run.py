@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.table import Table
 from distjoint.config import Config, load_config
 from distjoint.data.dataset import Dataset
 from distjoint.data.layout import Layout
-from distjoint.errors import UsageError
+from distjoint.errors import DistjointError, UsageError
 from distjoint.progress import Progress, Silent
 from distjoint.run_folder import RUN, RunFolder, RunInfo, Status, sizes_of
 from distjoint.storage import Location, Options, locate
@@ -106,6 +107,11 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
         raise UsageError(f"{dataset}: holds neither co-occurrence counts nor training triples")
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least 1")
+    if config.train.validate_every and scheme.graph and not counts.get("triples/valid"):
+        raise UsageError(
+            f"train.validate_every={config.train.validate_every}: {dataset} has no valid triples; "
+            "prepare with --valid or --valid-fraction, or set it to 0"
+        )
     lanes = config.train.lanes or (workers if layout.shards >= 2 * workers else max(1, layout.shards // 2))
     if layout.shards < 2 * lanes:
         raise UsageError(
@@ -169,10 +175,15 @@ def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool) -
             )
         run.delete()
     run.make_dir()
-    for name in ("rows.parquet", "relations.parquet"):
-        (run / name).write_bytes((data.folder / name).read_bytes())
-    (run / "config.yaml").write_bytes(info.config.to_yaml().encode())
-    info.write(run)
+    try:
+        for name in ("rows.parquet", "relations.parquet"):
+            (run / name).write_bytes((data.folder / name).read_bytes())
+        (run / "config.yaml").write_bytes(info.config.to_yaml().encode())
+        info.write(run)
+    except BaseException:
+        with suppress(DistjointError, OSError):
+            run.delete()  # not a run yet
+        raise
 
 
 def _run_workers(

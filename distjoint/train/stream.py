@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distjoint.config import Loss
-from distjoint.data.dataset import COOCCURRENCE, Dataset
-from distjoint.errors import DistjointError
-from distjoint.kernels.glove import TileCells, first_bad, weigh
+from distjoint.data.dataset import Dataset
+from distjoint.kernels.glove import TileCells, weigh
 
 Partition = tuple[int, int]
 Offsets = NDArray[np.int32]
@@ -137,12 +136,6 @@ class Stream:
 
     def _decode_cells(self, i: int, j: int) -> DecodedCells:
         cells, layout = self.dataset.cells(i, j), self.dataset.layout
-        bad = first_bad(cells.count)
-        if bad >= 0:
-            raise DistjointError(
-                f"{self._file(COOCCURRENCE, i, j)}, partition ({i}, {j}), cell {bad}: column 'count' holds "
-                f"{cells.count[bad]}; counts must be finite and > 0"
-            )
         a, row = _split(cells.row, layout.tile_offsets[i])
         b, column = _split(cells.column, layout.tile_offsets[j])
         key = a * layout.tiles_per_shard + b
@@ -162,11 +155,6 @@ class Stream:
     def _decode_triples(self, i: int, j: int) -> DecodedTriples:
         triples = self.dataset.triples(i, j)
         return DecodedTriples(*(x.astype(np.int32) for x in (triples.head, triples.relation, triples.tail)))
-
-    def _file(self, stream: str, i: int, j: int) -> str:
-        span = self.dataset.manifest.partition(stream, i, j)
-        assert span is not None, "an empty partition has no bad cell"
-        return str(self.dataset.folder / self.dataset.manifest.files[span.file].path)
 
 
 def _split(offsets: Offsets, tile_offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:

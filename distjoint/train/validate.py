@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 
 from distjoint.data.dataset import SPLITS, Dataset, Triples
-from distjoint.errors import UsageError
 from distjoint.evaluate.ranking import Candidates, entity_rows, link_prediction, listed_rows
 from distjoint.evaluate.scoring import TripleModel, entity_block
 from distjoint.run_folder import Checkpoint, RunInfo
@@ -31,8 +30,6 @@ class Validation:
         self._settings = info.config.train
         self._measured = [(line["valid_mrr"], line["epoch"]) for line in lines if "valid_mrr" in line]
         self._stop = self._gainless() >= self._settings.patience > 0
-        if self._settings.validate_every and "graph" in info.sources and not self._count("valid"):
-            raise UsageError("train.validate_every needs valid triples; prepare with --valid, or set it to 0")
 
     @property
     def best(self) -> str | None:
@@ -87,6 +84,3 @@ class Validation:
             return triples
         chosen = np.sort(np.random.default_rng(0).choice(len(triples), most, replace=False))
         return Triples(triples.head[chosen], triples.relation[chosen], triples.tail[chosen])
-
-    def _count(self, split: str) -> int:
-        return self._dataset.manifest.counts.get(f"triples/{split}", 0)

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from distjoint.data.dataset import Dataset
 from distjoint.kernels.compiled import announce
 from distjoint.kernels.glove import WaveTrainer, warm_up
+from distjoint.kernels.memory import keep_freed
 from distjoint.kernels.rows import RowKernels
 from distjoint.progress import Progress, Task, short
 from distjoint.run_folder import RunInfo
@@ -54,6 +55,8 @@ class Worker:
     def __init__(self, run: Location, info: RunInfo, dataset: Dataset, place: Place, progress: Progress) -> None:
         self.run, self.info, self.dataset, self.place, self.progress = run, info, dataset, place, progress
         self.config, layout = info.config, dataset.layout
+        self.start = checkpoint.newest(run, info)
+        keep_freed()
         torch.set_num_threads(1)  # the threads are distjoint's own: over cuts of a batch, and tiles of a wave
         self.scheme = Scheme(self.config.model.dim, "text" in info.sources, "graph" in info.sources, info.coupling)
         lanes = sum(self._worker_of(lane) == place.rank for lane in range(info.lanes))
@@ -68,7 +71,6 @@ class Worker:
         self.waves = WaveTrainer(place.threads)
         self.stream = Stream(dataset, self.config.loss, place.threads, workers=self._neighbours())
         self.parking = Parking(on_disk=not fits)
-        self.start = checkpoint.newest(run, info)
         self.residency = Residency(self.arena, self.parking, place.rank, self._worker_of, self._begin)
         if self.start:
             self.dense.load(self.start.dense())
@@ -81,8 +83,10 @@ class Worker:
         validation = Validation(self.run, self.info, self.dataset, journal.lines if journal else [])
         equipment = self._equipment()
         epochs = self.config.train.epochs
-        validation.share()
         try:
+            if journal and self.start and len(journal.lines) < done:  # stopped just after it was written
+                self._publish(dict(self.start.manifest.metrics), validation, journal)
+            validation.share()
             with announce(self.progress):
                 warm_up()
             with self.progress.task("training", total=epochs) as bar:
@@ -91,10 +95,10 @@ class Worker:
                     if validation.exhausted():
                         break
                     metrics = self._epoch(epoch, equipment, bar)
-                    name = checkpoint.write(self.run, self.info, epoch + 1, self.residency.held(), self.dense.tensors())
+                    shards, dense = self.residency.held(), self.dense.tensors()
+                    checkpoint.write(self.run, self.info, epoch + 1, shards, dense, metrics)
                     if journal:
-                        metrics |= validation.after(epoch + 1, name)
-                        self._publish(metrics, validation.best or name, validation.best, journal)
+                        self._publish(metrics, validation, journal)
                     validation.share()
         finally:
             if journal:
@@ -107,12 +111,14 @@ class Worker:
         self.waves.close()
         self.rows.close()
 
-    def _publish(self, metrics: dict[str, Any], result: str, best: str | None, journal: Journal) -> None:
-        """Make a complete checkpoint the run's result; rank 0 only."""
+    def _publish(self, metrics: dict[str, Any], validation: Validation, journal: Journal) -> None:
+        """Measure the checkpoint just written, choose the run's result, say so; rank 0 only."""
+        name = checkpoint.name_of(metrics["epoch"])
+        metrics |= validation.after(metrics["epoch"], name)
         journal.write(metrics)
-        self.info = self.info.model_copy(update={"result": result})
+        self.info = self.info.model_copy(update={"result": validation.best or name})
         self.info.write(self.run)
-        checkpoint.prune(self.run, self.config.train.keep, best)
+        checkpoint.prune(self.run, self.config.train.keep, validation.best)
         self.progress.say(describe(metrics, self.config.train.epochs))
 
     def _epoch(self, epoch: int, equipment: Equipment, bar: Task) -> dict[str, Any]:
