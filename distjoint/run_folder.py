@@ -93,6 +93,8 @@ class CheckpointManifest(BaseModel):
     lanes: int
     seed: int
     epoch: int
+    metrics: Mapping[str, Any] = {}
+    """The epoch's line of metrics."""
     files: tuple[CheckpointFile, ...]
 
     def write(self, folder: Location) -> None:

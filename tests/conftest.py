@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import settings
-
 from small import Small, make
 
 settings.register_profile("distjoint", deadline=None)

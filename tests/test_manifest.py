@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small import Small
 
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
 from distjoint.errors import DistjointError
 from distjoint.storage import locate
-from small import Small
 
 pytestmark = pytest.mark.unit
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -84,35 +84,51 @@ class Dataset:
     def cells(self, i: int, j: int) -> Cells:
         """The co-occurrence counts between shard i (rows) and shard j (columns).
 
-        raises DistjointError for a count that is not above zero: its logarithm would not be a number
+        raises DistjointError for a row outside its shard, and for a count that is not above zero: its logarithm
+        would not be a number
         """
         table = self._partition(COOCCURRENCE, i, j, ("row", "column", "count"))
         if table is None:
             return Cells(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
         cells = Cells(_array(table, "row"), _array(table, "column"), _array(table, "count"))
-        self._refuse_bad_counts(cells.count, i, j)
+        rows, columns = self.layout.shard_rows(i), self.layout.shard_rows(j)
+        self._check(COOCCURRENCE, i, j, {"row": (cells.row, rows), "column": (cells.column, columns)})
+        count = cells.count
+        if not (count.min() > 0 and count.max() < np.inf):  # the least and the most are NaN where any is
+            self._refuse(COOCCURRENCE, i, j, "count", count, (count > 0) & (count < np.inf), "be finite and > 0")
         return cells
-
-    def _refuse_bad_counts(self, count: NDArray[np.float32], i: int, j: int) -> None:
-        # The least and the most are NaN where any is.
-        if count.min() > 0 and count.max() < np.inf:
-            return
-        span = self.manifest.partition(COOCCURRENCE, i, j)
-        assert span is not None
-        file = self.manifest.files[span.file]
-        at = int(np.flatnonzero(~((count > 0) & (count < np.inf)))[0])
-        group = int(np.searchsorted(np.cumsum(file.row_groups), span.start + at, side="right"))
-        raise DistjointError(
-            f"{self.folder / file.path}, row group {group}: column 'count' holds {count[at]}; "
-            "counts must be finite and > 0"
-        )
 
     def triples(self, i: int, j: int, split: str = "train") -> Triples:
         """The triples whose head lies in shard i and whose tail in shard j; offsets within the shards."""
         table = self._partition(f"triples/{split}", i, j, ("head", "relation", "tail"))
         if table is None:
             return Triples(*(np.empty(0, np.int64) for _ in range(3)))
-        return Triples(*(_array(table, name).astype(np.int64) for name in ("head", "relation", "tail")))
+        triples = Triples(*(_array(table, name).astype(np.int64) for name in ("head", "relation", "tail")))
+        heads, tails = self.layout.shard_rows(i), self.layout.shard_rows(j)
+        limits = {"head": (triples.head, heads), "tail": (triples.tail, tails)}
+        if "relations" in self.manifest.counts:
+            limits["relation"] = triples.relation, self.manifest.counts["relations"]
+        self._check(f"triples/{split}", i, j, limits)
+        return triples
+
+    def _check(self, stream: str, i: int, j: int, limits: dict[str, tuple[NDArray[Any], int]]) -> None:
+        """Refuse indices outside [0, limit): a compiled loop would read and write anywhere."""
+        for column, (values, limit) in limits.items():
+            if values.min() < 0 or values.max() >= limit:
+                good = (values >= 0) & (values < limit)
+                self._refuse(stream, i, j, column, values, good, f"lie between 0 and {limit - 1}")
+
+    def _refuse(
+        self, stream: str, i: int, j: int, column: str, values: NDArray[Any], good: NDArray[np.bool_], rule: str
+    ) -> NoReturn:
+        """Name the first value of a partition that is not good."""
+        span = self.manifest.partition(stream, i, j)
+        assert span is not None, "an empty partition has no bad value"
+        file, at = self.manifest.files[span.file], int(np.flatnonzero(~good)[0])
+        group = int(np.searchsorted(np.cumsum(file.row_groups), span.start + at, side="right"))
+        raise DistjointError(
+            f"{self.folder / file.path}, row group {group}: column '{column}' holds {values[at]}; it must {rule}"
+        )
 
     def split(self, split: str) -> Triples:
         """All triples of a split by row id: what evaluation ranks and filters with."""
@@ -142,7 +158,10 @@ class Dataset:
             table = pq.ParquetFile(stream, page_checksum_verification=True).read_row_groups(
                 groups, columns=columns, use_threads=False
             )
-        return table.slice(span.start - skipped, span.stop - span.start)
+        found = table.slice(span.start - skipped, span.stop - span.start)
+        if len(found) != span.stop - span.start:
+            raise DistjointError(f"{place}: holds fewer rows than the manifest says; prepare it again")
+        return found
 
     def _read(self, name: str, columns: list[str] | None) -> pa.Table:
         place = self.folder / name
@@ -155,7 +174,7 @@ def _reading(place: Location) -> Iterator[None]:
     """Name the file when Parquet cannot make sense of it."""
     try:
         yield
-    except (pa.ArrowInvalid, OSError, KeyError) as error:
+    except (pa.ArrowInvalid, OSError, KeyError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise DistjointError(f"{place}: damaged or not Parquet ({reason}); prepare it again") from error
 
