@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-# Without a GIL, so that tiles are counted by plain threads; numba's own thread pool would fight with them.
-jit = numba.njit(nogil=True, cache=True)
+from distjoint.data.compiled import jit
 
 
 @jit

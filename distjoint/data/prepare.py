@@ -43,6 +43,7 @@ from distjoint.data.tokens import Tokenizer
 from distjoint.data.triples import Graph, read_graph
 from distjoint.data.vocabulary import Vocabulary, key
 from distjoint.errors import DistjointError, UsageError
+from distjoint.kernels.compiled import announce
 from distjoint.progress import Progress, Silent, short
 from distjoint.storage import Location, Options, locate
 
@@ -126,7 +127,7 @@ def prepare(
     refuse_output(folder, overwrite, progress)
     if scratch is not None and not Path(scratch).is_dir():
         raise UsageError(f"{scratch}: no such folder for temporary files")
-    with tempfile.TemporaryDirectory(prefix="distjoint-", dir=scratch) as place:
+    with tempfile.TemporaryDirectory(prefix="distjoint-", dir=scratch) as place, announce(progress):
         return _Preparation(request, folder, Path(place), progress).run()
 
 

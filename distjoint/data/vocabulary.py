@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from distjoint.data.compiled import jit
 from distjoint.data.spool import Int32s, Spool
 from distjoint.data.tokens import SEPARATOR, Lexicon, Tokenizer
 
@@ -161,13 +161,13 @@ def _edge_table(edges: dict[tuple[int, int], int]) -> tuple[NDArray[np.uint64], 
     return keys, nodes
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@jit
 def _slot(edge, size):  # type: ignore[no-untyped-def]
     mixed = edge * np.uint64(0x9E3779B97F4A7C15)
     return (mixed >> np.uint64(20)) & np.uint64(size - 1)
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _fill_edges(keys, nodes, pairs, targets):  # type: ignore[no-untyped-def]
     empty = np.uint64(0xFFFFFFFFFFFFFFFF)
     for k in range(pairs.size):
@@ -178,7 +178,7 @@ def _fill_edges(keys, nodes, pairs, targets):  # type: ignore[no-untyped-def]
         nodes[slot] = targets[k]
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _match(tokens, symbol, edge_keys, edge_nodes, end, spelled, found, margin):  # type: ignore[no-untyped-def]
     """Join names in `tokens[: -margin]`. Returns (joined tokens, tokens used)."""
     empty = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -208,7 +208,7 @@ def _match(tokens, symbol, edge_keys, edge_nodes, end, spelled, found, margin): 
     return out[:written], position
 
 
-@numba.njit(nogil=True, cache=True)
+@jit
 def _tally(tokens, counts):  # type: ignore[no-untyped-def]
     for token in tokens:
         if token >= 0:
