@@ -31,7 +31,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Gradient:
-    """What `gradient` returns: the loss, a sum over queries without the regulariser, and its gradients.
+    """What `gradient` returns: the loss, summed over queries and with the regulariser, and its gradients.
 
     Each has the shape of the argument it is named after.
     """
@@ -119,19 +119,22 @@ def _compare(
 def _add_n3(
     objective: Objective, found: Gradient, head: Tensor, tail: Tensor, relation: Tensor, inverse: Tensor, weight: Tensor
 ) -> Gradient:
-    """The regulariser's part, n3 * 3 |x| x for each vector of each triple."""
-    factor, pairs = (3 * objective.n3) * weight[..., None], objective.scorer.complex
+    """The regulariser's part: n3 |x|^3 to the loss, n3 3 |x| x to the gradient, for each vector of each triple."""
+    pairs, loss = objective.scorer.complex, found.loss
 
     def added(slot: Tensor, vectors: Tensor) -> Tensor:
-        return slot + factor * _modulus(vectors, pairs) * vectors
+        nonlocal loss
+        pull = weight[..., None] * _modulus(vectors, pairs) * vectors
+        loss = loss + objective.n3 * (pull * vectors).sum()
+        return slot + (3 * objective.n3) * pull
 
-    return replace(
-        found,
-        head=added(found.head, head),
-        tail=added(found.tail, tail),
-        relation=added(found.relation, relation),
-        inverse=added(found.inverse, inverse),
-    )
+    gradients = {
+        "head": added(found.head, head),
+        "tail": added(found.tail, tail),
+        "relation": added(found.relation, relation),
+        "inverse": added(found.inverse, inverse),
+    }
+    return replace(found, loss=loss, **gradients)
 
 
 def _softmax(scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
