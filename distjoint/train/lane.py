@@ -205,7 +205,7 @@ class Lane:
         if not len(words):
             return None
         chosen = np.random.default_rng(0).choice(words, min(len(words), _AGREEMENT_ROWS), replace=False)
-        places = torch.from_numpy(arena.word_index[np.sort(chosen)]).to(arena.device)
+        places = torch.from_numpy(arena.word_index[chosen]).to(arena.device)
         return Agreement(arena.arrays["W"], arena.arrays["C"], places)
 
     @property
