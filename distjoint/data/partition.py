@@ -75,10 +75,10 @@ class PartitionWriter:
             writer = pq.ParquetWriter(
                 self._hashed,
                 self.schema,
-                compression="zstd",
-                compression_level=1,
-                # Offsets within a shard hardly repeat inside a page; counts and relations do.
-                use_dictionary=[name for name in self.schema.names if name in ("relation", "count", "how", "weight")],
+                # Dictionaries on every column and LZ4: 5.0 bytes a cell, decoded at 110 M cells/s on one core.
+                # Zstandard would make it 4.4 bytes and 53 M cells/s, and decoding must not hold up training.
+                compression="lz4",
+                use_dictionary=True,
                 write_statistics=False,
                 write_page_checksum=True,
             )
