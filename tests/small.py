@@ -41,12 +41,15 @@ FAST: dict[str, Any] = {
 class Small:
     """URLs of the prepared datasets.
 
-    joint   text and graph, 8 shards of 4 tiles
+    joint   text and graph, 8 shards of several tiles
+    text, graph    each alone
+    known   the graph, with a fifth of its training triples as valid split
     """
 
     joint: str
     text: str
     graph: str
+    known: str
 
 
 def team(k: int) -> str:
@@ -83,20 +86,23 @@ def sentences(count: int = 500, seed: int = 0) -> list[str]:
 
 
 def make(folder: Path, shards: int = 8) -> Small:
-    """Write the raw files and prepare them three times."""
+    """Write the raw files and prepare them four times."""
     text, files = folder / "text.txt", {}
     text.write_text("\n".join(sentences()) + "\n")
     for split, triples in zip(("train", "valid", "test"), league(), strict=True):
         files[split] = str(folder / f"{split}.tsv")
         Path(files[split]).write_text("".join("\t".join(triple) + "\n" for triple in triples))
     graph = {"triples": files["train"], "valid": files["valid"], "test": files["test"]}
-    made = Small(*(str(folder / name) for name in ("joint", "text", "graph")))
+    known = folder / "known.tsv"
+    known.write_text("".join("\t".join(triple) + "\n" for triple in league()[0][::5]))
+    made = Small(*(str(folder / name) for name in ("joint", "text", "graph", "known")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "TILE_ROWS", 8)  # so that a shard has several tiles
         options: dict[str, Any] = {"shards": shards, "min_count": 1, "window": 5}
         distjoint.prepare(made.joint, corpus=str(text), **graph, **options)
         distjoint.prepare(made.text, corpus=str(text), **options)
         distjoint.prepare(made.graph, **graph, **options)
+        distjoint.prepare(made.known, triples=files["train"], valid=str(known), **options)
     return made
 
 

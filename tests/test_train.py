@@ -1,0 +1,440 @@
+"""Training in one process, on a small league: what is allocated, what repeats bit by bit, what stops and goes on."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small import Small, assert_same_bits, config, info, tensors
+
+import distjoint
+from distjoint.errors import UsageError
+from distjoint.kernels.glove import WaveTrainer
+from distjoint.model.scorers import SCORERS
+from distjoint.progress import Silent
+from distjoint.run_folder import Checkpoint, RunFolder
+from distjoint.storage import locate
+from distjoint.train import checkpoint
+from distjoint.train.graph import GraphLoss
+from distjoint.train.run import Result, train
+from distjoint.train.stream import Stream
+from distjoint.train.tally import DivergedError
+from distjoint.train.validate import Validation
+from distjoint.train.worker import Worker
+
+pytestmark = pytest.mark.unit
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def run(small: Small, tmp_path: Path) -> Train:
+    """Train on the joint dataset with settings on top of the fast ones; returns the run's folder."""
+
+    def go(settings: dict[str, Any] | None = None, data: str = small.joint, out: str | None = None) -> Path:
+        folder = tmp_path / (out or uuid.uuid4().hex)
+        train(data, str(folder), config(settings))
+        return folder
+
+    return go
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(run: Path) -> list[dict[str, float]]:
+    """By epoch, without what a clock says."""
+    return [{k: v for k, v in line.items() if "second" not in k} for line in history(run)]
+
+
+def parts(run: Path) -> set[str]:
+    return {name.partition("/")[2] for name in tensors(run)}
+
+
+TEXT = {"W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state"}
+GRAPH = {"X", "X.state", "relation", "relation.state"}
+
+
+@pytest.fixture
+def never(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], None]:
+    """Make a method an error to call."""
+
+    def forbid(owner: type, name: str) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise AssertionError(f"{owner.__name__}.{name} was called")
+
+        monkeypatch.setattr(owner, name, fail)
+
+    return forbid
+
+
+def test_alpha_0_runs_no_graph_code_and_is_the_text_alone(run: Train, small: Small, never: Any) -> None:
+    for owner, name in ((GraphLoss, "__init__"), (GraphLoss, "step"), (Stream, "triples")):
+        never(owner, name)
+    made = run({"loss.alpha": 0})
+    assert parts(made) == TEXT
+    assert (info(made)["sources"], info(made)["coupling"]) == (["text"], "none")
+    assert set(history(made)[0]) == {"epoch", "text_loss", "cells", "cells_per_second", "seconds"}
+
+
+def test_alpha_1_runs_no_text_code_and_is_the_graph_alone(run: Train, never: Any) -> None:
+    for owner, name in ((WaveTrainer, "wave"), (Stream, "cells"), (Stream, "read_ahead")):
+        never(owner, name)
+    made = run({"loss.alpha": 1})
+    assert parts(made) == GRAPH
+    assert info(made)["sources"] == ["graph"]
+    assert not {"text_loss", "word_graph_loss", "update_cosine"} & set(history(made)[0])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.2, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("source", ["text", "graph"])
+def test_a_dataset_of_one_source_trains_the_same_whatever_alpha_says(
+    run: Train, small: Small, source: str, alpha: float
+) -> None:
+    data = getattr(small, source)
+    alone, made = run({"loss.alpha": 0.5}, data), run({"loss.alpha": alpha}, data)
+    assert_same_bits(tensors(alone), tensors(made))
+    assert losses(made)[-1][f"{source}_loss"] < losses(made)[0][f"{source}_loss"]
+
+
+@pytest.mark.parametrize(
+    ("coupling", "more"),
+    [
+        ("none", set()),
+        ("tie", {"word.graph_state"}),
+        ("dual", {"word.graph_state", "word_relation", "word_relation.state", "map", "map.state"}),
+    ],
+)
+def test_every_coupling_trains_both_sides_where_most_entities_have_no_word(
+    run: Train, coupling: str, more: set[str]
+) -> None:
+    made = run({"model.coupling": coupling, "train.epochs": 6})
+    assert parts(made) == TEXT | GRAPH | more
+    first, *_, last = losses(made)
+    for name in ("text_loss", "graph_loss", *(["word_graph_loss"] if coupling == "dual" else [])):
+        assert last[name] < first.get(name, np.inf), name
+    assert ("word_graph_loss" in last) == (coupling == "dual")
+    if coupling != "none":
+        assert -1 <= last["update_cosine"] <= 1
+        assert last["update_norm_ratio"] > 0
+
+
+def test_alpha_scales_the_steps_of_the_smaller_side(run: Train) -> None:
+    """At .5 and with coupling `none`, each side is what it is alone; at .25 the graph steps a third as far."""
+    joint, text = tensors(run({"model.coupling": "none"})), tensors(run({"loss.alpha": 0}))
+    for name, value in text.items():
+        if name.partition("/")[2] in ("W", "C"):  # same start, same samples in the same order
+            assert np.array_equal(value, joint[name]), name
+    slow = tensors(run({"model.coupling": "none", "loss.alpha": 0.25}))
+    third = tensors(run({"model.coupling": "none", "graph.learning_rate": 0.1 / 3}))
+    for name in slow:
+        np.testing.assert_allclose(slow[name], third[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_the_same_seed_gives_the_same_bits_with_any_number_of_threads(run: Train, alpha: float) -> None:
+    one = run({"loss.alpha": alpha})
+    for threads in (1, 2, 3):
+        again = run({"loss.alpha": alpha, "train.threads": threads})
+        assert_same_bits(tensors(one), tensors(again))
+        assert losses(one) == losses(again)
+
+
+def test_another_seed_gives_other_bits(run: Train) -> None:
+    one, other = tensors(run()), tensors(run({"train.seed": 1}))
+    assert not np.array_equal(one["0/W"], other["0/W"])
+    assert not np.array_equal(one["dense/relation"], other["dense/relation"])
+
+
+# Interruption and resumption
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, where: str, call: int, error: BaseException | None = None) -> None:
+    """Make the `call`-th call of a function raise, Ctrl-C by default."""
+    module, _, name = where.rpartition(".")
+    owner: Any = {"worker": Worker, "checkpoint": checkpoint}[module]
+    original, calls = getattr(owner, name), []
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            raise error or KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+STOPS = [
+    ("worker._epoch", 3),  # between epochs
+    ("checkpoint._write", 4),  # in the middle of a checkpoint
+    ("checkpoint._gather", 2),  # after its files, before its manifest
+    ("worker._publish", 2),  # after the checkpoint, before its result is told
+    ("worker._publish", 4),  # the same, in the last epoch
+]
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize(("where", "call"), STOPS)
+def test_a_stopped_run_goes_on_to_the_bits_of_one_that_was_not(
+    where: str, call: int, lanes: int, run: Train, small: Small, tmp_path: Path
+) -> None:
+    settings = {"train.epochs": 4, "train.lanes": lanes, "train.validate_every": 2}
+    whole, stopped = run(settings), tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, where, call)
+        with pytest.raises(KeyboardInterrupt):
+            train(small.joint, str(stopped), config(settings))
+    assert info(stopped)["status"] == "stopped"
+    result = train(None, str(stopped), resume=True)
+    assert info(stopped) == info(whole) | {"status": "finished"}
+    assert_same_bits(tensors(whole), tensors(stopped))
+    assert losses(stopped) == losses(whole)
+    assert [line["epoch"] for line in result.history] == [1, 2, 3, 4]
+
+
+def test_a_run_stopped_in_its_first_epoch_has_no_result_and_starts_again(
+    run: Train, small: Small, tmp_path: Path
+) -> None:
+    folder = tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, "worker._epoch", 1)
+        with pytest.raises(KeyboardInterrupt):
+            train(small.joint, str(folder), config())
+    assert info(folder)["result"] is None
+    train(None, str(folder), resume=True)
+    assert_same_bits(tensors(folder), tensors(run()))
+
+
+def test_a_finished_run_resumed_stays_as_it_is(run: Train) -> None:
+    made = run()
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file() and "tensorboard" not in str(path)}
+    train(None, str(made), resume=True)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+# Lanes, groups, memory
+
+GRID = [(1, 2), (1, 4), (2, 4), (2, 6)]
+
+
+def test_any_lanes_and_groups_train_to_a_similar_loss(run: Train) -> None:
+    found = []
+    for lanes, groups in GRID:
+        made = run({"train.lanes": lanes, "train.groups": groups, "train.epochs": 8})
+        assert (info(made)["lanes"], info(made)["groups"]) == (lanes, groups)
+        last = losses(made)[-1]
+        assert (last["cells"], last["triples"]) == (losses(made)[0]["cells"], losses(made)[0]["triples"])
+        found.append((last["text_loss"], last["graph_loss"]))
+    text, graph = np.array(found).T
+    assert text.max() < 1.15 * text.min()
+    assert graph.max() < 1.5 * graph.min()
+
+
+@pytest.mark.parametrize(("lanes", "groups"), [(1, 4), (2, 8)])
+def test_shards_that_wait_on_disk_come_back_with_the_same_bits(
+    lanes: int, groups: int, run: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"train.lanes": lanes, "train.groups": groups}
+    roomy, parked = run(settings), []
+    original = Worker.__init__
+
+    def noted(self: Worker, *args: Any) -> None:
+        original(self, *args)
+        parked.append((self.arena.slots, self.parking._folder))
+
+    monkeypatch.setattr(Worker, "__init__", noted)
+    tight = run({**settings, "train.memory": 20_000})
+    ((slots, folder),) = parked
+    assert slots < 8
+    assert folder is not None
+    assert not folder.exists()
+    assert_same_bits(tensors(roomy), tensors(tight))
+    assert losses(roomy) == losses(tight)
+
+
+def test_groups_are_chosen_to_fit_the_memory_and_too_little_is_refused(run: Train) -> None:
+    table = sum(value.nbytes for name, value in tensors(run()).items() if not name.startswith("dense"))
+    made = run({"train.memory": int(table * 0.6)})
+    assert 4 <= info(made)["groups"] <= 8
+    with pytest.raises(UsageError, match=r"train\.memory=1000: 2 of the dataset's 8 shards take \d+ bytes"):
+        run({"train.memory": 1000})
+
+
+# Divergence
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [("text.learning_rate", "the text loss is not"), ("graph.learning_rate", "the graph loss is not")],
+)
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_stream(run: Train, setting: str, says: str) -> None:
+    with pytest.raises(DivergedError) as caught:
+        run({setting: 1e30, "model.cosine": False, "model.scorer": "distmult", "model.coupling": "none"}, out="bad")
+    assert says in str(caught.value)
+    for word in ("groups", "step", f"lower {setting}"):
+        assert word in str(caught.value)
+
+
+def test_divergence_keeps_the_last_good_checkpoint(run: Train, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        original = Worker._epoch
+
+        def spoil(self: Worker, epoch: int, *args: Any) -> Any:
+            if epoch == 2:
+                self.arena.views(next(iter(self.arena.slot)))["W"].fill_(float("nan"))
+            return original(self, epoch, *args)
+
+        patch.setattr(Worker, "_epoch", spoil)
+        with pytest.raises(DivergedError, match=r"the text loss .*partitions \(\d, \*\), W"):
+            run({"train.epochs": 4}, out="bad")
+    folder = tmp_path / "bad"
+    assert info(folder) == info(folder) | {"status": "failed", "result": "checkpoints/epoch-00002"}
+    assert all(np.isfinite(value).all() for value in tensors(folder).values())
+
+
+@pytest.mark.parametrize("what", ["shard", "dense"])
+def test_divergence_behind_the_last_loss_of_an_epoch_is_not_saved(what: str, run: Train, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        original = Worker._epoch
+
+        def spoil(self: Worker, epoch: int, *args: Any) -> Any:
+            metrics = original(self, epoch, *args)
+            if epoch == 1:
+                array = self.arena.views(0)["X"] if what == "shard" else self.dense.values["relation"]
+                array[0, 0] = float("inf")
+            return metrics
+
+        patch.setattr(Worker, "_epoch", spoil)
+        with pytest.raises(DivergedError, match=r"is not finite after this epoch"):
+            run({"train.epochs": 4}, out="bad")
+    assert [place.name for place in (tmp_path / "bad/checkpoints").iterdir()] == ["epoch-00001"]
+    assert info(tmp_path / "bad")["result"] == "checkpoints/epoch-00001"
+
+
+# Validation, checkpoints, journal
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
+    """Let validation find these, one after the other."""
+    left = list(scores)
+    monkeypatch.setattr(Validation, "_mrr", lambda *_: left.pop(0))
+
+
+def test_early_stopping_keeps_the_best_epoch(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(monkeypatch, [0.1, 0.4, 0.3, 0.35, 0.9])
+    made = run({"train.epochs": 9, "train.validate_every": 1, "train.patience": 2, "train.keep": 1})
+    assert [line["valid_mrr"] for line in history(made)] == [0.1, 0.4, 0.3, 0.35]
+    assert info(made)["result"] == "checkpoints/epoch-00002"
+    assert sorted(p.name for p in (made / "checkpoints").iterdir()) == ["epoch-00002", "epoch-00004"]
+
+
+def test_patience_is_taken_up_again_by_a_resumed_run(
+    run: Train, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch, [0.4, 0.3, 0.2, 0.9])
+    settings = {"train.epochs": 9, "train.validate_every": 1, "train.patience": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, "worker._epoch", 3)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings, out="stopped")
+    result = train(None, str(tmp_path / "stopped"), resume=True)
+    assert [line["valid_mrr"] for line in result.history] == [0.4, 0.3, 0.2]
+    assert info(tmp_path / "stopped")["result"] == "checkpoints/epoch-00001"
+
+
+def test_validation_measures_what_evaluation_measures(run: Train) -> None:
+    made = run({"train.validate_every": 3})
+    mrr = distjoint.evaluate(str(made), link_prediction="valid").to_dict()["link_prediction"]["mrr"]
+    assert history(made)[-1]["valid_mrr"] == pytest.approx(mrr)
+    assert "valid_mrr" not in history(made)[0]
+
+
+def test_old_checkpoints_go_and_the_last_is_the_result(run: Train) -> None:
+    made = run({"train.epochs": 5, "train.keep": 2})
+    assert sorted(p.name for p in (made / "checkpoints").iterdir()) == ["epoch-00004", "epoch-00005"]
+    assert info(made)["result"] == "checkpoints/epoch-00005"
+
+
+def test_a_run_holds_all_that_is_needed_to_read_it(run: Train, small: Small) -> None:
+    made = run()
+    assert [line["epoch"] for line in history(made)] == [1, 2, 3]
+    assert list((made / "tensorboard").iterdir())
+    for name in ("rows.parquet", "relations.parquet"):
+        assert (made / name).read_bytes() == (Path(small.joint) / name).read_bytes()
+    assert distjoint.load_config(str(made / "config.yaml")) == config()
+    found = RunFolder.open(str(made))
+    assert (found.info.status, found.info.lanes, found.info.groups) == ("finished", 1, 2)
+    assert len(distjoint.load(str(made)).vector("teama", kind="entity")) == 16
+
+
+def test_a_damaged_checkpoint_is_named(run: Train) -> None:
+    made = run()
+    shard = made / "checkpoints/epoch-00003/shard-00002.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(distjoint.DistjointError, match=r"shard-00002\.safetensors: does not match its checksum"):
+        Checkpoint.open(locate(str(shard.parent))).shard(2)
+
+
+def test_nothing_assumes_a_local_path(small: Small, run: Train) -> None:
+    base = f"memory://{uuid.uuid4().hex}"
+    for path in Path(small.joint).rglob("*"):
+        if path.is_file():
+            place = locate(f"{base}/data") / str(path.relative_to(small.joint))
+            locate(place.url.rpartition("/")[0]).make_dir()
+            place.write_bytes(path.read_bytes())
+    train(f"{base}/data", f"{base}/run", config({"train.validate_every": 3}))
+    train(None, f"{base}/run", resume=True)
+    assert_same_bits(tensors(run()), tensors(f"{base}/run"))
+    assert (locate(f"{base}/run") / "tensorboard").list()
+
+
+# What is learned
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("scorer", sorted(SCORERS))
+def test_every_scorer_learns_the_league(scorer: str, cosine: bool, run: Train, small: Small) -> None:
+    """Triples of train are told from all others."""
+    settings = {"model.scorer": scorer, "model.cosine": cosine, "model.dim": 32}
+    made = run({**settings, "train.epochs": 4, "train.triple_passes": 50}, small.known)
+    report = distjoint.evaluate(str(made), link_prediction="valid").to_dict()["link_prediction"]
+    assert report["mrr"] > 0.9
+
+
+def test_players_who_were_held_out_know_the_coach_of_their_team(run: Train, small: Small) -> None:
+    made = run({"model.dim": 32, "train.epochs": 4, "train.triple_passes": 50}, small.graph)
+    report = distjoint.evaluate(str(made), link_prediction="valid").to_dict()["link_prediction"]
+    assert report["mrr"] > 0.7
+
+
+@pytest.mark.parametrize("coupling", ["tie", "dual"])
+def test_the_text_tells_teams_apart_for_the_graph(coupling: str, run: Train) -> None:
+    """The topic of a team is nearest to it in the space of words, and its entity knows the same coach."""
+    made = run({"model.coupling": coupling, "train.epochs": 40})
+    vectors = distjoint.load(str(made))
+    topics = [near.name for near in vectors.nearest("teama", 20, kind="word", of="word")]
+    assert sum(name.startswith("topica") for name in topics) >= 6
+
+
+def test_results_are_told(run: Train, small: Small, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Teller(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    result = train(small.joint, str(tmp_path / "told"), config(), progress=Teller())
+    assert isinstance(result, Result)
+    assert result.metrics == result.history[-1]
+    assert "116" not in said[0].split(",")[0]
+    assert any(line.startswith("epoch 3/3  text loss") for line in said)
+    assert torch.get_num_threads() >= 1
