@@ -175,7 +175,7 @@ def test_readable_ids_pairs_and_no_alignment(tmp_path: Path) -> None:
 def test_shards_grow_with_the_samples() -> None:
     chosen = [choose_shards(samples, 10**6) for samples in (0, 16_000_000, 17_000_000, 80_000_000, 10**9, 10**12)]
     assert chosen == [8, 8, 16, 32, 64, 64]
-    assert choose_shards(10, 14) == 2
+    assert [choose_shards(10, rows) for rows in (5, 14, 64)] == [2, 4, 8]
 
 
 @pytest.mark.parametrize(

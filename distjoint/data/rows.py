@@ -61,7 +61,7 @@ def choose_shards(samples: int, rows: int) -> int:
 
     At least 8, so that a laptop can use up to 4 lanes; a table of a few rows gets fewer.
     """
-    shards = 8 if rows >= 64 else 4 if rows >= 16 else 2
+    shards = 8 if rows >= 64 else 4 if rows >= 8 else 2
     while shards < MOST_SHARDS and samples / (2 * shards) ** 2 >= LEAST_MEAN_PARTITION:
         shards *= 2
     return shards
