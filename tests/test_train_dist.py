@@ -1,0 +1,217 @@
+"""Training by several processes of torch's group, without Ray: the same as by one process with the same lanes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from small import Small, assert_same_bits, config, info, tensors
+
+from distjoint.config import load_config
+from distjoint.data.dataset import Dataset
+from distjoint.errors import DistjointError
+from distjoint.progress import Silent
+from distjoint.run_folder import RunInfo
+from distjoint.storage import locate
+from distjoint.table.parts import Scheme
+from distjoint.train.dense import Dense
+from distjoint.train.run import plan, train
+from distjoint.train.worker import Worker, group_place
+
+pytestmark = pytest.mark.dist
+
+TIMEOUT = 100
+Crews = Callable[[int], "Crew"]
+
+
+class Crew:
+    """Processes that form a group and do one piece of work after another; starting them is what takes long."""
+
+    def __init__(self, count: int) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        context = mp.get_context("spawn")
+        self.answers = context.Queue()
+        self.orders = [context.Queue() for _ in range(count)]
+        self.processes = [
+            context.Process(target=_member, args=(rank, count, port, orders, self.answers))
+            for rank, orders in enumerate(self.orders)
+        ]
+        for process in self.processes:
+            process.start()
+
+    def do(self, work: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """What `work(*arguments)` returns in each process, by rank; the first failure where one fails."""
+        for orders in self.orders:
+            orders.put((work, arguments))
+        found: dict[int, Any] = {}
+        for _ in self.processes:
+            rank, answer, failure = self.answers.get(timeout=TIMEOUT)
+            if failure:
+                self.close()  # the others wait for it in vain
+                pytest.fail(f"rank {rank}: {failure}")
+            found[rank] = answer
+        return [found[rank] for rank in range(len(self.processes))]
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+
+def _member(rank: int, count: int, port: int, orders: Any, answers: Any) -> None:
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank),
+        LOCAL_WORLD_SIZE=str(count),
+    )  # fmt: skip
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT))
+    while True:
+        work, arguments = orders.get()
+        try:
+            answers.put((rank, work(*arguments), None))
+        except BaseException:
+            answers.put((rank, None, traceback.format_exc()))
+
+
+@pytest.fixture(scope="module")
+def crews() -> Iterator[Callable[[int], Crew]]:
+    """The crew of so many processes."""
+    started: dict[int, Crew] = {}
+
+    def of(count: int) -> Crew:
+        if count not in started or not all(process.is_alive() for process in started[count].processes):
+            started[count] = Crew(count)
+        return started[count]
+
+    yield of
+    for crew in started.values():
+        crew.close()
+
+
+def run_worker(folder: str, dataset: str, record: dict[str, Any]) -> int:
+    """One worker of a run; returns how many lanes it had."""
+    run, made = locate(folder), RunInfo.model_validate(record)
+    if dist.get_rank() == 0:
+        run.make_dir()
+        made.write(run)
+    dist.barrier()
+    worker = Worker(run, made, Dataset.open(dataset), group_place(1), Silent())
+    try:
+        worker.train()
+        return sum(worker._worker_of(lane) == dist.get_rank() for lane in range(made.lanes))
+    finally:
+        worker.close()
+
+
+def record_of(dataset: str, settings: dict[str, Any], workers: int) -> dict[str, Any]:
+    return plan(Dataset.open(dataset), dataset, config(settings), workers).model_dump(mode="json")
+
+
+def losses(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k.endswith("loss") or k in ("cells", "triples")} for line in lines]
+
+
+def alone(small: Small, folder: Path, settings: dict[str, Any]) -> Path:
+    train(small.joint, str(folder), config(settings))
+    return folder
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_text_alone_has_the_same_bits_on_any_number_of_workers(
+    workers: int, small: Small, tmp_path: Path, crews: Crews
+) -> None:
+    settings = {"loss.alpha": 0, "train.lanes": 2, "train.groups": 5}
+    one = alone(small, tmp_path / "one", settings)
+    record = record_of(small.joint, settings, workers)
+    lanes = crews(workers).do(run_worker, str(tmp_path / "many"), small.joint, record)
+    assert sorted(lanes) == [0] * (workers - 2) + [1, 1], lanes
+    assert_same_bits(tensors(one), tensors(tmp_path / "many"))
+    np.testing.assert_allclose(
+        *([line["text_loss"] for line in losses(run)] for run in (one, tmp_path / "many")), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize(("workers", "coupling"), [(2, "dual"), (3, "tie")])
+def test_joint_runs_have_the_same_losses_on_any_number_of_workers(
+    workers: int, coupling: str, small: Small, tmp_path: Path, crews: Crews
+) -> None:
+    settings = {"train.lanes": 2, "model.coupling": coupling, "train.validate_every": 2}
+    one = alone(small, tmp_path / "one", settings)
+    record = record_of(small.joint, settings, workers)
+    lanes = crews(workers).do(run_worker, str(tmp_path / "many"), small.joint, record)
+    assert sorted(lanes) == [0] * (workers - 2) + [1, 1], lanes
+    for here, there in zip(losses(one), losses(tmp_path / "many"), strict=True):
+        assert here == pytest.approx(there, rel=1e-4)
+    assert info(tmp_path / "many")["result"] == info(one)["result"]
+
+
+def stop_after(epoch: int, *arguments: Any) -> Any:
+    """A worker that is stopped when it has begun `epoch`."""
+    original = Worker._epoch
+
+    def stopping(self: Worker, number: int, *rest: Any) -> Any:
+        if number == epoch:
+            raise DistjointError("stopped")
+        return original(self, number, *rest)
+
+    Worker._epoch = stopping  # type: ignore[method-assign]
+    try:
+        return run_worker(*arguments)
+    except DistjointError as error:
+        return str(error)
+    finally:
+        Worker._epoch = original  # type: ignore[method-assign]
+
+
+def test_a_run_of_two_workers_is_resumed_by_one(small: Small, tmp_path: Path, crews: Crews) -> None:
+    settings = {"loss.alpha": 0, "train.lanes": 2}
+    one = alone(small, tmp_path / "one", settings)
+    record = record_of(small.joint, settings, 2)
+    answers = crews(2).do(stop_after, 2, str(tmp_path / "many"), small.joint, record)
+    assert answers == ["stopped", "stopped"]
+    assert info(tmp_path / "many")["result"] == "checkpoints/epoch-00002"
+    train(None, str(tmp_path / "many"), resume=True)
+    assert_same_bits(tensors(one), tensors(tmp_path / "many"))
+
+
+def sync_ranks() -> dict[str, Any]:
+    """Each rank adds its own gradients, twice; the last has none of its own the second time."""
+    settings = load_config(overrides={"model.dim": 4, "model.reciprocal": False})
+    dense = Dense(Scheme(4, True, True, "dual"), settings, 3, torch.device("cpu"))
+    for turn in range(2):
+        for gradient in dense.gradients.values():
+            idle = turn == 1 and dist.get_rank() == dist.get_world_size() - 1
+            gradient += 0 if idle else dist.get_rank() + 1
+        dense.sync(0.5)
+        assert all(not bool(gradient.any()) for gradient in dense.gradients.values())
+    return {name: tensor.tolist() for name, tensor in dense.tensors().items()}
+
+
+def test_dense_gradients_are_summed_over_workers_not_averaged(crews: Crews) -> None:
+    ranks = crews(3).do(sync_ranks)
+    assert ranks[0] == ranks[1] == ranks[2]
+    settings = load_config(overrides={"model.dim": 4, "model.reciprocal": False})
+    single = Dense(Scheme(4, True, True, "dual"), settings, 3, torch.device("cpu"))
+    for total in (1 + 2 + 3, 1 + 2):
+        for gradient in single.gradients.values():
+            gradient += total
+        single.sync(0.5)
+    for name, expected in single.tensors().items():
+        torch.testing.assert_close(torch.tensor(ranks[0][name]), expected, rtol=1e-6, atol=1e-7)
+    # 0.5 * 0.05 * 6 / sqrt(36), then * 3 / sqrt(36 + 9)
+    moved = torch.eye(4) - single.values["map"]
+    torch.testing.assert_close(moved, torch.full((4, 4), 0.5 * 0.01 * (1 + 3 / 45**0.5)))
