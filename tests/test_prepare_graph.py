@@ -162,6 +162,13 @@ def test_ambiguous_labels_share_no_row_unless_asked_to() -> None:
     assert [entity for entity, _, _ in found.ambiguous] == [0]
 
 
+def test_a_name_written_like_the_word_outweighs_one_that_loses_a_mark() -> None:
+    found = aligned([["'dog"], ["Dog"], ["dog!"]])
+    assert found.shared == {1: (3, "label")}
+    assert samples(found) == [(0, "dog", 1 / 3, "label"), (2, "dog", 1 / 3, "label")]
+    assert aligned([["'dog"], ["dog!"]]).shared == {}
+
+
 def test_a_label_outweighs_an_alias() -> None:
     found = aligned([["Hound", "dog"], ["dog"]])
     assert found.shared == {1: (3, "label")}

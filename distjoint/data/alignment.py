@@ -53,7 +53,7 @@ class Alignment:
 
     shared      entity -> (word, how): pairs that share a row, one to one
     samples     every other pair
-    ambiguous   entities without a shared row though a name of theirs is a word: (entity, word, entities of that name)
+    ambiguous   entities without a shared row though a name of theirs is a word: (entity, word, entities so called)
     unmatched   entities none of whose names is a word
     """
 
@@ -155,14 +155,25 @@ def align_by_names(
     for bearers in (mains, {form: {**found, **mains.get(form, {})} for form, found in aliases.items()}):
         for form in sorted(bearers, key=lambda form: spelled[form][0]):
             word = spelled[form][0]
-            if word in taken or (len(bearers[form]) > 1 and not most_frequent):
+            able = list(bearers[form])
+            if len(able) > 1 and not most_frequent:
+                # `hood` belongs to hood rather than to 'hood, which lost a mark on the way.
+                able = [entity for entity in able if any(_unmarked(name.text) == form for name in names[entity])]
+                if len(able) != 1:
+                    continue
+            if word in taken:
                 continue
-            best = min(bearers[form], key=lambda entity: (-degrees[entity], entities[entity]))
+            best = min(able, key=lambda entity: (-degrees[entity], entities[entity]))
             if best not in result.shared:
                 result.shared[best] = (word, bearers[form][best])
                 taken.add(word)
     _samples(result, spelled, mains, aliases)
     return result
+
+
+def _unmarked(name: str) -> str:
+    """The name's form with nothing left out: what `key` gives where there is no punctuation."""
+    return key(name, "whitespace")
 
 
 Bearers = dict[str, dict[int, str]]
