@@ -55,6 +55,11 @@ class Location:
     def is_local(self) -> bool:
         return isinstance(self.fs, pafs.LocalFileSystem)
 
+    @property
+    def absolute(self) -> str:
+        """A URL that means this place in every process: a relative path is one of the process that was given it."""
+        return self.path if self.is_local else self.url
+
     def exists(self) -> bool:
         return bool(self.fs.get_file_info(self.path).type != pafs.FileType.NotFound)
 

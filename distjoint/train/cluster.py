@@ -43,7 +43,8 @@ def run(folder: Location, info: RunInfo, workers: int, options: Options | None, 
         trainer = TorchTrainer(
             _worker,
             train_loop_config={
-                "folder": folder.url,
+                "folder": folder.absolute,
+                "dataset": locate(info.dataset, options).absolute,
                 "info": info.model_dump(mode="json"),
                 "options": dict(options or {}),
             },
@@ -71,7 +72,7 @@ def run(folder: Location, info: RunInfo, workers: int, options: Options | None, 
 
 def _worker(config: dict[str, Any]) -> None:
     info = RunInfo.model_validate(config["info"])
-    place, data = group_place(info.config.train.threads), Dataset.open(info.dataset, config["options"])
+    place, data = group_place(info.config.train.threads), Dataset.open(config["dataset"], config["options"])
     worker = Worker(locate(config["folder"], config["options"]), info, data, place, Silent())
     try:
         worker.train()
