@@ -65,7 +65,8 @@ def test_urls_are_kept_as_they_were_given(base: str) -> None:
 def test_plain_paths_are_local_and_relative_ones_start_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert locate("data/x").path == str(tmp_path / "data/x")
+    assert locate("data/x").path == locate("data/x").absolute == str(tmp_path / "data/x")
+    assert locate("memory://x/y").absolute == "memory://x/y"
     assert locate("~/data").path == str(tmp_path / "data")
     assert locate("data/x").is_local
     assert not locate("memory://x").is_local

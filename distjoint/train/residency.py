@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from distjoint.data.layout import Layout
+from distjoint.errors import DistjointError
 from distjoint.table.arena import Arena, pack, packed_size, unpack
 from distjoint.table.parts import Scheme, Shard
 from distjoint.train.schedule import Round
@@ -36,7 +37,14 @@ class Parking:
         if self._folder is None:
             self._memory[shard] = flat
         else:
-            flat.cpu().numpy().tofile(self._folder / f"{shard}.bin")
+            place = self._folder / f"{shard}.bin"
+            try:
+                with place.open("wb") as file:  # numpy's tofile does not look whether the last bytes were written
+                    file.write(flat.cpu().numpy().data)
+            except OSError as error:
+                raise DistjointError(
+                    f"{place}: cannot park a shard here ({error}); free some disk, or set TMPDIR to another one"
+                ) from error
 
     def read(self, shard: int) -> Tensor:
         if self._folder is None:

@@ -168,11 +168,10 @@ def summary(info: RunInfo, data: Dataset) -> str:
 
 def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool) -> None:
     if run.list():
+        if not (run / RUN).exists():
+            raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")
         if not overwrite:
-            what = "a run" if (run / RUN).exists() else "a folder that is not empty"
-            raise UsageError(
-                f"{run}: is {what}; continue it with --resume {run}, or give --overwrite, or another --out"
-            )
+            raise UsageError(f"{run}: is a run; continue it with --resume {run}, or give --overwrite, or another --out")
         run.delete()
     run.make_dir()
     try:

@@ -1,0 +1,103 @@
+"""Training by Ray workers: the same as in this process, errors arrive as they were raised, and nothing stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small import Small, assert_same_bits, config, info, tensors
+
+from distjoint.errors import DistjointError, UsageError
+from distjoint.progress import Silent
+from distjoint.train.run import train
+from distjoint.train.tally import DivergedError
+
+pytestmark = pytest.mark.ray
+
+
+def ray_processes() -> dict[int, bytes]:
+    """Command lines of Ray's processes that descend from this one, or were left by one that did."""
+    found = {}
+    for place in Path("/proc").iterdir():
+        try:
+            command = (place / "cmdline").read_bytes()
+            environment = (place / "environ").read_bytes() if place.name.isdigit() else b""
+        except OSError:
+            continue
+        if f"DISTJOINT_TEST={os.getpid()}".encode() in environment and (b"ray" in command or b"raylet" in command):
+            found[int(place.name)] = command
+    return {pid: command for pid, command in found.items() if pid != os.getpid()}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """One small cluster for the tests that do not start their own."""
+    ray = pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_TRAIN_ENABLE_STATE_TRACKING": "0"}.items():
+            patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="error")
+        yield
+        ray.shutdown()
+
+
+def losses(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k.endswith("loss")} for line in lines]
+
+
+def test_two_workers_started_here_train_what_one_does_and_are_gone_afterwards(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTJOINT_TEST", str(os.getpid()))
+    monkeypatch.chdir(tmp_path)  # workers elsewhere must find a relative path too
+    settings = config({"loss.alpha": 0, "train.lanes": 2})
+    said: list[str] = []
+
+    class Teller(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    data = os.path.relpath(small.joint)
+    train(data, "one", settings)
+    result = train(data, "two", settings, workers=2, progress=Teller())
+    assert_same_bits(tensors("one"), tensors("two"))
+    assert info("two") == info("one")
+    assert [line["epoch"] for line in result.history] == [1, 2, 3]
+    assert sum(line.startswith("epoch ") for line in said) == 3
+    one, two = ({place.name for place in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+    deadline = time.monotonic() + 20
+    while ray_processes() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert ray_processes() == {}
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_joint_run_has_the_same_losses(small: Small, tmp_path: Path) -> None:
+    settings = config({"train.lanes": 2})
+    train(small.joint, str(tmp_path / "one"), settings)
+    train(small.joint, str(tmp_path / "two"), settings, workers=2)
+    for here, there in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        assert here == pytest.approx(there, rel=1e-4)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_error_of_a_worker_arrives_as_it_was_raised(small: Small, tmp_path: Path) -> None:
+    settings = {"text.learning_rate": 1e30, "loss.alpha": 0, "train.lanes": 2}
+    with pytest.raises(DivergedError, match="the text loss is not a finite number") as caught:
+        train(small.joint, str(tmp_path / "run"), config(settings), workers=2)
+    assert isinstance(caught.value, DistjointError)
+    assert "\n" not in str(caught.value)
+    assert info(tmp_path / "run")["status"] == "failed"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_more_workers_than_the_cluster_has_are_refused(small: Small, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--workers 4: the Ray cluster has 3 CPUs"):
+        train(small.joint, str(tmp_path / "run"), config(), workers=4)
