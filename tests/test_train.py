@@ -45,6 +45,21 @@ def run(small: Small, tmp_path: Path) -> Train:
     return go
 
 
+@pytest.fixture(scope="module")
+def known(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """The same, but a run asked for again is not trained again; for what only reads."""
+    made: dict[str, Path] = {}
+
+    def go(settings: dict[str, Any] | None = None, data: str = small.joint) -> Path:
+        key = json.dumps([settings or {}, data])
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("known") / "run"
+            train(data, str(made[key]), config(settings))
+        return made[key]
+
+    return go
+
+
 def history(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
@@ -93,13 +108,12 @@ def test_alpha_1_runs_no_text_code_and_is_the_graph_alone(run: Train, never: Any
     assert not {"text_loss", "word_graph_loss", "update_cosine"} & set(history(made)[0])
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.2, 0.5, 0.9, 1.0])
-@pytest.mark.parametrize("source", ["text", "graph"])
+@pytest.mark.parametrize(("source", "alpha"), [("text", 1.0), ("text", 0.9), ("graph", 0.0), ("graph", 0.2)])
 def test_a_dataset_of_one_source_trains_the_same_whatever_alpha_says(
-    run: Train, small: Small, source: str, alpha: float
+    known: Train, small: Small, source: str, alpha: float
 ) -> None:
     data = getattr(small, source)
-    alone, made = run({"loss.alpha": 0.5}, data), run({"loss.alpha": alpha}, data)
+    alone, made = known({"loss.alpha": 0.5}, data), known({"loss.alpha": alpha}, data)
     assert_same_bits(tensors(alone), tensors(made))
     assert losses(made)[-1][f"{source}_loss"] < losses(made)[0][f"{source}_loss"]
 
@@ -126,9 +140,9 @@ def test_every_coupling_trains_both_sides_where_most_entities_have_no_word(
         assert last["update_norm_ratio"] > 0
 
 
-def test_alpha_scales_the_steps_of_the_smaller_side(run: Train) -> None:
+def test_alpha_scales_the_steps_of_the_smaller_side(run: Train, known: Train) -> None:
     """At .5 and with coupling `none`, each side is what it is alone; at .25 the graph steps a third as far."""
-    joint, text = tensors(run({"model.coupling": "none"})), tensors(run({"loss.alpha": 0}))
+    joint, text = tensors(known({"model.coupling": "none"})), tensors(known({"loss.alpha": 0.0}))
     for name, value in text.items():
         if name.partition("/")[2] in ("W", "C"):  # same start, same samples in the same order
             assert np.array_equal(value, joint[name]), name
@@ -138,17 +152,17 @@ def test_alpha_scales_the_steps_of_the_smaller_side(run: Train) -> None:
         np.testing.assert_allclose(slow[name], third[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_the_same_seed_gives_the_same_bits_with_any_number_of_threads(run: Train, alpha: float) -> None:
-    one = run({"loss.alpha": alpha})
-    for threads in (1, 2, 3):
-        again = run({"loss.alpha": alpha, "train.threads": threads})
-        assert_same_bits(tensors(one), tensors(again))
-        assert losses(one) == losses(again)
+@pytest.mark.parametrize(("alpha", "threads"), [(0.0, 2), (0.5, 1), (0.5, 2), (0.5, 3), (1.0, 2)])
+def test_the_same_seed_gives_the_same_bits_with_any_number_of_threads(
+    run: Train, known: Train, alpha: float, threads: int
+) -> None:
+    one, again = known({"loss.alpha": alpha}), run({"loss.alpha": alpha, "train.threads": threads})
+    assert_same_bits(tensors(one), tensors(again))
+    assert losses(one) == losses(again)
 
 
-def test_another_seed_gives_other_bits(run: Train) -> None:
-    one, other = tensors(run()), tensors(run({"train.seed": 1}))
+def test_another_seed_gives_other_bits(known: Train) -> None:
+    one, other = tensors(known({"loss.alpha": 0.5})), tensors(known({"train.seed": 1}))
     assert not np.array_equal(one["0/W"], other["0/W"])
     assert not np.array_equal(one["dense/relation"], other["dense/relation"])
 
@@ -172,21 +186,21 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, where: str, call: int, error: Bas
 
 
 STOPS = [
-    ("worker._epoch", 3),  # between epochs
-    ("checkpoint._write", 4),  # in the middle of a checkpoint
-    ("checkpoint._gather", 2),  # after its files, before its manifest
-    ("worker._publish", 2),  # after the checkpoint, before its result is told
-    ("worker._publish", 4),  # the same, in the last epoch
+    (1, "worker._epoch", 3),  # between epochs
+    (2, "worker._epoch", 3),
+    (1, "checkpoint._write", 4),  # in the middle of a checkpoint
+    (1, "checkpoint._gather", 2),  # after its files, before its manifest
+    (1, "worker._publish", 2),  # after the checkpoint, before its result is told
+    (2, "worker._publish", 4),  # the same, in the last epoch
 ]
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-@pytest.mark.parametrize(("where", "call"), STOPS)
+@pytest.mark.parametrize(("lanes", "where", "call"), STOPS)
 def test_a_stopped_run_goes_on_to_the_bits_of_one_that_was_not(
-    where: str, call: int, lanes: int, run: Train, small: Small, tmp_path: Path
+    lanes: int, where: str, call: int, known: Train, small: Small, tmp_path: Path
 ) -> None:
     settings = {"train.epochs": 4, "train.lanes": lanes, "train.validate_every": 2}
-    whole, stopped = run(settings), tmp_path / "stopped"
+    whole, stopped = known(settings), tmp_path / "stopped"
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, where, call)
         with pytest.raises(KeyboardInterrupt):
@@ -200,7 +214,7 @@ def test_a_stopped_run_goes_on_to_the_bits_of_one_that_was_not(
 
 
 def test_a_run_stopped_in_its_first_epoch_has_no_result_and_starts_again(
-    run: Train, small: Small, tmp_path: Path
+    known: Train, small: Small, tmp_path: Path
 ) -> None:
     folder = tmp_path / "stopped"
     with pytest.MonkeyPatch.context() as patch:
@@ -209,7 +223,7 @@ def test_a_run_stopped_in_its_first_epoch_has_no_result_and_starts_again(
             train(small.joint, str(folder), config())
     assert info(folder)["result"] is None
     train(None, str(folder), resume=True)
-    assert_same_bits(tensors(folder), tensors(run()))
+    assert_same_bits(tensors(folder), tensors(known({"loss.alpha": 0.5})))
 
 
 def test_a_finished_run_resumed_stays_as_it_is(run: Train) -> None:
@@ -227,7 +241,7 @@ GRID = [(1, 2), (1, 4), (2, 4), (2, 6)]
 def test_any_lanes_and_groups_train_to_a_similar_loss(run: Train) -> None:
     found = []
     for lanes, groups in GRID:
-        made = run({"train.lanes": lanes, "train.groups": groups, "train.epochs": 8})
+        made = run({"train.lanes": lanes, "train.groups": groups, "train.epochs": 5})
         assert (info(made)["lanes"], info(made)["groups"]) == (lanes, groups)
         last = losses(made)[-1]
         assert (last["cells"], last["triples"]) == (losses(made)[0]["cells"], losses(made)[0]["triples"])
@@ -239,10 +253,10 @@ def test_any_lanes_and_groups_train_to_a_similar_loss(run: Train) -> None:
 
 @pytest.mark.parametrize(("lanes", "groups"), [(1, 4), (2, 8)])
 def test_shards_that_wait_on_disk_come_back_with_the_same_bits(
-    lanes: int, groups: int, run: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lanes: int, groups: int, run: Train, known: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"train.lanes": lanes, "train.groups": groups}
-    roomy, parked = run(settings), []
+    roomy, parked = known(settings), []
     original = Worker.__init__
 
     def noted(self: Worker, *args: Any) -> None:
@@ -259,8 +273,10 @@ def test_shards_that_wait_on_disk_come_back_with_the_same_bits(
     assert losses(roomy) == losses(tight)
 
 
-def test_groups_are_chosen_to_fit_the_memory_and_too_little_is_refused(run: Train) -> None:
-    table = sum(value.nbytes for name, value in tensors(run()).items() if not name.startswith("dense"))
+def test_groups_are_chosen_to_fit_the_memory_and_too_little_is_refused(run: Train, known: Train) -> None:
+    table = sum(
+        value.nbytes for name, value in tensors(known({"loss.alpha": 0.5})).items() if not name.startswith("dense")
+    )
     made = run({"train.memory": int(table * 0.6)})
     assert 4 <= info(made)["groups"] <= 8
     with pytest.raises(UsageError, match=r"train\.memory=1000: 2 of the dataset's 8 shards take \d+ bytes"):
@@ -384,7 +400,7 @@ def test_a_damaged_checkpoint_is_named(run: Train) -> None:
         Checkpoint.open(locate(str(shard.parent))).shard(2)
 
 
-def test_nothing_assumes_a_local_path(small: Small, run: Train) -> None:
+def test_nothing_assumes_a_local_path(small: Small, known: Train) -> None:
     base = f"memory://{uuid.uuid4().hex}"
     for path in Path(small.joint).rglob("*"):
         if path.is_file():
@@ -393,7 +409,7 @@ def test_nothing_assumes_a_local_path(small: Small, run: Train) -> None:
             place.write_bytes(path.read_bytes())
     train(f"{base}/data", f"{base}/run", config({"train.validate_every": 3}))
     train(None, f"{base}/run", resume=True)
-    assert_same_bits(tensors(run()), tensors(f"{base}/run"))
+    assert_same_bits(tensors(known({"loss.alpha": 0.5})), tensors(f"{base}/run"))
     assert (locate(f"{base}/run") / "tensorboard").list()
 
 
@@ -405,13 +421,13 @@ def test_nothing_assumes_a_local_path(small: Small, run: Train) -> None:
 def test_every_scorer_learns_the_league(scorer: str, cosine: bool, run: Train, small: Small) -> None:
     """Triples of train are told from all others."""
     settings = {"model.scorer": scorer, "model.cosine": cosine, "model.dim": 32}
-    made = run({**settings, "train.epochs": 4, "train.triple_passes": 50}, small.known)
+    made = run({**settings, "train.epochs": 3, "train.triple_passes": 40}, small.known)
     report = distjoint.evaluate(str(made), link_prediction="valid").to_dict()["link_prediction"]
     assert report["mrr"] > 0.9
 
 
 def test_players_who_were_held_out_know_the_coach_of_their_team(run: Train, small: Small) -> None:
-    made = run({"model.dim": 32, "train.epochs": 4, "train.triple_passes": 50}, small.graph)
+    made = run({"model.dim": 32, "train.epochs": 3, "train.triple_passes": 60}, small.graph)
     report = distjoint.evaluate(str(made), link_prediction="valid").to_dict()["link_prediction"]
     assert report["mrr"] > 0.7
 
@@ -419,7 +435,7 @@ def test_players_who_were_held_out_know_the_coach_of_their_team(run: Train, smal
 @pytest.mark.parametrize("coupling", ["tie", "dual"])
 def test_the_text_tells_teams_apart_for_the_graph(coupling: str, run: Train) -> None:
     """The topic of a team is nearest to it in the space of words, and its entity knows the same coach."""
-    made = run({"model.coupling": coupling, "train.epochs": 40})
+    made = run({"model.coupling": coupling, "train.epochs": 20})
     vectors = distjoint.load(str(made))
     topics = [near.name for near in vectors.nearest("teama", 20, kind="word", of="word")]
     assert sum(name.startswith("topica") for name in topics) >= 6
