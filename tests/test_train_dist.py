@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,7 +20,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from small import Small, assert_same_bits, config, info, tensors
+from small import FAST, Small, assert_same_bits, config, info, tensors
 
 from distjoint.config import load_config
 from distjoint.data.dataset import Dataset
@@ -186,6 +190,29 @@ def test_a_run_of_two_workers_is_resumed_by_one(small: Small, tmp_path: Path, cr
     assert info(tmp_path / "many")["result"] == "checkpoints/epoch-00002"
     train(None, str(tmp_path / "many"), resume=True)
     assert_same_bits(tensors(one), tensors(tmp_path / "many"))
+
+
+def test_ctrl_c_ends_in_one_line_and_the_run_goes_on(small: Small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = {**FAST, "train.epochs": 100_000, "train.threads": 2}
+    command = [sys.executable, "-c", "from distjoint.cli import main; main()", "train", small.joint, "--out", str(run)]
+    process = subprocess.Popen(
+        [*command, *(f"--set={key}={value}" for key, value in settings.items())], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + TIMEOUT
+        while not (run / "metrics.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == f"distjoint: interrupted; continue with: distjoint train --resume {run}"
+    assert "Traceback" not in error
+    record = info(run)
+    assert (record["status"], record["result"] is None) == ("stopped", False)
+    assert all(np.isfinite(value).all() for value in tensors(run).values())
 
 
 def sync_ranks() -> dict[str, Any]:
