@@ -5,6 +5,7 @@ knows Ray; the workers themselves know only torch's process group.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import uuid
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def run(folder: Location, info: RunInfo, workers: int, options: Options | None, 
             ),
         )
         try:
-            with _follow(folder, info, progress):
+            with _follow(folder, info, progress), _interruptible():
                 trainer.fit()
         except Exception as error:
             raise _cause(error) or error from error
@@ -96,6 +97,19 @@ def _cluster(progress: Progress) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make Ctrl-C a KeyboardInterrupt again: Ray Train takes the signal for itself, aborts, and leaves by SystemExit."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
