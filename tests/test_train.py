@@ -413,6 +413,22 @@ def test_nothing_assumes_a_local_path(small: Small, known: Train) -> None:
     assert (locate(f"{base}/run") / "tensorboard").list()
 
 
+@pytest.mark.parametrize("coupling", ["none", "tie", "dual"])
+def test_a_dataset_with_more_shards_than_rows_trains(coupling: str, tmp_path: Path) -> None:
+    """One triple, five words: most partitions, tiles and shards are empty."""
+    (tmp_path / "text.txt").write_text("a b a b c\n")
+    (tmp_path / "train.tsv").write_text("a\tr\td\n")
+    data = str(tmp_path / "data")
+    files = {"corpus": str(tmp_path / "text.txt"), "triples": str(tmp_path / "train.tsv")}
+    distjoint.prepare(data, **files, min_count=1, shards=16)
+    settings = {"train.lanes": 4, "train.groups": 9, "model.coupling": coupling}
+    result = train(data, str(tmp_path / "run"), config(settings))
+    assert np.isfinite([value for name, value in result.metrics.items() if name.endswith("loss")]).all()
+    distjoint.prepare(data, **files, min_count=1, shards=1, overwrite=True)
+    with pytest.raises(UsageError, match="1 shards are too few for 1 lanes.*prepare with --shards 8$"):
+        train(data, str(tmp_path / "other"), config())
+
+
 # What is learned
 
 

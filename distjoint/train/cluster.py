@@ -101,7 +101,7 @@ def _cluster(progress: Progress) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Make Ctrl-C a KeyboardInterrupt again: Ray Train takes the signal for itself, aborts, and leaves by SystemExit."""
+    """Make Ctrl-C a KeyboardInterrupt again: Ray Train takes the signal, aborts, and leaves by SystemExit."""
     before = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -114,9 +114,10 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
         )
     lanes = config.train.lanes or (workers if layout.shards >= 2 * workers else max(1, layout.shards // 2))
     if layout.shards < 2 * lanes:
+        fewer = f", or set train.lanes={layout.shards // 2}" if layout.shards > 1 else ""
         raise UsageError(
             f"{dataset}: {layout.shards} shards are too few for {lanes} lanes, which need 2 x lanes = {2 * lanes}; "
-            f"prepare with --shards {8 * lanes}, or set train.lanes={max(1, layout.shards // 2)}"
+            f"prepare with --shards {8 * lanes}{fewer}"
         )
     groups = config.train.groups or _choose_groups(scheme, layout, config, lanes, min(workers, lanes))
     if not 2 * lanes <= groups <= layout.shards:
