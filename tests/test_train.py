@@ -425,7 +425,7 @@ def test_a_dataset_with_more_shards_than_rows_trains(coupling: str, tmp_path: Pa
     result = train(data, str(tmp_path / "run"), config(settings))
     assert np.isfinite([value for name, value in result.metrics.items() if name.endswith("loss")]).all()
     distjoint.prepare(data, **files, min_count=1, shards=1, overwrite=True)
-    with pytest.raises(UsageError, match="1 shards are too few for 1 lanes.*prepare with --shards 8$"):
+    with pytest.raises(UsageError, match=r"1 shards are too few for 1 lanes.*prepare with --shards 8$"):
         train(data, str(tmp_path / "other"), config())
 
 
