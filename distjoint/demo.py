@@ -24,7 +24,7 @@ RANKED = 2_000
 """Held-out triples that are ranked; the others only count as known answers, which keeps the demo short."""
 RUNS = {"glove": 0.0, "kge": 1.0, "joint": 0.5}
 """Name of a run, and its `loss.alpha`."""
-SETTINGS = {"model.dim": 100, "train.epochs": 6}
+SETTINGS = {"model.dim": 100, "train.epochs": 5}
 TERMS = ("physicist", "violin", "sadness", "new_york")
 
 
