@@ -36,7 +36,7 @@ def test_ray_tasks_raise_the_same_sentences(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(
         ray_driver, "_count",
         lambda blocks, plan, workers, folder, task: put(
-            blocks, plan, workers, replace(folder, url=str(tmp_path / "text")), task
+            blocks, plan, workers, replace(folder, path=str(tmp_path / "text")), task
         ),
     )  # fmt: skip
     with pytest.raises(DistjointError, match="a part of this path is a file"):

@@ -20,6 +20,7 @@ from distjoint.data.partition import Written
 from distjoint.data.spool import Int32s
 from distjoint.errors import DistjointError
 from distjoint.progress import Silent, Task
+from distjoint.ray_session import ray_session
 from distjoint.storage import Location, locate
 
 _PIECE = 1 << 24
@@ -30,19 +31,14 @@ def count(blocks: Blocks, plan: Plan, workers: int, folder: Location, task: Task
 
     Connects to the cluster of RAY_ADDRESS, or starts Ray on this machine and stops it again.
     """
-    started = not ray.is_initialized()
-    if started:
-        ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
     try:
-        return _count(blocks, plan, workers, folder, task)
+        with ray_session(Silent()):
+            return _count(blocks, plan, workers, folder, task)
     except RayTaskError as error:
         # What the task raised is the sentence the user is meant to read.
         if isinstance(error.cause, DistjointError):
             raise error.cause from None
         raise
-    finally:
-        if started:
-            ray.shutdown()
 
 
 def _count(blocks: Blocks, plan: Plan, workers: int, folder: Location, task: Task) -> list[Written]:
@@ -53,7 +49,9 @@ def _count(blocks: Blocks, plan: Plan, workers: int, folder: Location, task: Tas
     # Every shard holds the same mix of frequent and rare rows, so equal numbers are equal work.
     shares = [list(range(worker, plan.layout.shards, workers)) for worker in range(workers)]
     waiting = {
-        remote.remote(pieces, plan, cores, share, folder.url, dict(folder.options)): share for share in shares if share
+        remote.remote(pieces, plan, cores, share, folder.absolute, dict(folder.options)): share
+        for share in shares
+        if share
     }
     written: list[Written] = []
     tokens = plan.tokens / plan.layout.shards

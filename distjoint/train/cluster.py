@@ -4,7 +4,6 @@ knows Ray; the workers themselves know only torch's process group.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import uuid
@@ -19,6 +18,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError, UsageError
 from distjoint.progress import Progress, Silent
+from distjoint.ray_session import ray_session
 from distjoint.run_folder import RunInfo
 from distjoint.storage import Location, Options, locate
 from distjoint.train import journal
@@ -35,7 +35,7 @@ def run(folder: Location, info: RunInfo, workers: int, options: Options | None, 
 
     raises UsageError when the cluster is too small; what a worker raises, as it raised it
     """
-    with _cluster(progress):
+    with ray_session(progress):
         gpus, cpus = ray.cluster_resources().get("GPU", 0), int(ray.cluster_resources().get("CPU", 0))
         if workers > (gpus or cpus):
             raise UsageError(
@@ -79,24 +79,6 @@ def _worker(config: dict[str, Any]) -> None:
         worker.train()
     finally:
         worker.close()
-
-
-@contextmanager
-def _cluster(progress: Progress) -> Iterator[None]:
-    """The Ray cluster that is there, or one of this machine's for as long as the block lasts."""
-    if ray.is_initialized():
-        yield
-        return
-    own = not os.environ.get("RAY_ADDRESS")
-    progress.say("starting Ray on this machine" if own else f"connecting to Ray at {os.environ['RAY_ADDRESS']}")
-    if own:  # else Ray writes an access token into the home folder and asks every later process for it
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
-    ray.init(log_to_driver=False, logging_level="error", configure_logging=True)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 @contextmanager

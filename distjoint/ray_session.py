@@ -1,0 +1,35 @@
+"""The Ray cluster that `prepare` and `train` use: the one that is there, or one started on this machine for as long
+as it is needed.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from distjoint.progress import Progress
+
+
+@contextmanager
+def ray_session(progress: Progress) -> Iterator[None]:
+    """Be connected to Ray inside the block: to RAY_ADDRESS where it is set, else to a cluster of this machine's own."""
+    if ray.is_initialized():
+        yield
+        return
+    own = not os.environ.get("RAY_ADDRESS")
+    progress.say("starting Ray on this machine" if own else f"connecting to Ray at {os.environ['RAY_ADDRESS']}")
+    if own:  # else Ray writes an access token into the home folder and asks every later process for it
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
+    ray.init(log_to_driver=False, logging_level="error", configure_logging=True)
+    try:
+        yield
+    finally:
+        # A handle that outlives its cluster, in a traceback say, would cancel the actor of the same number in the
+        # next cluster of this process when it is collected.
+        gc.collect()
+        ray.shutdown()
