@@ -2,7 +2,7 @@
 #   make demo     install, then train on WordNet and compare (a few minutes)
 #   make test     install with the development tools, then run every test
 #   make lint     ruff and strict types
-#   make bench    speed of GloVe and of the graph; DATA, GLOVE and TEXT say on what
+#   make bench    speed of counting, GloVe and the graph; TEXT, GLOVE and GRAPH say on what
 # PIP_ARGS is passed to pip: an index with a CPU build of torch, say, where the default one brings CUDA.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -38,6 +38,7 @@ docs: .venv/dev.installed
 
 # TEXT: a corpus file; GLOVE: a built checkout of Stanford's GloVe; GRAPH: a folder with train.txt, valid.txt, test.txt
 bench: .venv/demo.installed
+	$(if $(TEXT),$(BIN)/python scripts/bench/counting.py --corpus $(TEXT) $(if $(GLOVE),--glove-build $(GLOVE)/build))
 	$(BIN)/python scripts/bench/glove.py $(if $(TEXT),--text $(TEXT)) $(if $(GLOVE),--stanford $(GLOVE))
 	$(BIN)/python scripts/bench/kge.py $(GRAPH)
 

@@ -35,7 +35,7 @@ def run(out: str, console: Console, progress: Progress) -> None:
     console   where the tables go
     raises    DistjointError when the extra `demo` is not installed
     """
-    folder, similarity = locate(out), _word_pairs()
+    folder, similarity = locate(out), word_pairs()
     progress.say("WordNet 3.0: reading triples, glosses and examples")
     files = _write_wordnet(folder / "wordnet")
     dataset = f"{folder}/dataset"
@@ -63,7 +63,7 @@ def run(out: str, console: Console, progress: Progress) -> None:
     console.print(f"  distjoint predict {runs[-1]} --head whale --relation hypernym")
 
 
-def _word_pairs() -> list[str]:
+def word_pairs() -> list[str]:
     """SimLex-999 and WordSim-353 as gensim ships them. raises DistjointError where it is not installed"""
     spec = importlib.util.find_spec("gensim")
     if spec is None or spec.origin is None:

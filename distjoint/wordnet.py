@@ -79,21 +79,22 @@ def read(folder: Path, leave_out: Collection[str] = LEFT_OUT) -> WordNet:
     """Everything of WordNet that is trained on.
 
     folder      holds the four data files
-    leave_out   names of relations, of those in RELATIONS
+    leave_out   names of relations: those of RELATIONS, and synonym
     raises      DistjointError that names the file, and the line where one makes no sense
     """
     synsets = {key: synset for name in FILES for key, synset in _synsets(folder / name)}
-    triples = {
-        (head, "synonym", tail) for synset in synsets.values() for head in synset.lemmas for tail in synset.lemmas
-    }
+    triples: set[Triple] = set()
     for synset in synsets.values():
+        if "synonym" not in leave_out:
+            triples.update((head, "synonym", tail) for head in synset.lemmas for tail in synset.lemmas)
         for symbol, target, ends in synset.pointers:
-            if (relation := RELATIONS.get(symbol)) and target in synsets:
+            relation = RELATIONS.get(symbol)
+            if relation and relation not in leave_out and target in synsets:
                 heads, tails = _ends(synset.lemmas, synsets[target].lemmas, ends)
-                triples |= {(head, relation, tail) for head in heads for tail in tails}
+                triples.update((head, relation, tail) for head in heads for tail in tails)
     lemmas = {lemma for synset in synsets.values() for lemma in synset.lemmas}
     return WordNet(
-        sorted(t for t in triples if t[0] != t[2] and t[1] not in leave_out),
+        sorted(triple for triple in triples if triple[0] != triple[2]),
         [line for synset in synsets.values() for line in lines_of(synset.gloss)],
         {lemma: lemma.replace("_", " ") for lemma in sorted(lemmas)},
     )

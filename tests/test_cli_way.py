@@ -1,0 +1,87 @@
+"""The whole way through the command line, and the demo, on small worlds: each command uses what the last one made."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from small import FAST, league, sentences
+
+from distjoint import cli, demo, wordnet
+from distjoint.progress import Silent
+
+pytestmark = pytest.mark.unit
+
+Call = Callable[..., str]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Run a command in an empty folder; returns what it prints. It must succeed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["distjoint", *words])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        captured = capsys.readouterr()
+        assert not stopped.value.code, captured.err
+        return captured.out
+
+    return run
+
+
+def settings(**changes: object) -> list[str]:
+    changed = {**FAST, **{key.replace("_", ".", 1): value for key, value in changes.items()}}
+    return [word for key, value in changed.items() for word in ("--set", f"{key}={value}")]
+
+
+def test_each_command_works_on_what_the_last_one_made(call: Call, tmp_path: Path) -> None:
+    for name, triples in zip(("train", "valid", "test"), league(), strict=True):
+        (tmp_path / f"{name}.tsv").write_text("".join("\t".join(triple) + "\n" for triple in triples))
+    (tmp_path / "text.txt").write_text("\n".join(sentences()) + "\n")
+    (tmp_path / "pairs.csv").write_text("teama,teamb,5\nteama,topicaa,9\nteamb,topicaa,1\nteamb,topicba,8\n")
+
+    files = ["--triples", "train.tsv", "--valid", "valid.tsv", "--test", "test.tsv"]
+    made = json.loads(call("prepare", "--corpus", "text.txt", *files, "--out", "data", "--shards", "4", "--json"))
+    assert made
+    for name, alpha in (("glove", 0), ("joint", 0.5)):
+        printed = call("train", "data", "--out", f"runs/{name}", *settings(loss_alpha=alpha))
+        assert f"distjoint nearest runs/{name} NAME" in printed
+        call("evaluate", f"runs/{name}", "--similarity", "pairs.csv")
+    report = json.loads(call("evaluate", "runs/joint", "--link-prediction", "test", "--json"))
+    assert 0 < report["link_prediction"]["mrr"] <= 1
+    assert "pairs" in call("compare", "runs/glove", "runs/joint")
+
+    near = json.loads(call("nearest", "runs/joint", "teama", "-k", "3", "--json"))
+    assert set(near) == {"word", "entity"}, "an aligned name has two vectors"
+    assert all(len(rows) == 3 for rows in near.values())
+    assert "teamb" in call("predict", "runs/joint", "--head", "teama", "--relation", "plays_against", "-k", "50",
+                           "--known", "include")  # fmt: skip
+    for form in ("glove", "word2vec", "parquet", "safetensors"):
+        assert "vectors" in call("export", "runs/joint", "--format", form, "--kind", "word", "--out", f"out.{form}")
+        assert (tmp_path / f"out.{form}").stat().st_size > 1000
+
+
+def test_the_demo_prints_comparison_and_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("gensim") is None:
+        pytest.skip("the extra 'demo' brings the word pairs")
+    pairs = [line.split()[:2] for line in Path(demo.word_pairs()[0]).read_text().splitlines() if line[0] != "#"]
+    triples = sorted({(a, "synonym", b) for a, b in pairs} | {(b, "synonym", a) for a, b in pairs})
+    text = [f"{a} is like {b} and {c}" for (a, b), (c, _) in pairwise(pairs)] * 2
+    world = wordnet.WordNet(triples, text, {word: word for pair in pairs for word in pair})
+    monkeypatch.setattr(wordnet, "installed", lambda: tmp_path)
+    monkeypatch.setattr(wordnet, "read", lambda folder: world)
+    monkeypatch.setattr(demo, "SETTINGS", {**FAST, "train.epochs": 1})
+    monkeypatch.setattr(demo, "RANKED", 50)
+    monkeypatch.setattr(demo, "TERMS", ("happy", "unheard_of"))
+    printed = io.StringIO()
+    demo.run(str(tmp_path / "demo"), Console(file=printed, width=140), Silent())
+    assert all(name in printed.getvalue() for name in ("simlex999", "MRR", "glove", "kge", "joint", "Neighbours"))
