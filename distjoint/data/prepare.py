@@ -291,6 +291,9 @@ class _Preparation:
                 "relations": len(relations),
                 "alignment": len(alignment.samples),
             }
+            counts |= {
+                f"aligned_ends/{ends}": number for ends, number in rows.aligned_ends(graph.splits["train"]).items()
+            }
             for split, triples in graph.splits.items():
                 if len(triples):
                     unseen = (degrees[triples[:, 0]] == 0) | (degrees[triples[:, 2]] == 0)

@@ -39,6 +39,12 @@ class Rows:
     def layout(self, shards: int) -> Layout:
         return Layout(shards, choose_tiles(len(self), shards), self.words, self.aligned, self.entities)
 
+    def aligned_ends(self, triples: Int64s) -> dict[int, int]:
+        """How many of the triples, int64[n, 3] by entity, have 0, 1 and 2 ends that share a row with a word."""
+        shares = self.of_entity < self.words + self.aligned
+        ends = shares[triples[:, 0]].astype(np.int64) + shares[triples[:, 2]]
+        return dict(enumerate(np.bincount(ends, minlength=3).tolist()))
+
 
 def number_rows(words: int, entities: Sequence[str], degrees: Int64s, alignment: Alignment) -> Rows:
     """Rank decides: words (already by falling count) keep their order; entities go by degree, then by name."""

@@ -95,6 +95,11 @@ class Summary:
                 ("ambiguous", self.alignment.ambiguous, "a name of theirs is a word, but not theirs alone"),
                 ("unmatched", self.alignment.unmatched, "none of their names is a word"),
                 ("alignment samples", self.alignment.samples, "pairs that share no row"),
+                (
+                    "train triples, both ends aligned",
+                    counts["aligned_ends/2"],
+                    f"{counts['aligned_ends/1']:,} with one",
+                ),
             ]
         lines += [
             ("rows", counts["rows"], f"in {self.tiles:,} tiles, {self.shards} shards"),

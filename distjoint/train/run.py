@@ -163,6 +163,8 @@ def summary(info: RunInfo, data: Dataset) -> str:
         parts.append(model.scorer + (" (cosine)" if model.cosine else ""))
     if len(info.sources) == 2:
         parts.append(f"coupling {info.coupling}, alpha {info.config.loss.alpha:g}")
+        shares = [100 * counts.get(f"aligned_ends/{ends}", 0) / counts["triples/train"] for ends in range(3)]
+        parts.append("triples with 0, 1, 2 aligned ends: " + ", ".join(f"{share:.0f} %" for share in shares))
     parts += [f"{model.dim} dimensions", f"{info.lanes} lanes, {info.groups} groups of {layout.shards} shards"]
     return ", ".join(parts)
 
