@@ -66,7 +66,9 @@ class Loss(_Section):
 class Text(_Section):
     """GloVe's optimizer."""
 
-    learning_rate: float = Field(0.05, gt=0, description="AdaGrad step size for W, C and the biases.")
+    learning_rate: float = Field(
+        0.06, gt=0, description="Size of the first steps of W and C: the eta of Stanford's GloVe, .05 there."
+    )
 
 
 class Graph(_Section):

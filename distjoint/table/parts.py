@@ -15,6 +15,7 @@ from torch import Tensor
 
 from distjoint.config import Config
 from distjoint.data.layout import Layout
+from distjoint.kernels.glove import initial_states
 from distjoint.model.couplings import COUPLINGS
 from distjoint.model.scorers import SCORERS
 
@@ -99,13 +100,15 @@ def initial_shard(scheme: Scheme, config: Config, layout: Layout, shard: int) ->
         elif part.name == "X":
             arrays[part.name] = _entities(scheme, config, layout, shard, generator)
         else:
-            arrays[part.name] = torch.full((rows,), _state_start(part.name, scheme.dim))
+            arrays[part.name] = torch.full((rows,), _state_start(part.name, config))
     return arrays
 
 
-def _state_start(name: str, dim: int) -> float:
-    """GloVe's accumulators start where its first steps are small; the graph's at zero."""
-    return {"W.state": 1.0 / dim, "C.state": 1.0 / dim, "W.bias.state": 1.0, "C.bias.state": 1.0}.get(name, 0.0)
+def _state_start(name: str, config: Config) -> float:
+    """GloVe's accumulators start where kernels/glove.py says; the graph's, and the biases themselves, at zero."""
+    of_vector, of_bias = initial_states(config.text.learning_rate)
+    starts = {"W.state": of_vector, "C.state": of_vector, "W.bias.state": of_bias, "C.bias.state": of_bias}
+    return starts.get(name, 0.0)
 
 
 def _entities(scheme: Scheme, config: Config, layout: Layout, shard: int, generator: torch.Generator) -> Tensor:

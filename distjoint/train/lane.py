@@ -52,8 +52,8 @@ class Equipment:
 
     @property
     def text_rate(self) -> float:
-        """AdaGrad's step size for the text: alpha acts on it, not inside the gradient."""
-        return self.config.text.learning_rate * share(self.config, self.scheme, text=True)
+        """Factor of the text's steps: alpha's share. Their size lies in where the accumulators started."""
+        return share(self.config, self.scheme, text=True)
 
     @property
     def graph_rate(self) -> float:
