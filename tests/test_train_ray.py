@@ -89,8 +89,8 @@ def test_a_joint_run_has_the_same_losses(small: Small, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cluster")
 def test_an_error_of_a_worker_arrives_as_it_was_raised(small: Small, tmp_path: Path) -> None:
-    settings = {"text.learning_rate": 1e30, "loss.alpha": 0, "train.lanes": 2}
-    with pytest.raises(DivergedError, match="the text loss is not a finite number") as caught:
+    settings = {"graph.learning_rate": 1e30, "model.cosine": False, "model.scorer": "distmult", "loss.alpha": 1}
+    with pytest.raises(DivergedError, match="the graph loss is not a finite number") as caught:
         train(small.joint, str(tmp_path / "run"), config(settings), workers=2)
     assert isinstance(caught.value, DistjointError)
     assert "\n" not in str(caught.value)

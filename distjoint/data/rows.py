@@ -37,7 +37,8 @@ class Rows:
         return self.words + self.aligned + self.entities
 
     def layout(self, shards: int) -> Layout:
-        return Layout(shards, choose_tiles(len(self), shards), self.words, self.aligned, self.entities)
+        tiles = choose_tiles(self.words + self.aligned, shards)  # what is trained tile by tile are rows with a word
+        return Layout(shards, tiles, self.words, self.aligned, self.entities)
 
     def aligned_ends(self, triples: Int64s) -> dict[int, int]:
         """How many of the triples, int64[n, 3] by entity, have 0, 1 and 2 ends that share a row with a word."""
