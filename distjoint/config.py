@@ -67,7 +67,7 @@ class Text(_Section):
     """GloVe's optimizer."""
 
     learning_rate: float = Field(
-        0.06, gt=0, description="Size of the first steps of W and C: the eta of Stanford's GloVe, .05 there."
+        0.05, gt=0, description="Size of the first steps of W and C; the eta of Stanford's GloVe."
     )
 
 

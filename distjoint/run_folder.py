@@ -243,6 +243,6 @@ def _table(place: Location) -> pa.Table:
     try:
         with place.open_input() as stream:
             return pq.read_table(stream, page_checksum_verification=True)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DistjointError(f"{place}: damaged or not Parquet ({reason})") from error

@@ -113,7 +113,7 @@ def open_text(file: Location, compression: str | None) -> Iterator[tuple[Any, Ca
                 yield lzma.open(raw), raw.tell  # noqa: SIM115 - closed with the file below it
             else:
                 yield pa.CompressedInputStream(raw, compression) if compression else raw, raw.tell
-        except (lzma.LZMAError, EOFError, OSError, pa.ArrowInvalid) as error:
+        except (lzma.LZMAError, EOFError, OSError, pa.ArrowException) as error:
             if isinstance(error, EOFError) or "truncated" in str(error).lower():
                 raise DistjointError(f"{file}: the file is cut short") from error
             raise DistjointError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
@@ -193,7 +193,7 @@ def _parquet(file: Location, column: str) -> Iterator[Block]:
             for batch in source.iter_batches(batch_size=256, columns=[column]):
                 texts = [text for text in batch.column(0).to_pylist() if text]
                 yield Block(file, _documents(texts), int(share * batch.num_rows), last=False)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise DistjointError(f"{file}: damaged or not Parquet ({str(error).splitlines()[0]})") from error
     yield Block(file, b"\n", 0, last=True)
 

@@ -174,7 +174,7 @@ def _reading(place: Location) -> Iterator[None]:
     """Name the file when Parquet cannot make sense of it."""
     try:
         yield
-    except (pa.ArrowInvalid, OSError, KeyError, IndexError) as error:
+    except (pa.ArrowException, OSError, KeyError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise DistjointError(f"{place}: damaged or not Parquet ({reason}); prepare it again") from error
 

@@ -162,7 +162,7 @@ def _parquet(file: Location, columns: list[str] | None) -> Iterator[tuple[pa.Arr
             for batch in source.iter_batches(columns=[source.schema_arrow.names[k] for k in order]):
                 found = [batch.column(source.schema_arrow.names[k]) for k in order]
                 yield tuple(pc.cast(column, pa.string()) for column in found)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise DistjointError(f"{file}: damaged or not Parquet ({str(error).splitlines()[0]})") from error
 
 
@@ -185,7 +185,7 @@ def _delimited(
             order = _positions(file, reader.schema.names, columns)
             for batch in reader:
                 yield tuple(batch.column(k) for k in order)
-    except (pa.ArrowInvalid, DistjointError) as error:
+    except (pa.ArrowException, DistjointError) as error:
         _diagnose(file, compression, delimiter, columns)
         if isinstance(error, DistjointError):
             raise

@@ -2,10 +2,10 @@
 
 python scripts/bench/glove.py --text books.txt.zst --stanford GloVe/ [--parity --similarity sets/*.txt]
 
-Both read one tokenised file, with equal threads, window, min count and x_max, so the counts are the same. Each has
-its own default learning rate: glove.c keeps it inside its accumulators too, so that equal numbers would not mean
-equal steps. Both costs are the mean over all cells of 0.5 * weight * difference^2, taken before a cell's own
-update (glove.c adds `0.5 * fdiff * diff` and divides by the number of records), so they compare directly.
+Both read one tokenised file, with equal threads, window, min count and x_max, so the counts are the same. The
+learning rate and what it does are the same. Both costs are the mean over all cells of 0.5 * weight * difference^2,
+taken before a cell's own update (glove.c adds `0.5 * fdiff * diff` and divides by the number of records), so they
+compare directly.
 Seconds are of whole epochs, reading included; the median epoch counts, so compilation does not. Where Stanford's
 program is absent its columns are left out. GloVe/ is a checkout in which `make` has run.
 """
