@@ -70,6 +70,18 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A key of the configuration, like model.dim=100; may be repeated."),
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)]
+LinkPrediction = Annotated[
+    Literal["valid", "test"] | None, typer.Option(help="Rank the answers to the triples of this split.")
+]
+Similarity = Annotated[
+    list[str] | None, typer.Option(metavar="FILE...", help="Word pairs with scores by people; files or globs.")
+]
+Analogies = Annotated[
+    list[str] | None, typer.Option(metavar="FILE...", help="Questions a : b = c : d; files, globs or folders.")
+]
+Standardize = Annotated[
+    bool, typer.Option("--standardize/--raw", help="Standardise the columns of word vectors first, or not.")
+]
 Vectors = Annotated[
     Literal["word", "entity"] | None,
     typer.Option(help="Which vectors stand for words; by default their own where text was trained."),
@@ -236,18 +248,10 @@ def train(
 @app.command(cls=_Several)
 def evaluate(
     run: Run,
-    link_prediction: Annotated[
-        Literal["valid", "test"] | None, typer.Option(help="Rank the answers to the triples of this split.")
-    ] = None,
-    similarity: Annotated[
-        list[str] | None, typer.Option(metavar="FILE...", help="Word pairs with scores by people; files or globs.")
-    ] = None,
-    analogies: Annotated[
-        list[str] | None, typer.Option(metavar="FILE...", help="Questions a : b = c : d; files, globs or folders.")
-    ] = None,
-    standardize: Annotated[
-        bool, typer.Option("--standardize/--raw", help="Standardise the columns of word vectors first, or not.")
-    ] = True,
+    link_prediction: LinkPrediction = None,
+    similarity: Similarity = None,
+    analogies: Analogies = None,
+    standardize: Standardize = True,
     vectors: Vectors = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="DATASET", help="Where the dataset lies now, if moved.")
@@ -280,18 +284,10 @@ def evaluate(
 @app.command(cls=_Several)
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two runs or more.", show_default=False)],
-    link_prediction: Annotated[
-        Literal["valid", "test"] | None, typer.Option(help="Rank the answers to the triples of this split.")
-    ] = None,
-    similarity: Annotated[
-        list[str] | None, typer.Option(metavar="FILE...", help="Word pairs with scores by people; files or globs.")
-    ] = None,
-    analogies: Annotated[
-        list[str] | None, typer.Option(metavar="FILE...", help="Questions a : b = c : d; files, globs or folders.")
-    ] = None,
-    standardize: Annotated[
-        bool, typer.Option("--standardize/--raw", help="Standardise the columns of word vectors first, or not.")
-    ] = True,
+    link_prediction: LinkPrediction = None,
+    similarity: Similarity = None,
+    analogies: Analogies = None,
+    standardize: Standardize = True,
     vectors: Vectors = None,
     as_json: Json = False,
 ) -> None:

@@ -111,7 +111,7 @@ class WaveTrainer:
     def wave(self, parts: WordParts, tiles: Sequence[TileCells], rate: float) -> float:
         """Train the tiles of one wave, no two of which share a row tile or a column tile.
 
-        rate      AdaGrad's step size
+        rate      factor of the steps; see `initial_states`
         returns   sum of 0.5 * weight * difference ** 2 over the cells, each as it is met; NaN where training diverged
         raises    ValueError where a cell names a row the parts lack
         """
