@@ -76,6 +76,9 @@ class Graph(_Section):
 
     learning_rate: float = Field(0.05, gt=0, description="AdaGrad step size for entities and relations.")
     map_learning_rate: float = Field(0.01, gt=0, description="AdaGrad step size for the map of coupling dual.")
+    own_share: float = Field(
+        0.2, ge=0, le=1, description="Coupling dual: factor on the steps of an aligned entity's own vector X."
+    )
     batch: int = Field(4096, ge=1, description="Triples per step.")
     chunk: int = Field(64, ge=1, description="Triples that share negatives; each also serves the others as one.")
     negatives: int = Field(192, ge=0, description="Uniform negatives per chunk and side, besides those in the chunk.")

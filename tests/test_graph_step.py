@@ -23,6 +23,7 @@ from distjoint.model.scorers import SCORERS
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.parts import Scheme, initial_shard
 from distjoint.table.views import Mapped, Own, Tied, View, Word
+from distjoint.train import graph
 from distjoint.train.graph import Batch, GraphLoss
 
 pytestmark = pytest.mark.unit
@@ -115,9 +116,9 @@ class World:
             "own": lambda: Own(self.arena, kernels),
             "tied": lambda: Tied(self.arena, kernels),
             "word": lambda: Word(self.arena, kernels),
-            "mapped": lambda: Mapped(self.arena, kernels, self.map, self.map_gradient),
+            "mapped": lambda: Mapped(self.arena, kernels, self.map, 1.0),
         }[view]()
-        return GraphLoss(self.config, made, kernels, self.relation, self.relation_gradient)
+        return GraphLoss(self.config, made, kernels, self.relation, self.relation_gradient, self.map_gradient)
 
     def entities(self) -> np.ndarray:
         return np.flatnonzero(self.arena.entity_index != NONE)
@@ -251,7 +252,11 @@ def test_words_keep_to_their_side(view: str) -> None:
 
 
 @pytest.mark.parametrize(("coupling", "view"), [("none", "own"), ("tie", "tied"), ("dual", "mapped"), ("dual", "word")])
-def test_a_step_has_the_same_bits_for_any_number_of_threads(coupling: str, view: str) -> None:
+def test_a_step_has_the_same_bits_for_any_number_of_threads(
+    coupling: str, view: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "_ROWS", 4)  # so that there are several pieces
+
     def step(threads: int) -> tuple[float, dict[str, Tensor]]:
         world = World(coupling, {"graph.chunk": 4})
         pool = world.worded() if view == "word" else world.entities()

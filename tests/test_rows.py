@@ -36,26 +36,32 @@ def test_distinct_rows_come_in_order_of_appearance_with_their_occurrences(
     found = kernels.distinct(rows)
     assert found.rows.tolist() == list(dict.fromkeys(rows.tolist()))
     assert np.array_equal(found.rows[found.inverse], rows)
-    assert (found.starts[0], found.starts[-1]) == (0, len(rows))
+    where = found.occurrences()
+    assert (where.starts[0], where.starts[-1]) == (0, len(rows))
     for k, row in enumerate(found.rows):
-        occurrences = found.order[found.starts[k] : found.starts[k + 1]]
+        occurrences = where.order[where.starts[k] : where.starts[k + 1]]
         assert occurrences.tolist() == np.flatnonzero(rows == row).tolist()
 
 
 def test_no_rows_are_no_trouble(kernels: RowKernels) -> None:
     found = kernels.distinct(np.empty(0, np.int64))
     assert len(found.rows) == 0
-    assert kernels.sum_rows(torch.empty(0, DIM), found).shape == (0, DIM)
+    assert kernels.sum_rows(torch.empty(0, DIM), found.occurrences(), slice(0, 0)).shape == (0, DIM)
     kernels.step(torch.ones(3, DIM), torch.ones(3), found.rows, torch.empty(0, DIM), 0.1)
 
 
-@given(ids, st.integers(0, 9))
-def test_sums_are_those_of_numpy(kernels: RowKernels, rows: np.ndarray, seed: int) -> None:
-    gradient, found = draw(len(rows), DIM, seed=seed), kernels.distinct(rows)
+@given(ids, st.data())
+def test_sums_are_those_of_numpy(kernels: RowKernels, rows: np.ndarray, data: st.DataObject) -> None:
+    """Of all occurrences or of the first few, over any cut of the distinct rows."""
+    found = kernels.distinct(rows)
+    some = data.draw(st.integers(0, len(rows)))
+    first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(found.rows))] * 2)))
+    gradient = draw(some, DIM, seed=data.draw(st.integers(0, 9)))
     expected = np.zeros((ROWS, DIM))
-    np.add.at(expected, rows, gradient.astype(np.float64))
-    summed = kernels.sum_rows(torch.from_numpy(gradient), found)
-    np.testing.assert_allclose(summed.numpy(), expected[found.rows], rtol=1e-5, atol=1e-5)
+    np.add.at(expected, rows[:some], gradient.astype(np.float64))
+    occurrences = found.occurrences(found.inverse[:some])
+    summed = kernels.sum_rows(torch.from_numpy(gradient), occurrences, slice(first, last))
+    np.testing.assert_allclose(summed.numpy(), expected[found.rows[first:last]], rtol=1e-5, atol=1e-5)
 
 
 @given(st.permutations(range(ROWS)), st.integers(1, ROWS), st.floats(1e-3, 2.0))
@@ -84,27 +90,6 @@ def test_a_gradient_of_zero_moves_nothing_even_at_the_first_step(kernels: RowKer
     part = torch.ones(ROWS, DIM)
     kernels.step(part, torch.zeros(ROWS), np.arange(ROWS), torch.zeros(ROWS, DIM), 0.1)
     assert bool((part == 1).all())
-
-
-def test_one_two_and_three_threads_give_the_same_bits() -> None:
-    count, total = 3000, 20000  # enough rows that they are shared out
-    rows = np.random.default_rng(0).integers(0, count, total)
-    gradient = torch.from_numpy(draw(total, DIM))
-
-    def run(threads: int) -> list[torch.Tensor]:
-        kernels = RowKernels(count, threads)
-        found = kernels.distinct(rows)
-        summed = kernels.sum_rows(gradient, found)
-        part, first, second = (torch.from_numpy(draw(count, DIM, seed=seed)) for seed in (1, 2, 3))
-        state, shared = torch.zeros(count), torch.zeros(count)
-        kernels.step(part, state, found.rows, summed, 0.1)
-        kernels.step_pair(first, second, shared, found.rows, summed, 0.1)
-        kernels.close()
-        return [summed, part, state, first, second, shared]
-
-    one = run(1)
-    for threads in (2, 3):
-        assert all(torch.equal(a, b) for a, b in zip(one, run(threads), strict=True))
 
 
 def test_results_of_a_map_keep_their_order() -> None:

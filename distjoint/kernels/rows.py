@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -21,11 +20,22 @@ from distjoint.kernels.compiled import compiled
 
 Ints = NDArray[np.int64]
 EPSILON = 1e-10
-_WORTH_SHARING = 256
 
 
 _Piece = TypeVar("_Piece")
 _Done = TypeVar("_Done")
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """Where each row occurs in a batch: row k at order[starts[k]:starts[k + 1]], first to last.
+
+    starts   int64[rows + 1]
+    order    int64[n]
+    """
+
+    starts: Ints
+    order: Ints
 
 
 @dataclass(frozen=True)
@@ -34,25 +44,25 @@ class Distinct:
 
     rows      int64[distinct]: in order of first appearance
     inverse   int64[n]: the place in `rows` of each of the batch's rows
-    starts    int64[distinct + 1] and order int64[n]: occurrences of rows[k] are order[starts[k]:starts[k + 1]]
     """
 
     rows: Ints
     inverse: Ints
-    starts: Ints
-    order: Ints
+
+    def occurrences(self, inverse: Ints | None = None) -> Occurrences:
+        """Of the distinct rows among the batch's, or among some of them: int64[m], a part of `self.inverse`."""
+        return Occurrences(*_occurrences(self.inverse if inverse is None else inverse, len(self.rows)))
 
 
 class RowKernels:
-    """Gather, sum and step over rows with some threads; holds the scratch memory that makes `distinct` linear.
+    """Gather, sum and step over rows; holds the scratch memory that makes `distinct` linear, and the threads.
 
     rows      number of rows that ids may name
-    threads   threads of the sums
+    threads   threads of `map`
     """
 
     def __init__(self, rows: int, threads: int) -> None:
         self._slot = np.full(rows, -1, np.int32)
-        self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def close(self) -> None:
@@ -67,17 +77,21 @@ class RowKernels:
         """ids   int64[n], each in [0, rows)"""
         return Distinct(*_distinct(ids, self._slot))
 
-    def sum_rows(self, gradient: Tensor, distinct: Distinct) -> Tensor:
-        """Sum of the gradients of each distinct row.
+    def sum_rows(self, gradient: Tensor, occurrences: Occurrences, cut: slice) -> Tensor:
+        """Sum of the gradients of some distinct rows; zero where a row does not occur.
 
         gradient   float32[n, dim], one row per occurrence
-        returns    float32[distinct, dim]
+        cut        which of the distinct rows, without a step
+        returns    float32[rows of the cut, dim]
         """
+        starts, order = occurrences.starts[cut.start : cut.stop + 1], occurrences.order
+        count = cut.stop - cut.start
         if gradient.device.type != "cpu":
-            out = gradient.new_zeros(len(distinct.rows), gradient.shape[1])
-            return out.index_add_(0, torch.from_numpy(distinct.inverse).to(gradient.device), gradient)
-        summed = torch.empty(len(distinct.rows), gradient.shape[1])
-        self._share(len(distinct.rows), _sum, gradient.numpy(), distinct.starts, distinct.order, summed.numpy())
+            of = torch.from_numpy(np.repeat(np.arange(count), np.diff(starts))).to(gradient.device)
+            chosen = torch.from_numpy(order[starts[0] : starts[-1]]).to(gradient.device)
+            return gradient.new_zeros(count, gradient.shape[1]).index_add_(0, of, gradient[chosen])
+        summed = torch.empty(count, gradient.shape[1])
+        _sum(gradient.numpy(), starts, order, summed.numpy())
         return summed
 
     def step(self, part: Tensor, state: Tensor, rows: Ints, gradient: Tensor, rate: float) -> None:
@@ -93,7 +107,7 @@ class RowKernels:
             state[index] += gradient.square().mean(1)
             part[index] -= rate * gradient / (state[index] + EPSILON).sqrt()[:, None]
             return
-        self._share(len(rows), _step, part.numpy(), state.numpy(), rows, gradient.numpy(), np.float32(rate))
+        _step(part.numpy(), state.numpy(), rows, gradient.numpy(), np.float32(rate))
 
     def step_pair(
         self, first: Tensor, second: Tensor, state: Tensor, rows: Ints, gradient: Tensor, rate: float
@@ -106,26 +120,15 @@ class RowKernels:
             first[index] -= step
             second[index] -= step
             return
-        arguments = (first.numpy(), second.numpy(), state.numpy(), rows, gradient.numpy(), np.float32(rate))
-        self._share(len(rows), _step_pair, *arguments)
-
-    def _share(self, count: int, kernel: Callable[..., None], *arguments: object) -> None:
-        """Run kernel(first, last, ...) over [0, count), a run of it per thread."""
-        if self._pool is None or count < _WORTH_SHARING:
-            return kernel(0, count, *arguments)
-        bounds = np.linspace(0, count, self._threads + 1).astype(int)
-        for run in [self._pool.submit(kernel, a, b, *arguments) for a, b in pairwise(bounds)]:
-            run.result()
+        _step_pair(first.numpy(), second.numpy(), state.numpy(), rows, gradient.numpy(), np.float32(rate))
 
 
 @compiled
 def _distinct(ids, slot):  # type: ignore[no-untyped-def]
-    n = len(ids)
-    inverse = np.empty(n, np.int64)
-    rows = np.empty(n, np.int64)
-    counts = np.zeros(n + 1, np.int64)
+    inverse = np.empty(len(ids), np.int64)
+    rows = np.empty(len(ids), np.int64)
     found = 0
-    for k in range(n):
+    for k in range(len(ids)):
         place = slot[ids[k]]
         if place < 0:
             place = found
@@ -133,36 +136,43 @@ def _distinct(ids, slot):  # type: ignore[no-untyped-def]
             rows[place] = ids[k]
             found += 1
         inverse[k] = place
-        counts[place + 1] += 1
     for k in range(found):
         slot[rows[k]] = -1
-        counts[k + 1] += counts[k]
-    order = np.empty(n, np.int64)
-    fill = counts[:found].copy()
-    for k in range(n):
-        order[fill[inverse[k]]] = k
-        fill[inverse[k]] += 1
-    return rows[:found].copy(), inverse, counts[: found + 1].copy(), order
+    return rows[:found].copy(), inverse
 
 
 @compiled
-def _sum(first, last, gradient, starts, order, out):  # type: ignore[no-untyped-def]
+def _occurrences(inverse, rows):  # type: ignore[no-untyped-def]
+    starts = np.zeros(rows + 1, np.int64)
+    for place in inverse:
+        starts[place + 1] += 1
+    for k in range(rows):
+        starts[k + 1] += starts[k]
+    order = np.empty(len(inverse), np.int64)
+    fill = starts[:rows].copy()
+    for k in range(len(inverse)):
+        order[fill[inverse[k]]] = k
+        fill[inverse[k]] += 1
+    return starts, order
+
+
+@compiled
+def _sum(gradient, starts, order, out):  # type: ignore[no-untyped-def]
     dim = gradient.shape[1]
-    for row in range(first, last):
+    for row in range(len(out)):
         target = out[row]
-        source = gradient[order[starts[row]]]
         for q in range(dim):
-            target[q] = source[q]
-        for k in range(starts[row] + 1, starts[row + 1]):
+            target[q] = 0
+        for k in range(starts[row], starts[row + 1]):
             source = gradient[order[k]]
             for q in range(dim):
                 target[q] += source[q]
 
 
 @compiled
-def _step(first, last, part, state, rows, gradient, rate):  # type: ignore[no-untyped-def]
+def _step(part, state, rows, gradient, rate):  # type: ignore[no-untyped-def]
     dim = part.shape[1]
-    for k in range(first, last):
+    for k in range(len(rows)):
         row, g = part[rows[k]], gradient[k]
         square = np.float32(0)
         for q in range(dim):
@@ -174,9 +184,9 @@ def _step(first, last, part, state, rows, gradient, rate):  # type: ignore[no-un
 
 
 @compiled
-def _step_pair(start, stop, first, second, state, rows, gradient, rate):  # type: ignore[no-untyped-def]
+def _step_pair(first, second, state, rows, gradient, rate):  # type: ignore[no-untyped-def]
     dim = first.shape[1]
-    for k in range(start, stop):
+    for k in range(len(rows)):
         a, b, g = first[rows[k]], second[rows[k]], gradient[k]
         square = np.float32(0)
         for q in range(dim):

@@ -1,7 +1,8 @@
 """What the graph sees of a row: the vector it scores, and where the gradient of that vector goes.
 
 One class per coupling. `gather` makes vectors of distinct rows; `apply` takes the gradient of those vectors and
-steps the parts behind them. The mathematics is model/couplings.py's.
+steps the parts behind them. Threads may call both at once, on rows of their own. The mathematics is that of
+model/couplings.py.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ class View(Protocol):
     def gather(self, rows: Ints) -> Tensor:
         """rows int64[n], distinct arena rows; returns float32[n, dim]"""
 
-    def apply(self, rows: Ints, gradient: Tensor, rate: float) -> None:
-        """Step what lies behind `gather(rows)` against its gradient float32[n, dim]."""
+    def apply(self, rows: Ints, gradient: Tensor, rate: float) -> Tensor | None:
+        """Step what lies behind `gather(rows)` against its gradient float32[n, dim].
+
+        returns   the rows' part of the gradient of the view's map, where it has one
+        """
 
 
 class Own:
@@ -87,28 +91,28 @@ class Tied:
 class Mapped:
     """X + (W + C) M: the entity side of `dual`. The gradient goes to X and M, not into the words.
 
-    map_, map_gradient   float32[dim, dim]; the gradient is added to, and applied by whoever owns M
+    map_        float32[dim, dim], stepped by whoever owns it
+    own_share   factor on the steps of X where there is a word: how free a word leaves its entity
     """
 
-    def __init__(self, arena: Arena, kernels: RowKernels, map_: Tensor, map_gradient: Tensor) -> None:
+    def __init__(self, arena: Arena, kernels: RowKernels, map_: Tensor, own_share: float) -> None:
         self.arena, self.own, self.word = arena, Own(arena, kernels), Word(arena, kernels)
-        self.map, self.map_gradient = map_, map_gradient
-        self._gathered: tuple[Tensor, Tensor] | None = None
+        self.map, self.own_share = map_, own_share
 
     def gather(self, rows: Ints) -> Tensor:
-        worded = np.flatnonzero(self.arena.word_index[rows] != NONE)
-        vectors, words = self.own.gather(rows), self.word.gather(rows[worded])
-        places = torch.from_numpy(worded).to(vectors.device)
-        if len(worded) == len(rows):
-            vectors.addmm_(words, self.map)
-        else:
-            vectors.index_add_(0, places, words @ self.map)
-        self._gathered = places, words
+        worded, vectors = self._worded(rows), self.own.gather(rows)
+        if worded.all():
+            return vectors.addmm_(self.word.gather(rows), self.map)
+        vectors[torch.from_numpy(worded)] += self.word.gather(rows[worded]) @ self.map
         return vectors
 
-    def apply(self, rows: Ints, gradient: Tensor, rate: float) -> None:
-        assert self._gathered is not None, "apply follows gather of the same rows"
-        places, words = self._gathered
-        ours = gradient if len(places) == len(rows) else gradient.index_select(0, places)
-        self.map_gradient.addmm_(words.T, ours)
-        self.own.apply(rows, gradient, rate)
+    def apply(self, rows: Ints, gradient: Tensor, rate: float) -> Tensor:
+        worded = self._worded(rows)
+        if not worded.all():
+            self.own.apply(rows[~worded], gradient[torch.from_numpy(~worded)], rate)
+            rows, gradient = rows[worded], gradient[torch.from_numpy(worded)]
+        self.own.apply(rows, gradient, rate * self.own_share)
+        return self.word.gather(rows).T @ gradient
+
+    def _worded(self, rows: Ints) -> NDArray[np.bool_]:
+        return self.arena.word_index[rows] != NONE

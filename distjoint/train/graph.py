@@ -15,15 +15,15 @@ from torch import Tensor
 
 from distjoint.config import Config
 from distjoint.kernels.graph import Objective, as_candidates, gradient, through_candidates
-from distjoint.kernels.rows import Distinct, RowKernels
+from distjoint.kernels.rows import RowKernels
 from distjoint.model.scorers import SCORERS, default_scale
 from distjoint.table.views import View
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-_CHUNKS = 8
-"""Chunks scored at a time: their temporaries stay in the cache."""
+_CHUNKS, _ROWS = 8, 1024
+"""Chunks, and distinct rows, in a piece of work on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,45 @@ class Batch:
         return Batch(self.head[which], self.relation[which], self.tail[which])
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The distinct rows of a batch as the view shows them, and as candidates; float32[distinct, dim] each.
+
+    norms   float32[distinct, 1] where candidates are unit vectors
+    """
+
+    vectors: Tensor
+    candidates: Tensor
+    norms: Tensor | None
+
+
 class GraphLoss:
     """The sampled softmax loss on one view of the rows.
 
-    view       vectors of rows
-    relation   float32[R or 2R, relation_dim]; gradient: where its gradient is added up
+    view           vectors of rows
+    relation       float32[R or 2R, relation_dim]; gradient: where its gradient is added up
+    map_gradient   float32[dim, dim]: where that of the view's map is, if it has one
+
+    Work is cut into pieces, of chunks or of distinct rows, whose temporaries stay in the cache; pieces go over the
+    threads, and torch runs each on one: operations this small would spend their time in torch's own barriers. What
+    pieces add up is added in their order, so the number of threads never shows in a bit.
     """
 
-    def __init__(self, config: Config, view: View, kernels: RowKernels, relation: Tensor, gradient: Tensor) -> None:
+    def __init__(
+        self,
+        config: Config,
+        view: View,
+        kernels: RowKernels,
+        relation: Tensor,
+        gradient: Tensor,
+        map_gradient: Tensor | None = None,
+    ) -> None:
         model = config.model
         scorer = SCORERS[model.scorer]
         compare = "cosine" if model.cosine else scorer.compare
         self.objective = Objective(scorer, compare, model.scale or default_scale(compare), config.graph.n3)
         self.view, self.kernels, self.relation, self.relation_gradient = view, kernels, relation, gradient
+        self.map_gradient, self.dim, self.device = map_gradient, model.dim, relation.device
         self.reciprocal, self.chunk, self.negatives = model.reciprocal, config.graph.chunk, config.graph.negatives
 
     def step(self, batch: Batch, pool: Ints, rng: np.random.Generator, rate: float) -> float:
@@ -72,46 +98,70 @@ class GraphLoss:
         if negatives:
             rows[:, :, chunk:] = pool[rng.integers(0, len(pool), (2, chunks, negatives))]
         distinct = self.kernels.distinct(rows.reshape(-1))
-        vectors = self.view.gather(distinct.rows)
-        places = torch.from_numpy(distinct.inverse.reshape(rows.shape))
-        loss, summed = self._gradient(vectors, distinct, places, padded.relation.reshape(chunks, -1), weight)
-        self.view.apply(distinct.rows, summed, rate)
+        inverse = distinct.inverse.reshape(rows.shape)
+        shown = self._show(distinct.rows)
+        relation = torch.from_numpy(padded.relation.reshape(chunks, -1)).to(self.device)
+        weights = torch.from_numpy(weight.reshape(chunks, -1)).to(self.device)
+        loss, d_candidates, d_ends = self._compare(shown, torch.from_numpy(inverse).to(self.device), relation, weights)
+        as_candidate, as_end = distinct.occurrences(), distinct.occurrences(inverse[..., :chunk].reshape(-1))
+
+        def apply(cut: slice) -> Tensor | None:
+            """Sum what meets in each row, take it back through the candidates, and step."""
+            norms = None if shown.norms is None else shown.norms[cut]
+            summed = self.kernels.sum_rows(d_candidates, as_candidate, cut)
+            summed = through_candidates(summed, shown.candidates[cut], norms)
+            summed += self.kernels.sum_rows(d_ends, as_end, cut)
+            return self.view.apply(distinct.rows[cut], summed, rate)
+
+        for d_map in self.kernels.map(apply, self._pieces(len(distinct.rows), _ROWS)):
+            if d_map is not None and self.map_gradient is not None:
+                self.map_gradient += d_map
         return loss
 
-    def _gradient(
-        self, vectors: Tensor, distinct: Distinct, places: Tensor, relations: Ints, weights: Floats
-    ) -> tuple[float, Tensor]:
-        """Loss, and the gradient of each distinct row, float32[distinct, dim].
+    def _show(self, rows: Ints) -> Shown:
+        vectors = torch.empty(len(rows), self.dim, device=self.device)
+        cosine = self.objective.compare == "cosine"
+        candidates = torch.empty_like(vectors) if cosine else vectors
+        norms = torch.empty(len(rows), 1, device=self.device) if cosine else None
 
-        Cuts of a few chunks go over the threads and torch runs each of them on one: operations this small would
-        spend their time in torch's own barriers. Sums are taken in the order of the cuts, so threads never show
-        in a bit. Rows are made candidates once each, and gradients go back through that once each.
+        def show(cut: slice) -> None:
+            vectors[cut] = self.view.gather(rows[cut])
+            made, norm = as_candidates(self.objective, vectors[cut])
+            if norms is not None and norm is not None:
+                candidates[cut], norms[cut] = made, norm
+
+        for _ in self.kernels.map(show, self._pieces(len(rows), _ROWS)):
+            pass
+        return Shown(vectors, candidates, norms)
+
+    def _compare(self, shown: Shown, places: Tensor, relation: Tensor, weight: Tensor) -> tuple[float, Tensor, Tensor]:
+        """Loss; gradients of the candidates and of the triples' own ends, float32[occurrences, dim]; adds relations'.
+
+        places             int64[2, chunks, triples + negatives]: which distinct row is a candidate for tails, heads
+        relation, weight   [chunks, triples]
         """
-        (_, chunks, width), dim, device = places.shape, vectors.shape[1], vectors.device
-        triples = relations.shape[1]
-        relation, weight = torch.from_numpy(relations).to(device), torch.from_numpy(weights).to(device)
-        candidates, norms = as_candidates(self.objective, vectors)
-        d_candidates = torch.empty(2, chunks, width, dim, device=device)
-        d_ends = torch.empty(2, chunks, triples, dim, device=device)
-        places = places.to(device)
+        _, chunks, width = places.shape
+        triples = relation.shape[1]
+        d_candidates = torch.empty(2, chunks, width, self.dim, device=self.device)
+        d_ends = torch.empty(2, chunks, triples, self.dim, device=self.device)
 
         def run(cut: slice) -> tuple[Tensor, Tensor, Tensor]:
-            tail, head = _select(vectors, places[:, cut, :triples])
-            some = _select(candidates, places[:, cut])
+            tail, head = _select(shown.vectors, places[:, cut, :triples])
+            candidates = _select(shown.candidates, places[:, cut])
             forward, backward = self._relations(relation[cut])
-            found = gradient(self.objective, some, head, tail, forward, backward, weight.view(chunks, -1)[cut])
+            found = gradient(self.objective, candidates, head, tail, forward, backward, weight[cut])
             d_candidates[:, cut], d_ends[0, cut], d_ends[1, cut] = found.candidates, found.tail, found.head
             return found.loss, found.relation, found.inverse
 
-        cuts = [slice(first, first + _CHUNKS) for first in range(0, chunks, _CHUNKS)]
-        total = 0.0
+        cuts, total = self._pieces(chunks, _CHUNKS), 0.0
         for cut, (loss, d_forward, d_backward) in zip(cuts, self.kernels.map(run, cuts), strict=True):
             self._add_relations(relation[cut], d_forward, d_backward)
             total += float(loss)
-        summed = through_candidates(self.kernels.sum_rows(d_candidates.view(-1, dim), distinct), candidates, norms)
-        ends = self.kernels.distinct(distinct.inverse.reshape(2, chunks, width)[..., :triples].reshape(-1))
-        summed[torch.from_numpy(ends.rows).to(device)] += self.kernels.sum_rows(d_ends.view(-1, dim), ends)
-        return total, summed
+        return total, d_candidates.view(-1, self.dim), d_ends.view(-1, self.dim)
+
+    def _pieces(self, count: int, size: int) -> list[slice]:
+        size = size if self.device.type == "cpu" else count
+        return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
     def _relations(self, relation: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors of relations, and of their inverses: reciprocal rows, or the scorer's own inversion."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from distjoint.data.dataset import Dataset
 from distjoint.kernels.compiled import announce
@@ -172,12 +173,13 @@ class Worker:
             return ()
         values, gradients = self.dense.values, self.dense.gradients
 
-        def loss(view: View, name: str) -> GraphLoss:
-            return GraphLoss(self.config, view, self.rows, values[name], gradients[name])
+        def loss(view: View, name: str, map_gradient: Tensor | None = None) -> GraphLoss:
+            return GraphLoss(self.config, view, self.rows, values[name], gradients[name], map_gradient)
 
         if self.scheme.coupling == "dual":
-            entities = Mapped(self.arena, self.rows, values["map"], gradients["map"])
-            return loss(entities, "relation"), loss(Word(self.arena, self.rows), "word_relation")
+            entities = Mapped(self.arena, self.rows, values["map"], self.config.graph.own_share)
+            words = Word(self.arena, self.rows)
+            return loss(entities, "relation", gradients["map"]), loss(words, "word_relation")
         tied = self.scheme.coupling == "tie"
         return (loss(Tied(self.arena, self.rows) if tied else Own(self.arena, self.rows), "relation"),)
 
