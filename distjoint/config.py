@@ -26,6 +26,7 @@ def parse_bytes(value: str | int | None) -> int | None:
 
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+Decay = Literal["none", "linear"]
 
 
 class _Section(BaseModel):
@@ -69,15 +70,19 @@ class Text(_Section):
     learning_rate: float = Field(
         0.05, gt=0, description="Size of the first steps of W and C; the eta of Stanford's GloVe."
     )
+    decay: Decay = Field("none", description="Whether steps shrink to zero over the run, besides what AdaGrad does.")
 
 
 class Graph(_Section):
     """The graph's negatives and optimizer."""
 
     learning_rate: float = Field(0.05, gt=0, description="AdaGrad step size for entities and relations.")
+    decay: Decay = Field("none", description="Whether steps shrink to zero over the run, besides what AdaGrad does.")
     map_learning_rate: float = Field(0.01, gt=0, description="AdaGrad step size for the map of coupling dual.")
-    own_share: float = Field(
-        0.2, ge=0, le=1, description="Coupling dual: factor on the steps of an aligned entity's own vector X."
+    own_l2: float = Field(
+        0.03,
+        ge=0,
+        description="Coupling dual: pull of an entity's own vector X to zero, and so of the entity to its word.",
     )
     batch: int = Field(4096, ge=1, description="Triples per step.")
     chunk: int = Field(64, ge=1, description="Triples that share negatives; each also serves the others as one.")

@@ -116,7 +116,7 @@ class World:
             "own": lambda: Own(self.arena, kernels),
             "tied": lambda: Tied(self.arena, kernels),
             "word": lambda: Word(self.arena, kernels),
-            "mapped": lambda: Mapped(self.arena, kernels, self.map, 1.0),
+            "mapped": lambda: Mapped(self.arena, kernels, self.map, self.config.graph.own_l2),
         }[view]()
         return GraphLoss(self.config, made, kernels, self.relation, self.relation_gradient, self.map_gradient)
 
@@ -188,6 +188,10 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
     after = {name: array.double() for name, array in world.parts().items()}
     states = {"W": "word.graph_state", "C": "word.graph_state", "X": "X.state"}
     stepped = set()
+    if view == "mapped":  # the pull of X to zero, for the rows of the batch that have a word
+        seen = np.unique(np.concatenate([batch.head, batch.tail, negatives.reshape(-1)]))
+        pulled = torch.from_numpy(arena.entity_index[seen[arena.word_index[seen] != NONE]])
+        leaf["X"].grad[pulled] += config.graph.own_l2 * leaf["X"].detach()[pulled]
     for name, state in states.items():
         if leaf[name].grad is None or state not in after:
             continue
@@ -207,7 +211,7 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
 STEPS: list[tuple[str, str, dict[str, Any]]] = [
     *[("none", "own", {"model.scorer": name, "model.cosine": cosine}) for name, cosine in COMPARISONS],
     *[("tie", "tied", {"model.scorer": name}) for name in ("transe", "complex")],
-    *[("dual", "mapped", {"model.scorer": name}) for name in ("transe", "rotate")],
+    *[("dual", "mapped", {"model.scorer": name, "graph.own_l2": 0.4}) for name in ("transe", "rotate")],
     *[("dual", "word", {"model.scorer": name}) for name in ("distmult", "rotate")],
     ("tie", "tied", {"graph.n3": 0.1, "model.scorer": "complex", "model.cosine": False}),
     ("dual", "mapped", {"graph.n3": 0.1, "model.scorer": "distmult"}),

@@ -91,13 +91,13 @@ class Tied:
 class Mapped:
     """X + (W + C) M: the entity side of `dual`. The gradient goes to X and M, not into the words.
 
-    map_        float32[dim, dim], stepped by whoever owns it
-    own_share   factor on the steps of X where there is a word: how free a word leaves its entity
+    map_     float32[dim, dim], stepped by whoever owns it
+    own_l2   weight of |X|^2 / 2, added to the loss for each step of a row with a word
     """
 
-    def __init__(self, arena: Arena, kernels: RowKernels, map_: Tensor, own_share: float) -> None:
+    def __init__(self, arena: Arena, kernels: RowKernels, map_: Tensor, own_l2: float) -> None:
         self.arena, self.own, self.word = arena, Own(arena, kernels), Word(arena, kernels)
-        self.map, self.own_share = map_, own_share
+        self.map, self.own_l2 = map_, own_l2
 
     def gather(self, rows: Ints) -> Tensor:
         worded, vectors = self._worded(rows), self.own.gather(rows)
@@ -111,7 +111,7 @@ class Mapped:
         if not worded.all():
             self.own.apply(rows[~worded], gradient[torch.from_numpy(~worded)], rate)
             rows, gradient = rows[worded], gradient[torch.from_numpy(worded)]
-        self.own.apply(rows, gradient, rate * self.own_share)
+        self.own.apply(rows, torch.add(gradient, self.own.gather(rows), alpha=self.own_l2), rate)
         return self.word.gather(rows).T @ gradient
 
     def _worded(self, rows: Ints) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from distjoint.kernels.glove import TileCells, WaveTrainer, WordParts
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.parts import Scheme
 from distjoint.train.graph import Batch, GraphLoss
+from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
 from distjoint.train.stream import Stream
 from distjoint.train.tally import Agreement, DivergedError, Tally
@@ -50,26 +51,6 @@ class Equipment:
     losses: tuple[GraphLoss, ...]
     trained: NDArray[np.bool_]
 
-    @property
-    def text_rate(self) -> float:
-        """Factor of the text's steps: alpha's share. Their size lies in where the accumulators started."""
-        return share(self.config, self.scheme, text=True)
-
-    @property
-    def graph_rate(self) -> float:
-        return self.config.graph.learning_rate * share(self.config, self.scheme, text=False)
-
-
-def share(config: Config, scheme: Scheme, text: bool) -> float:
-    """What alpha leaves of a loss's step size: all of the larger side's, so that .5 leaves both whole.
-
-    Where one side trains alone there is nothing to share, whatever alpha says.
-    """
-    if not (scheme.text and scheme.graph):
-        return 1.0
-    alpha = config.loss.alpha
-    return (1 - alpha if text else alpha) / max(alpha, 1 - alpha)
-
 
 def batches_of(visit: Visit, manifest: Manifest, config: Config) -> int:
     """Batches of triples of a visit; known without reading any."""
@@ -96,7 +77,7 @@ class Lane:
         self._pools: tuple[Ints, ...] = self._negatives() if scheme.graph else ()
         self._agreement = self._shared_rows() if scheme.coupling != "none" else None
 
-    def advance(self, step: int, steps: int) -> None:
+    def advance(self, step: int, steps: int, rates: Rates) -> None:
         """Do step `step` of `steps`: the waves that are due, then the batches that are due."""
         text_part, graph_part = step + 1, step + 1
         if self._text_first:
@@ -107,30 +88,30 @@ class Lane:
         watch = self._agreement if waves and batches and step % _AGREEMENT_EVERY == 0 else None
         if watch:
             watch.mark()
-        self._train_text(waves)
+        self._train_text(waves, rates.text)
         if watch:
             watch.mark()
-        self._train_graph(batches)
+        self._train_graph(batches, rates.graph * self._on.config.graph.learning_rate)
         if watch:
             watch.mark()
             watch.add_to(self._tally)
 
-    def _train_text(self, count: int) -> None:
+    def _train_text(self, count: int, factor: float) -> None:
         start = time.perf_counter()
         for _ in range(count):
             tiles = next(self._waves)
-            cost = self._on.waves.wave(self._parts, tiles, self._on.text_rate)
+            cost = self._on.waves.wave(self._parts, tiles, factor)
             if not math.isfinite(cost):
                 raise DivergedError(self._diverged("text", self._waves_done, "text.learning_rate"))
             self._tally.text_loss += cost
             self._tally.cells += sum(len(tile.row) for tile in tiles)
         self._tally.text_seconds += time.perf_counter() - start
 
-    def _train_graph(self, count: int) -> None:
+    def _train_graph(self, count: int, rate: float) -> None:
         start = time.perf_counter()
         for _ in range(count):
             batch = next(self._batches)
-            loss, *_ = losses = [self._step(which, batch) for which in range(len(self._on.losses))]
+            loss, *_ = losses = [self._step(which, batch, rate) for which in range(len(self._on.losses))]
             if not all(map(math.isfinite, losses)):
                 raise DivergedError(self._diverged("graph", self._batches_done, "graph.learning_rate"))
             self._tally.graph_loss += loss
@@ -138,7 +119,7 @@ class Lane:
             self._tally.word_loss += sum(losses[1:])
         self._tally.graph_seconds += time.perf_counter() - start
 
-    def _step(self, which: int, batch: Batch) -> float:
+    def _step(self, which: int, batch: Batch, rate: float) -> float:
         """One graph loss on a batch; the second, on words, takes only triples whose two ends both have one."""
         if which == 1:
             words = self._on.arena.word_index
@@ -146,7 +127,7 @@ class Lane:
             self._tally.word_triples += len(batch)
         if not len(batch):
             return 0.0
-        return self._on.losses[which].step(batch, self._pools[which], self._graph_rng, self._on.graph_rate)
+        return self._on.losses[which].step(batch, self._pools[which], self._graph_rng, rate)
 
     def _all_waves(self) -> Iterator[list[TileCells]]:
         """Waves of tiles: no two tiles of a wave share rows, nor columns.

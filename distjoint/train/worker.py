@@ -29,7 +29,8 @@ from distjoint.train import checkpoint
 from distjoint.train.dense import Dense
 from distjoint.train.graph import GraphLoss
 from distjoint.train.journal import Journal
-from distjoint.train.lane import Equipment, Lane, batches_of, share
+from distjoint.train.lane import Equipment, Lane, batches_of
+from distjoint.train.rates import rates
 from distjoint.train.residency import Parking, Residency, slots_needed
 from distjoint.train.schedule import Round, schedule
 from distjoint.train.stream import Stream
@@ -127,7 +128,7 @@ class Worker:
         config, tally, began = self.config.train, Tally(), time.perf_counter()
         plan = schedule(self.dataset.layout.shards, config.seed, epoch, self.info.groups, self.info.lanes)
         steps = [self._steps(round_) for round_ in plan.rounds]
-        factor = share(self.config, self.scheme, text=False)
+        total, taken = sum(steps), 0
         for round_, count in zip(plan.rounds, steps, strict=True):
             self.residency.settle(round_)
             lanes = [
@@ -136,11 +137,13 @@ class Worker:
                 if visit and self._worker_of(number) == self.place.rank
             ]
             for step in range(count):
+                now = rates(self.config, self.scheme, (epoch + taken / total) / self.config.train.epochs)
                 for lane in lanes:
-                    lane.advance(step, count)
+                    lane.advance(step, count, now)
                 if self.dense.values:
-                    self.dense.sync(factor)
-                bar.advance(1 / sum(steps))
+                    self.dense.sync(now.graph)
+                taken += 1
+                bar.advance(1 / total)
                 bar.note(_rates(tally))
         metrics = tally.over_workers(self.place.device).metrics(self.place.workers)
         return {"epoch": epoch + 1, **metrics, "seconds": time.perf_counter() - began}
@@ -177,7 +180,7 @@ class Worker:
             return GraphLoss(self.config, view, self.rows, values[name], gradients[name], map_gradient)
 
         if self.scheme.coupling == "dual":
-            entities = Mapped(self.arena, self.rows, values["map"], self.config.graph.own_share)
+            entities = Mapped(self.arena, self.rows, values["map"], self.config.graph.own_l2)
             words = Word(self.arena, self.rows)
             return loss(entities, "relation", gradients["map"]), loss(words, "word_relation")
         tied = self.scheme.coupling == "tie"

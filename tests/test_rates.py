@@ -1,0 +1,38 @@
+"""Step sizes: alpha's share, and a decay that ends at zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from distjoint.config import load_config
+from distjoint.table.parts import Scheme
+from distjoint.train.rates import rates
+
+pytestmark = pytest.mark.unit
+
+BOTH, TEXT, GRAPH = Scheme(8, True, True, "dual"), Scheme(8, True, False, "none"), Scheme(8, False, True, "none")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "text", "graph"), [(0.5, 1, 1), (0.75, 1 / 3, 1), (0.2, 1, 0.25), (0.9, pytest.approx(1 / 9), 1)]
+)
+def test_alpha_leaves_the_larger_side_whole(alpha: float, text: float, graph: float) -> None:
+    found = rates(load_config(overrides={"loss.alpha": alpha}), BOTH, 0.4)
+    assert (found.text, found.graph) == (pytest.approx(text), pytest.approx(graph))
+
+
+@pytest.mark.parametrize("scheme", [TEXT, GRAPH])
+def test_one_side_alone_is_not_slowed_by_alpha(scheme: Scheme) -> None:
+    found = rates(load_config(overrides={"loss.alpha": 0.9}), scheme, 0.0)
+    assert (found.text, found.graph) == (1, 1)
+
+
+@pytest.mark.parametrize("side", ["text", "graph"])
+def test_a_decay_is_linear_to_zero_and_leaves_the_other_side_alone(side: str) -> None:
+    settings: dict[str, Any] = {f"{side}.decay": "linear"}
+    found = [rates(load_config(overrides=settings), BOTH, done) for done in (0.0, 0.25, 1.0)]
+    other = "graph" if side == "text" else "text"
+    assert [getattr(now, side) for now in found] == [1, 0.75, 0]
+    assert [getattr(now, other) for now in found] == [1, 1, 1]
