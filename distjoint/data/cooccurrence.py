@@ -12,7 +12,6 @@ with nothing to merge, and the counts have the same bits whoever counts them.
 
 from __future__ import annotations
 
-import os
 import queue
 import tempfile
 from collections import deque
@@ -400,8 +399,3 @@ def _in_order(
     finally:
         for _, future in waiting:
             future.cancel()
-
-
-def threads() -> int:
-    """Threads to count with: the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -44,6 +44,7 @@ from distjoint.data.triples import Graph, read_graph
 from distjoint.data.vocabulary import Vocabulary, key
 from distjoint.errors import DistjointError, UsageError
 from distjoint.kernels.compiled import announce
+from distjoint.machine import cores
 from distjoint.progress import Progress, Silent, short
 from distjoint.storage import Location, Options, locate
 
@@ -334,7 +335,7 @@ class _Preparation:
             tokens=total,
             cells=cells,
             memory=request.memory,
-            threads=cooccurrence.threads(),
+            threads=cores(),
             scratch=str(self.scratch),
         )
         (self.folder / cooccurrence.STREAM).make_dir()

@@ -15,7 +15,8 @@ import numpy as np
 import ray
 from ray.exceptions import RayTaskError
 
-from distjoint.data.cooccurrence import Blocks, Plan, count_shards, threads
+from distjoint import machine
+from distjoint.data.cooccurrence import Blocks, Plan, count_shards
 from distjoint.data.partition import Written
 from distjoint.data.spool import Int32s
 from distjoint.errors import DistjointError
@@ -69,7 +70,7 @@ def _task(
     """Runs on a worker. Scratch is the worker's own, so the driver's folder does not count."""
     from dataclasses import replace
 
-    mine = replace(plan, threads=min(cores, threads()), scratch=None)
+    mine = replace(plan, threads=min(cores, machine.cores()), scratch=None)
     return count_shards(partial(_read, pieces), mine, shards, locate(url, options), Silent())
 
 

@@ -6,7 +6,6 @@ budget; beyond it the one used longest ago goes, and comes back from storage in 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from distjoint.config import Loss
 from distjoint.data.dataset import Dataset
 from distjoint.kernels.glove import TileCells, weigh
+from distjoint.machine import memory
 
 Partition = tuple[int, int]
 Offsets = NDArray[np.int32]
@@ -91,8 +91,7 @@ class Stream:
         self, dataset: Dataset, loss: Loss, threads: int = 2, budget: int | None = None, workers: int = 1
     ) -> None:
         self.dataset, self._loss = dataset, loss
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        self._budget = budget if budget is not None else int(_SHARE_OF_MEMORY * memory / workers)
+        self._budget = budget if budget is not None else int(_SHARE_OF_MEMORY * memory() / workers)
         self._kept: OrderedDict[tuple[str, Partition], DecodedCells | DecodedTriples] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()

@@ -19,6 +19,7 @@ from distjoint.kernels.compiled import announce
 from distjoint.kernels.glove import WaveTrainer, warm_up
 from distjoint.kernels.memory import keep_freed
 from distjoint.kernels.rows import RowKernels
+from distjoint.machine import cores
 from distjoint.progress import Progress, Task, short
 from distjoint.run_folder import RunInfo
 from distjoint.storage import Location
@@ -229,12 +230,12 @@ def _rates(tally: Tally) -> str:
 def local_place(threads: int | None) -> Place:
     """A worker alone in this process: the first GPU where there is one, else all cores."""
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    return Place(0, 1, device, threads or len(os.sched_getaffinity(0)))
+    return Place(0, 1, device, threads or cores())
 
 
 def group_place(threads: int | None) -> Place:
     """A worker of torch's process group; GPUs are dealt by local rank."""
     local, beside = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    threads = threads or max(1, len(os.sched_getaffinity(0)) // beside)
+    threads = threads or max(1, cores() // beside)
     return Place(dist.get_rank(), dist.get_world_size(), device, threads)
