@@ -62,6 +62,21 @@ class _Several(TyperCommand):
         return super().parse_args(ctx, expanded)
 
 
+def _use_storage(given: list[str] | None) -> None:
+    from distjoint.storage import parse_options, use_options
+
+    use_options(parse_options(given or ()))
+
+
+StorageOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        callback=_use_storage,
+        expose_value=False,
+        help="For URLs: endpoint_url, profile, key ..., or a JSON object; may be repeated. Or set the AWS environment.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
 Workers = Annotated[int, typer.Option(metavar="N", min=1, help="1 runs in this process; more run on Ray.")]
@@ -162,6 +177,7 @@ def prepare(
         str | None, typer.Option(metavar="H,R,T", help="Columns of the triples, by name or by number from 0.")
     ] = None,
     overwrite: Overwrite = False,
+    storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
     """Turn raw text and triples into a dataset to train on. Text alone or triples alone will do.
@@ -215,6 +231,7 @@ def train(
     workers: Workers = 1,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Continue this run; takes nothing else.")] = None,
     overwrite: Overwrite = False,
+    storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
     """Train vectors: words, entities or both together.
@@ -256,6 +273,7 @@ def evaluate(
     dataset: Annotated[
         str | None, typer.Option(metavar="DATASET", help="Where the dataset lies now, if moved.")
     ] = None,
+    storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run: link prediction, word similarity, analogies.
@@ -289,6 +307,7 @@ def compare(
     analogies: Analogies = None,
     standardize: Standardize = True,
     vectors: Vectors = None,
+    storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
     """Measure runs side by side.
@@ -325,6 +344,7 @@ def nearest(
     to: Annotated[
         Literal["word", "entity"] | None, typer.Option("--kind", help="Only neighbours of this kind.")
     ] = None,
+    storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
     """The nearest neighbours of a word or an entity.
@@ -356,6 +376,7 @@ def predict(
     known: Annotated[
         Literal["exclude", "include"], typer.Option(help="Triples of the dataset: left out, or marked.")
     ] = "exclude",
+    storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
     """The most plausible tails or heads of a relation.
@@ -383,6 +404,7 @@ def export(
         typer.Option("--format", help="glove and word2vec are text, the latter with a header."),
     ] = "glove",
     kind: Annotated[Literal["word", "entity"] | None, typer.Option(help="Only words, or only entities.")] = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Write the vectors for other programs.
 
@@ -420,6 +442,7 @@ def config_show(
         str | None, typer.Argument(metavar="FILE", help="A YAML file to complete.", show_default=False)
     ] = None,
     settings: Settings = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Every key with its meaning and its value: the defaults, or those of a file.
 
@@ -436,6 +459,7 @@ def config_show(
 def config_validate(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file.", show_default=False)],
     settings: Settings = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Check a configuration without training.
 

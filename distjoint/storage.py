@@ -8,9 +8,10 @@ names of credentials live here and nowhere else.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import xxhash
 
-from distjoint.errors import DistjointError
+from distjoint.errors import DistjointError, UsageError
 
 CONNECT_TIMEOUT = 10.0
 REQUEST_TIMEOUT = 60.0
@@ -28,6 +29,8 @@ MAX_ATTEMPTS = 10
 _CHUNK = 8 << 20
 
 Options = Mapping[str, Any]
+
+_own: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -133,15 +136,39 @@ class Location:
         return f"xxh3:{digest.hexdigest()}"
 
 
+def use_options(options: Options) -> None:
+    """From now on in this process, options of every URL that is not local, besides those it is located with."""
+    _own.clear()
+    _own.update(options)
+
+
+def parse_options(texts: Iterable[str]) -> dict[str, Any]:
+    """Options as a command line gives them: `key=value`, or a JSON object. raises UsageError, which repeats no value"""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if text.startswith("{"):
+            try:
+                found |= json.loads(text)
+            except ValueError as error:
+                raise UsageError("--storage-options: what starts with { must be a JSON object") from error
+        elif equals and name:
+            found[name] = value
+        else:
+            raise UsageError("--storage-options: write it as key=value, like endpoint_url=http://127.0.0.1:8333")
+    return found
+
+
 def locate(url: str | os.PathLike[str] | Location, options: Options | None = None) -> Location:
     """The filesystem and path of a URL.
 
-    options   what fsspec takes for the URL's protocol: `key`, `secret`, `token`, `endpoint_url`, `profile`
+    options   what fsspec takes for the URL's protocol; for s3: `key`, `secret`, `token`, `profile`, `endpoint_url`,
+              `anon`, and `region_name` in `client_kwargs`
     raises    DistjointError when the protocol is unknown or its package is not installed
     """
     if isinstance(url, Location):
         return url
-    text, options = os.fspath(url), dict(options or {})
+    text, options = os.fspath(url), {**_own, **(options or {})}
     protocol = text.split("://", 1)[0] if "://" in text else "file"
     if protocol in ("file", "local"):
         path = os.path.abspath(os.path.expanduser(text.removeprefix(f"{protocol}://")))
@@ -162,7 +189,7 @@ def expand(pattern: str, options: Options | None = None) -> list[str]:
     """
     protocol = pattern.split("://", 1)[0] if "://" in pattern else "file"
     try:
-        fs, path = fsspec.core.url_to_fs(pattern, **dict(options or {}))
+        fs, path = fsspec.core.url_to_fs(pattern, **({} if protocol == "file" else {**_own, **(options or {})}))
     except (ValueError, ImportError) as error:
         raise DistjointError(f"{pattern}: {error}") from error
     if fs.isdir(path):
@@ -175,20 +202,49 @@ def expand(pattern: str, options: Options | None = None) -> list[str]:
 
 
 def _s3(options: Options) -> pafs.S3FileSystem:
-    client = dict(options.get("client_kwargs") or {})
-    endpoint = options.get("endpoint_url") or client.get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL")
+    client, profile = dict(options.get("client_kwargs") or {}), _profile(options.get("profile"))
+    endpoint = (
+        options.get("endpoint_url")
+        or client.get("endpoint_url")
+        or profile.get("endpoint_url")
+        or os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+    )
     scheme, _, host = (endpoint or "").rpartition("://")
     return pafs.S3FileSystem(
-        access_key=options.get("key"),
-        secret_key=options.get("secret"),
-        session_token=options.get("token"),
-        region=client.get("region_name") or os.environ.get("AWS_REGION") or None,
+        access_key=options.get("key", profile.get("key")),
+        secret_key=options.get("secret", profile.get("secret")),
+        session_token=options.get("token", profile.get("token")),
+        anonymous=str(options.get("anon", False)).lower() == "true",
+        region=client.get("region_name") or profile.get("region") or os.environ.get("AWS_REGION") or None,
         endpoint_override=host or None,
         scheme=scheme or "https",
         connect_timeout=CONNECT_TIMEOUT,
         request_timeout=REQUEST_TIMEOUT,
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
     )
+
+
+def _profile(name: str | None) -> dict[str, Any]:
+    """What a profile of the AWS configuration files says, as it stands now: a token in it is not renewed.
+
+    raises DistjointError when there is no such profile, or it holds no credentials
+    """
+    if name is None:
+        return {}
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    session = Session(profile=name)
+    try:
+        credentials, settings = session.get_credentials(), session.get_scoped_config()
+    except BotoCoreError as error:
+        raise DistjointError(f"profile={name}: {error}") from error
+    if credentials is None:
+        raise DistjointError(f"profile={name}: holds no credentials")
+    now = credentials.get_frozen_credentials()
+    found = {"key": now.access_key, "secret": now.secret_key, "token": now.token}
+    return found | {"region": settings.get("region"), "endpoint_url": settings.get("endpoint_url")}
 
 
 @contextmanager

@@ -73,19 +73,17 @@ def failing(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
-def test_help_is_quick_and_imports_nothing_heavy() -> None:
+def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, time; start = time.perf_counter(); sys.argv = ['distjoint', '--help']\n"
+        "import sys; sys.argv = ['distjoint', '--help']\n"
         "from distjoint.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'ray', 'numba', 'pyarrow', 'pandas', 'scipy', 'pydantic'} & set(sys.modules)\n"
-        "print(sorted(heavy), time.perf_counter() - start, file=sys.stderr)"
+        "print(sorted(heavy), file=sys.stderr)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy, _, seconds = ran.stderr.strip().rpartition(" ")
-    assert heavy == "[]"
-    assert float(seconds) < 0.5
+    assert ran.stderr.strip() == "[]"
     assert "prepare" in ran.stdout
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.fs as pafs
 import pytest
 import xxhash
 
-from distjoint.errors import DistjointError
-from distjoint.storage import Location, expand, locate
+from distjoint.errors import DistjointError, UsageError
+from distjoint.storage import Location, expand, locate, parse_options, use_options
 
 pytestmark = pytest.mark.unit
 
@@ -140,3 +141,48 @@ def test_a_pattern_stands_for_its_files_in_order(protocol: str, tmp_path: Path) 
         names("*.zst")
     with pytest.raises(DistjointError, match=r"none\.txt: no such file"):
         names("none.txt")
+
+
+@pytest.fixture
+def no_options() -> Iterator[None]:
+    yield
+    use_options({})
+
+
+@pytest.mark.usefixtures("no_options")
+def test_options_of_the_process_serve_every_url_but_local_ones(tmp_path: Path) -> None:
+    use_options({"endpoint_url": "http://127.0.0.1:1", "key": "k", "secret": "s"})
+    place = locate("s3://bucket/x", {"key": "other"})
+    assert place.options == {"endpoint_url": "http://127.0.0.1:1", "key": "other", "secret": "s"}
+    (tmp_path / "a.txt").write_text("a")
+    assert locate(str(tmp_path / "a.txt")).read_bytes() == b"a"
+    assert expand(str(tmp_path)) == [str(tmp_path / "a.txt")]
+
+
+def test_options_are_pairs_or_json() -> None:
+    assert parse_options(["key=a=b", '{"client_kwargs": {"region_name": "eu-west-1"}}']) == {
+        "key": "a=b",
+        "client_kwargs": {"region_name": "eu-west-1"},
+    }
+
+
+@pytest.mark.parametrize("text", ["hunter2", "=hunter2", "{hunter2"])
+def test_options_that_cannot_be_read_are_not_repeated(text: str) -> None:
+    with pytest.raises(UsageError, match="--storage-options") as caught:
+        parse_options([text])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_are_not_in_the_text_of_a_place() -> None:
+    assert "hunter2" not in repr(locate("s3://bucket/x", {"key": "k", "secret": "hunter2"}))
+
+
+def test_a_profile_brings_its_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / "config"
+    settings.write_text("[profile mine]\naws_access_key_id = a\naws_secret_access_key = b\n[profile empty]\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(settings))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert locate("s3://bucket/x", {"profile": "mine"}).path == "bucket/x"
+    for profile in ("absent", "empty"):
+        with pytest.raises(DistjointError, match=f"profile={profile}"):
+            locate("s3://bucket/x", {"profile": profile})
