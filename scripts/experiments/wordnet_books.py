@@ -80,19 +80,19 @@ class Regime:
 
 
 def regimes() -> list[Regime]:
-    glove = ({"train.epochs": 15}, {"train.epochs": 30})
-    # How free the graph is: of the text by alpha and the learning rate, of the word by own_l2 (`dual` alone has it).
-    joint = (
-        {"loss.alpha": 0.5, "graph.learning_rate": 0.1, "graph.own_l2": 0.1},
-        {"loss.alpha": 0.75, "graph.learning_rate": 0.2, "graph.own_l2": 0.01},
-    )
+    glove = ({"train.epochs": 15}, {"train.epochs": 30}, {"train.epochs": 15, "text.learning_rate": 0.1})
     found = [Regime("glove", "text", GLOVE, glove)]
     for dataset, passes in (("full", 1), ("quarter", 2)):  # fewer triples want more passes
         graph: Settings = {**GRAPH, "train.triple_passes": 5 * passes}
-        found.append(Regime("graph", dataset, graph, tuple({"graph.learning_rate": rate} for rate in (0.1, 0.2))))
-        for name in ("tie", "dual"):
-            base: Settings = {**JOINT, "model.coupling": name, "train.triple_passes": 6 * passes}
-            found.append(Regime(name, dataset, base, joint))
+        rates = tuple({"graph.learning_rate": rate} for rate in (0.1, 0.2, 0.05))
+        found.append(Regime("graph", dataset, graph, rates))
+        # How free the graph is of the text, by alpha and the learning rate; in `dual`, of the word, by own_l2.
+        bound: Settings = {"loss.alpha": 0.5, "graph.learning_rate": 0.1, "graph.own_l2": 0.1}
+        free: Settings = {"loss.alpha": 0.75, "graph.learning_rate": 0.2, "graph.own_l2": 0.01}
+        joint = tuple(
+            {**how, "train.triple_passes": count * passes} for how, count in ((bound, 6), (free, 6), (free, 10))
+        )
+        found += [Regime(name, dataset, {**JOINT, "model.coupling": name}, joint) for name in ("tie", "dual")]
     return found
 
 
