@@ -53,6 +53,9 @@ def run(folder: Location, info: RunInfo, workers: int, options: Options | None, 
                 num_workers=workers,
                 use_gpu=gpus > 0,
                 resources_per_worker={"CPU": 1} | ({"GPU": 1} if gpus else {}),
+                # A worker on CPUs takes all the cores it finds: packed, workers would share one machine's, and
+                # the others would idle. GPUs of one machine are nearer to each other.
+                placement_strategy="PACK" if gpus else "SPREAD",
             ),
             torch_config=TorchConfig(timeout_s=_TIMEOUT),
             run_config=RunConfig(
