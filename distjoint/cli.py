@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from typer.core import TyperCommand
 
+from distjoint.cli_jobs import job_app, submit
 from distjoint.errors import DistjointError, UsageError
 
 if TYPE_CHECKING:
@@ -434,6 +435,10 @@ def demo(
 
     with _interruptible(f"run it again with: distjoint demo --out {out}"):
         run(out, _console(), _progress())
+
+
+app.command()(submit)
+app.add_typer(job_app, name="job")
 
 
 @config_app.command("show")

@@ -1,0 +1,109 @@
+"""`submit` and `job` against a real cluster of two nodes, through its Jobs API."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small import FAST, Small, assert_same_bits, config, info, tensors
+
+import distjoint
+from distjoint.errors import DistjointError, UsageError
+from distjoint.jobs import Jobs, _with_files
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The Jobs API of a cluster with two nodes of two cores."""
+    ray = pytest.importorskip("ray")
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_TRAIN_ENABLE_STATE_TRACKING": "0"}.items():
+            patch.setenv(name, value)
+        # A job is a shell command: its `python` must be this one, as in an activated environment.
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        node = {"num_cpus": 2, "object_store_memory": 100_000_000}
+        cluster = cluster_utils.Cluster(
+            initialize_head=True, head_node_args={**node, "include_dashboard": True, "dashboard_port": 0}
+        )
+        try:
+            cluster.add_node(**node)
+            cluster.wait_for_nodes()
+            yield f"http://{cluster.head_node.webui_url}"
+        finally:
+            cluster.shutdown()
+            ray.shutdown()
+
+
+def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "distjoint", *words],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.ray
+def test_a_training_is_sent_followed_and_returns_what_it_returned(address: str, small: Small, tmp_path: Path) -> None:
+    settings = {**FAST, "loss.alpha": 0, "train.lanes": 2}
+    file = tmp_path / "mine.yaml"
+    file.write_text(config({"loss.alpha": 0, "train.lanes": 2}).to_yaml())
+    command = ["train", small.joint, "--out", str(tmp_path / "run"), "--config", str(file), "--workers", "2"]
+    done = run("submit", "--address", address, "--", *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "epoch 3/3" in done.stdout
+    distjoint.train(small.joint, str(tmp_path / "here"), settings)
+    assert_same_bits(tensors(tmp_path / "run"), tensors(tmp_path / "here"))
+    assert info(tmp_path / "run")["status"] == "finished"
+    again = run("submit", "--address", address, "--", *command)  # refused: a run is there
+    assert again.returncode == 2
+    assert "is a run" in again.stdout
+    assert "Traceback" not in again.stdout + again.stderr
+
+
+@pytest.mark.ray
+def test_a_job_left_alone_is_found_listed_and_stopped(address: str, small: Small, tmp_path: Path) -> None:
+    command = ["train", small.joint, "--out", str(tmp_path / "run"), "--set", "train.epochs=100000"]
+    sent = run("submit", "--address", address, "--detach", "--json", "--", *command)
+    job = json.loads(sent.stdout)["id"]
+    listed = json.loads(run("job", "list", "--address", address, "--json").stdout)
+    assert next(found["command"] for found in listed if found["id"] == job).startswith("python -m distjoint train")
+    assert run("job", "stop", job, "--address", address).stdout == f"{job}: stopping\n"
+    ended = run("job", "logs", job, "--address", address)
+    assert ended.returncode != 0
+    assert json.loads(run("job", "status", job, "--address", address, "--json").stdout)["status"] == "STOPPED"
+
+
+@pytest.mark.ray
+def test_a_job_nobody_knows_is_one_sentence(address: str) -> None:
+    done = run("job", "status", "raysubmit_none", "--address", address)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.unit
+def test_no_cluster_is_one_sentence() -> None:
+    with pytest.raises(DistjointError, match=r"no Ray cluster answers at http://127\.0\.0\.1:9;"):
+        Jobs("http://127.0.0.1:9")
+
+
+@pytest.mark.unit
+def test_the_configuration_is_sent_along_and_urls_are_left(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    file = tmp_path / "here/mine.yaml"
+    file.write_text("train: {epochs: 2}\n")
+    for words in (["--config", str(file)], [f"--config={file}"]):
+        sent = _with_files(["train", "s3://b/d", "--out", "s3://b/r", *words], tmp_path / "there")
+        assert " ".join(sent).replace("=", " ") == "train s3://b/d --out s3://b/r --config mine.yaml"
+    assert (tmp_path / "there/mine.yaml").read_text() == file.read_text()
+    assert _with_files(["--config", "s3://b/c.yaml"], tmp_path / "there") == ["--config", "s3://b/c.yaml"]
+    with pytest.raises(UsageError, match=r"absent\.yaml: no such file"):
+        _with_files(["--config", "absent.yaml"], tmp_path / "there")
