@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small import FAST, Small, assert_same_bits, config, info, tensors
+from small import Small
 
-import distjoint
 from distjoint.errors import DistjointError, UsageError
 from distjoint.jobs import Jobs, _with_files
 
@@ -48,24 +47,6 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         timeout=240,
         env={**os.environ, **environment},
     )
-
-
-@pytest.mark.ray
-def test_a_training_is_sent_followed_and_returns_what_it_returned(address: str, small: Small, tmp_path: Path) -> None:
-    settings = {**FAST, "loss.alpha": 0, "train.lanes": 2}
-    file = tmp_path / "mine.yaml"
-    file.write_text(config({"loss.alpha": 0, "train.lanes": 2}).to_yaml())
-    command = ["train", small.joint, "--out", str(tmp_path / "run"), "--config", str(file), "--workers", "2"]
-    done = run("submit", "--address", address, "--", *command)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "epoch 3/3" in done.stdout
-    distjoint.train(small.joint, str(tmp_path / "here"), settings)
-    assert_same_bits(tensors(tmp_path / "run"), tensors(tmp_path / "here"))
-    assert info(tmp_path / "run")["status"] == "finished"
-    again = run("submit", "--address", address, "--", *command)  # refused: a run is there
-    assert again.returncode == 2
-    assert "is a run" in again.stdout
-    assert "Traceback" not in again.stdout + again.stderr
 
 
 @pytest.mark.ray
