@@ -4,15 +4,15 @@ usage() {
 Build the CPU image without Docker, and try it: buildah in chroot isolation, which needs no daemon and no privileges
 inside a container. The trial runs as the image's user, uid 1000, and reads nothing from the network.
 
-  scripts/build_image.sh [--local-base] [--tag NAME] [-- ARGUMENT...]
+  scripts/build_image.sh [--local-base] [--tag NAME] [--no-trial] [-- ARGUMENT...]
 
   --local-base   first make the base image from Debian's packages by debootstrap, under the name that the Dockerfile
-                 asks for (as root; 300 MB): for machines that reach Debian's archive but no registry
+                 asks for (as root; kept till you remove it): for machines that reach Debian's archive, no registry
   --tag NAME     name of the image                                                      [distjoint:cpu]
   --no-trial     build only
   ARGUMENT       more for `buildah bud`, like --build-arg TORCH_INDEX=https://... or --volume /wheels:/wheels:ro
 
-Images are kept where `buildah images` shows them; STORAGE_DRIVER (vfs where it is not set) decides how.
+Images are kept where `buildah images` shows them. Removed by: buildah rmi NAME
 TEXT
 }
 set -euo pipefail
@@ -37,8 +37,7 @@ need() {
   exit 1
 }
 need buildah
-# vfs copies every layer whole, and works on any file system and in any container.
-export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
+export BUILDAH_ISOLATION=chroot
 
 scratch=$(mktemp -d)
 container=
@@ -55,6 +54,12 @@ make_base() {
   debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv "$suite" "$scratch/base" > "$scratch/log" ||
     { tail -n 20 "$scratch/log" >&2; exit 1; }
   chroot "$scratch/base" apt-get clean
+  # As the official images do: apt keeps no packages and no caches of its lists.
+  cat > "$scratch/base/etc/apt/apt.conf.d/docker-clean" <<'APT'
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };
+APT
   rm -rf "$scratch"/base/var/lib/apt/lists/*
   ln -s /usr/bin/python3 "$scratch/base/usr/local/bin/python"
   container=$(buildah from scratch)
@@ -73,7 +78,8 @@ if [[ $local_base ]]; then
   buildah inspect --type image "$base" > /dev/null 2>&1 || make_base "$base"
 fi
 
-buildah bud "$pull" --format docker --file docker/Dockerfile --tag "$tag" \
+# Layers, so that a change of code does not install the dependencies again.
+buildah bud "$pull" --layers --format docker --file docker/Dockerfile --tag "$tag" \
   --build-arg REVISION="$(git rev-parse --short HEAD 2> /dev/null || echo unknown)" "$@" .
 buildah images "$tag"
 [[ $trial ]] || exit 0
