@@ -240,7 +240,7 @@ def report(out: Path, seeds: Sequence[int], chosen: Mapping[str, Settings]) -> N
         }
         minutes = statistics.mean(record["seconds"] for record in records) / 60
         summary[folder] = {"settings": dict(trial), "values": values, "minutes": minutes}
-        cells = [spread(values[column]) if column in values else "" for column in COLUMNS]
+        cells = [spread(values[column], 4 if column == "MRR" else 3) if column in values else "" for column in COLUMNS]
         lines.append(f"| {folder} | " + " | ".join(cells) + " |")
     table = "\n".join(lines)
     (out / "wordnet_books.json").write_text(json.dumps(summary, indent=1))
@@ -248,9 +248,9 @@ def report(out: Path, seeds: Sequence[int], chosen: Mapping[str, Settings]) -> N
     print(table)
 
 
-def spread(values: Sequence[float]) -> str:
-    mean = f"{statistics.mean(values):.3f}"
-    return f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.3f}" if len(values) > 1 else mean
+def spread(values: Sequence[float], digits: int) -> str:
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}" if len(values) > 1 else mean
 
 
 if __name__ == "__main__":
