@@ -1,13 +1,14 @@
 """The command line: parses, calls the public functions, prints. No logic, and no heavy import before it is needed.
 
 An error is one line on standard error and an exit code: 2 for what was asked wrongly, 1 for what went wrong, 130
-for Ctrl-C. What is printed for people goes through rich; `--json` prints one JSON document instead.
+for Ctrl-C, 143 for SIGTERM. What is printed for people goes through rich; `--json` prints one JSON document instead.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -231,6 +232,10 @@ def train(
     settings: Settings = None,
     workers: Workers = 1,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Continue this run; takes nothing else.")] = None,
+    go_on: Annotated[
+        bool,
+        typer.Option("--continue", help="Continue the run at --out if there is one: for jobs that are retried."),
+    ] = False,
     overwrite: Overwrite = False,
     storage_options: StorageOptions = None,
     as_json: Json = False,
@@ -246,7 +251,7 @@ def train(
     import distjoint
 
     if resume is not None:
-        if dataset or out or config or settings or overwrite:
+        if dataset or out or config or settings or overwrite or go_on:
             raise UsageError("--resume RUN continues with the run's own dataset and configuration; give nothing else")
         run = resume
         arguments: tuple[Any, ...] = (None, run, None)
@@ -257,7 +262,12 @@ def train(
         arguments = (dataset, run, distjoint.load_config(config, settings or ()))
     with _interruptible(f"continue with: distjoint train --resume {run}"):
         result = distjoint.train(
-            *arguments, workers=workers, resume=resume is not None, overwrite=overwrite, progress=_progress()
+            *arguments,
+            workers=workers,
+            resume=resume is not None,
+            go_on=go_on,
+            overwrite=overwrite,
+            progress=_progress(),
         )
     _print(result, as_json)
     _next(as_json, f"distjoint evaluate {run} --link-prediction test", f"distjoint nearest {run} NAME")
@@ -520,16 +530,26 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 class _InterruptedError(DistjointError):
-    exit_code = 130
+    def __init__(self, message: str, by: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + by
 
 
 @contextmanager
 def _interruptible(hint: str) -> Iterator[None]:
-    """Make Ctrl-C one line that says how to go on."""
+    """Make Ctrl-C, and the signal of a machine or a job that is to end, one line that says how to go on."""
+
+    def end(number: int, _: object) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     except KeyboardInterrupt as error:
-        raise _InterruptedError(f"interrupted; {hint}") from error
+        by = int(error.args[0]) if error.args else signal.SIGINT
+        raise _InterruptedError(f"{'interrupted' if by == signal.SIGINT else 'stopped'}; {hint}", by) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _progress() -> Progress:

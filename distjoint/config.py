@@ -113,7 +113,16 @@ class Train(_Section):
     patience: int = Field(
         0, ge=0, description="Stop after this many validations without gain, and keep the best epoch; 0: never."
     )
+    checkpoint_rounds: int | None = Field(
+        None, ge=1, description="Rounds between checkpoints within an epoch; there is one after each epoch in any case."
+    )
+    checkpoint_minutes: float | None = Field(
+        None, gt=0, description="Minutes after which the next end of a round is a checkpoint too."
+    )
     keep: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
+    max_failures: int = Field(
+        3, ge=0, description="Ray: failures in a row, without a new checkpoint between them, that a run gets over."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:

@@ -93,8 +93,12 @@ class CheckpointManifest(BaseModel):
     lanes: int
     seed: int
     epoch: int
+    round: int = 0
+    """Rounds of the epoch after `epoch` that are in it too."""
     metrics: Mapping[str, Any] = {}
-    """The epoch's line of metrics."""
+    """The epoch's line of metrics; none where `round` is not 0."""
+    tally: Mapping[str, float] = {}
+    """Sums over those rounds, by field of the trainer's tally."""
     files: tuple[CheckpointFile, ...]
 
     def write(self, folder: Location) -> None:

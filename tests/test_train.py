@@ -188,7 +188,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, where: str, call: int, error: Bas
 STOPS = [
     (1, "worker._epoch", 3),  # between epochs
     (2, "worker._epoch", 3),
-    (1, "checkpoint._write", 4),  # in the middle of a checkpoint
+    (1, "checkpoint._stage", 4),  # in the middle of a checkpoint
     (1, "checkpoint._gather", 2),  # after its files, before its manifest
     (1, "worker._publish", 2),  # after the checkpoint, before its result is told
     (2, "worker._publish", 4),  # the same, in the last epoch
@@ -328,7 +328,7 @@ def test_divergence_behind_the_last_loss_of_an_epoch_is_not_saved(what: str, run
             return metrics
 
         patch.setattr(Worker, "_epoch", spoil)
-        with pytest.raises(DivergedError, match=r"is not finite after this epoch"):
+        with pytest.raises(DivergedError, match=r"is not finite; "):
             run({"train.epochs": 4}, out="bad")
     assert [place.name for place in (tmp_path / "bad/checkpoints").iterdir()] == ["epoch-00001"]
     assert info(tmp_path / "bad")["result"] == "checkpoints/epoch-00001"

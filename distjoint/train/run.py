@@ -22,6 +22,9 @@ from distjoint.train import journal
 from distjoint.train.residency import shard_bytes, slots_needed
 from distjoint.train.worker import Worker, local_place
 
+CONFIG = "config.yaml"
+_COPIED = ("rows.parquet", "relations.parquet")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -53,6 +56,7 @@ def train(
     *,
     workers: int = 1,
     resume: bool = False,
+    go_on: bool = False,
     overwrite: bool = False,
     storage_options: Options | None = None,
     progress: Progress | None = None,
@@ -64,11 +68,16 @@ def train(
     config            a Config, or a mapping of `section.key` to value on top of the defaults
     workers           1 trains in this process; more start Ray workers
     resume            continue the run at `out` after its newest checkpoint
+    go_on             do so where there is a run at `out`, with this dataset and configuration; else begin it
+    overwrite         replace the run at `out`
     storage_options   for the filesystem of the URLs
     raises            UsageError when the request does not fit the data; DivergedError when a loss is not finite
     """
     progress = progress or Silent()
     run = locate(out, storage_options)
+    if go_on and (run / RUN).exists():
+        _refuse_other(run, dataset, config)
+        resume = True
     if resume:
         info = RunFolder.open(run).info
         data = Dataset.open(info.dataset, storage_options)
@@ -78,8 +87,7 @@ def train(
         if dataset is None:
             raise UsageError("train needs a dataset; make one with 'distjoint prepare'")
         data = Dataset.open(dataset, storage_options)
-        config = config if isinstance(config, Config) else load_config(overrides=config or {})
-        info = plan(data, dataset, config, workers)
+        info = plan(data, dataset, _tree(config), workers)
         _make_folder(run, info, data, overwrite)
     progress.say(summary(info, data))
     info = _set_status(run, info, "running")
@@ -169,18 +177,35 @@ def summary(info: RunInfo, data: Dataset) -> str:
     return ", ".join(parts)
 
 
+def _tree(config: Config | Mapping[str, Any] | None) -> Config:
+    return config if isinstance(config, Config) else load_config(overrides=config or {})
+
+
+def _refuse_other(run: Location, dataset: str | None, config: Config | Mapping[str, Any] | None) -> None:
+    """raises UsageError where the run that is there is not of this dataset and configuration; both values are named"""
+    info, asked = RunInfo.read(run), _tree(config).model_dump(mode="json")
+    there = info.config.model_dump(mode="json")
+    for section, keys in asked.items():
+        for key, value in keys.items():
+            if there[section][key] != value:
+                raise UsageError(f"{run}: is a run with {section}.{key}={there[section][key]}, not {value}")
+    if dataset is not None and dataset.rstrip("/") != info.dataset.rstrip("/"):
+        raise UsageError(f"{run}: is a run on {info.dataset}, not {dataset}")
+
+
 def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool) -> None:
-    if run.list():
-        if not (run / RUN).exists():
-            raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")
-        if not overwrite:
-            raise UsageError(f"{run}: is a run; continue it with --resume {run}, or give --overwrite, or another --out")
+    there = {place.name.removesuffix(".part") for place in run.list()}
+    if RUN in there and not overwrite:
+        raise UsageError(f"{run}: is a run; continue it with --resume {run}, or give --overwrite, or another --out")
+    if RUN not in there and not there <= {*_COPIED, CONFIG, RUN}:  # else it is what a start broken off has left
+        raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")
+    if there:
         run.delete()
     run.make_dir()
     try:
-        for name in ("rows.parquet", "relations.parquet"):
+        for name in _COPIED:
             (run / name).write_bytes((data.folder / name).read_bytes())
-        (run / "config.yaml").write_bytes(info.config.to_yaml().encode())
+        (run / CONFIG).write_bytes(info.config.to_yaml().encode())
         info.write(run)
     except BaseException:
         with suppress(DistjointError, OSError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,7 @@ class Tally:
     graph_*   the graph's loss on entities, over both directions, in triples
     word_*    the graph's second loss, on words (`dual`)
     cosine, ratio, measured   of the two losses' updates of shared rows; see Agreement
+    seconds   of the epoch, of each worker
     """
 
     text_loss: float = 0.0
@@ -32,12 +33,13 @@ class Tally:
     cosine: float = 0.0
     ratio: float = 0.0
     measured: float = 0.0
+    seconds: float = 0.0
 
     def over_workers(self, device: torch.device) -> Tally:
         """The sum of all workers' tallies."""
         if not dist.is_initialized() or dist.get_world_size() == 1:
             return self
-        sums = torch.tensor([getattr(self, f.name) for f in fields(self)], dtype=torch.float64, device=device)
+        sums = torch.tensor(list(asdict(self).values()), dtype=torch.float64, device=device)
         dist.all_reduce(sums)
         return Tally(*sums.tolist())
 

@@ -16,7 +16,7 @@ from distjoint.evaluate.ranking import Candidates, entity_rows, link_prediction,
 from distjoint.evaluate.scoring import TripleModel, entity_block
 from distjoint.run_folder import Checkpoint, RunInfo
 from distjoint.storage import Location
-from distjoint.train.checkpoint import name_of
+from distjoint.train.checkpoint import Position
 
 
 class Validation:
@@ -34,18 +34,19 @@ class Validation:
     @property
     def best(self) -> str | None:
         """Name of the best checkpoint, None where none was measured."""
-        return name_of(max(self._measured, key=lambda m: (m[0], -m[1]))[1]) if self._measured else None
+        return Position(max(self._measured, key=lambda m: (m[0], -m[1]))[1]).name if self._measured else None
 
     def exhausted(self) -> bool:
         """Whether patience has run out; the same on every worker after `share`."""
         return self._stop
 
-    def after(self, epoch: int, name: str) -> dict[str, float]:
-        """Measure the checkpoint of an epoch if it is due; rank 0 only."""
+    def due(self, epoch: int) -> bool:
         every = self._settings.validate_every
-        if not every or "graph" not in self._info.sources or epoch % every:
-            return {}
-        mrr = self._mrr(Checkpoint.open(self._run / name))
+        return bool(every) and "graph" in self._info.sources and epoch % every == 0
+
+    def after(self, epoch: int) -> dict[str, float]:
+        """Measure the checkpoint of an epoch; rank 0 only."""
+        mrr = self._mrr(Checkpoint.open(self._run / Position(epoch).name))
         self._measured.append((mrr, epoch))
         self._stop = self._gainless() >= self._settings.patience > 0
         return {"valid_mrr": mrr}

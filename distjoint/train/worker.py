@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,12 @@ from distjoint.table.arena import Arena
 from distjoint.table.parts import Scheme, Shard, initial_shard
 from distjoint.table.views import Mapped, Own, Tied, View, Word
 from distjoint.train import checkpoint
+from distjoint.train.checkpoint import Position
 from distjoint.train.dense import Dense
 from distjoint.train.graph import GraphLoss
 from distjoint.train.journal import Journal
 from distjoint.train.lane import Equipment, Lane, batches_of
+from distjoint.train.peers import Watch
 from distjoint.train.rates import rates
 from distjoint.train.residency import Parking, Residency, slots_needed
 from distjoint.train.schedule import Round, schedule
@@ -75,79 +77,120 @@ class Worker:
         self.stream = Stream(dataset, self.config.loss, place.threads, workers=self._neighbours())
         self.parking = Parking(on_disk=not fits)
         self.residency = Residency(self.arena, self.parking, place.rank, self._worker_of, self._begin)
+        self.at = Position(0)
         if self.start:
             self.dense.load(self.start.dense())
+            self.at = Position(self.start.manifest.epoch, self.start.manifest.round)
+        self.journal = Journal(run, self.at.epoch) if place.rank == 0 else None
+        self.validation = Validation(run, info, dataset, self.journal.lines if self.journal else [])
+        self.checkpoints = checkpoint.Writer(run, info, self._publish)
+        self.saved = time.monotonic()
+        self.watch = Watch() if place.workers > 1 else None
 
     def train(self) -> None:
-        """Run the epochs that are left. Raises DivergedError when a loss is not finite."""
-        done = self.start.manifest.epoch if self.start else 0
-        first = self.place.rank == 0
-        journal = Journal(self.run, done) if first else None
-        validation = Validation(self.run, self.info, self.dataset, journal.lines if journal else [])
-        equipment = self._equipment()
-        epochs = self.config.train.epochs
-        try:
-            if journal and self.start and len(journal.lines) < done:  # stopped just after it was written
-                self._publish(dict(self.start.manifest.metrics), validation, journal)
-            validation.share()
-            with announce(self.progress):
-                warm_up()
-            with self.progress.task("training", total=epochs) as bar:
-                bar.advance(done)
-                for epoch in range(done, epochs):
-                    if validation.exhausted():
-                        break
-                    metrics = self._epoch(epoch, equipment, bar)
-                    shards, dense = self.residency.held(), self.dense.tensors()
-                    checkpoint.write(self.run, self.info, epoch + 1, shards, dense, metrics)
-                    if journal:
-                        self._publish(metrics, validation, journal)
-                    validation.share()
-        finally:
-            if journal:
-                journal.close()
+        """Run what is left. Raises DivergedError when a loss is not finite."""
+        if self.journal and self.start and len(self.journal.lines) < self.at.epoch:
+            self._tell(dict(self.start.manifest.metrics))  # stopped just after it was written
+        self.validation.share()
+        equipment, epochs = self._equipment(), self.config.train.epochs
+        with announce(self.progress):
+            warm_up()
+        with self.progress.task("training", total=epochs) as bar:
+            bar.advance(self.at.epoch)
+            while self.at.epoch < epochs and not self.validation.exhausted():
+                metrics = self._epoch(self.at.epoch, equipment, bar)
+                self._checkpoint(Position(self.at.epoch + 1), metrics=metrics)
+                if self.journal:
+                    self._tell(metrics)
+                self.validation.share()
+            self.checkpoints.wait()
+        if self.watch:
+            dist.barrier()  # nobody leaves before all are done
 
     def close(self) -> None:
         """Give back threads and scratch files."""
+        if self.watch:
+            self.watch.close()
+        self.checkpoints.close()
+        if self.journal:
+            self.journal.close()
         self.parking.close()
         self.stream.close()
         self.waves.close()
         self.rows.close()
 
-    def _publish(self, metrics: dict[str, Any], validation: Validation, journal: Journal) -> None:
-        """Measure the checkpoint just written, choose the run's result, say so; rank 0 only."""
-        name = checkpoint.name_of(metrics["epoch"])
-        metrics |= validation.after(metrics["epoch"], name)
-        journal.write(metrics)
-        self.info = self.info.model_copy(update={"result": validation.best or name})
-        self.info.write(self.run)
-        checkpoint.prune(self.run, self.config.train.keep, validation.best)
+    def _checkpoint(
+        self, position: Position, metrics: Mapping[str, Any] | None = None, tally: Mapping[str, float] | None = None
+    ) -> None:
+        """Take a checkpoint of where the run now is."""
+        self.checkpoints.write(position, self.residency.held(), self.dense.tensors(), metrics or {}, tally or {})
+        self.at, self.saved = position, time.monotonic()
+
+    def _tell(self, metrics: dict[str, Any]) -> None:
+        """Measure the epoch that is done, if that is due, and say how it went; rank 0 only."""
+        assert self.journal is not None
+        if self.validation.due(metrics["epoch"]):
+            self.checkpoints.wait()
+            metrics |= self.validation.after(metrics["epoch"])
+            self._publish(Position(metrics["epoch"]).name)
+        self.journal.write(metrics)
         self.progress.say(describe(metrics, self.config.train.epochs))
 
+    def _publish(self, name: str) -> None:
+        """Choose the run's result, now that the checkpoint `name` is complete; rank 0 only."""
+        best = self.validation.best
+        self.info = self.info.model_copy(update={"result": best or name})
+        self.info.write(self.run)
+        checkpoint.prune(self.run, self.config.train.keep, best)
+
     def _epoch(self, epoch: int, equipment: Equipment, bar: Task) -> dict[str, Any]:
-        """Train every round of an epoch; its metrics, the same on every worker."""
-        config, tally, began = self.config.train, Tally(), time.perf_counter()
+        """Train the rounds of the epoch that are left; its metrics, the same on every worker."""
+        config, done, began = self.config.train, self.at.round, time.perf_counter()
+        tally = self._tally_so_far()
         plan = schedule(self.dataset.layout.shards, config.seed, epoch, self.info.groups, self.info.lanes)
         steps = [self._steps(round_) for round_ in plan.rounds]
-        total, taken = sum(steps), 0
-        for round_, count in zip(plan.rounds, steps, strict=True):
+        total, taken = sum(steps), sum(steps[:done])
+        bar.advance(taken / total)
+        for number in range(done, len(steps)):
+            round_ = plan.rounds[number]
             self.residency.settle(round_)
             lanes = [
                 Lane(equipment, visit, epoch, tally)
-                for number, visit in enumerate(round_.visits)
-                if visit and self._worker_of(number) == self.place.rank
+                for lane, visit in enumerate(round_.visits)
+                if visit and self._worker_of(lane) == self.place.rank
             ]
-            for step in range(count):
-                now = rates(self.config, self.scheme, (epoch + taken / total) / self.config.train.epochs)
+            for step in range(steps[number]):
+                now = rates(self.config, self.scheme, (epoch + taken / total) / config.epochs)
                 for lane in lanes:
-                    lane.advance(step, count, now)
+                    lane.advance(step, steps[number], now)
                 if self.dense.values:
                     self.dense.sync(now.graph)
                 taken += 1
                 bar.advance(1 / total)
                 bar.note(_rates(tally))
-        metrics = tally.over_workers(self.place.device).metrics(self.place.workers)
-        return {"epoch": epoch + 1, **metrics, "seconds": time.perf_counter() - began}
+            if number + 1 < len(steps) and self._is_due(number + 1):
+                tally.seconds += time.perf_counter() - began
+                began = time.perf_counter()
+                self._checkpoint(Position(epoch, number + 1), tally=asdict(tally.over_workers(self.place.device)))
+        tally.seconds += time.perf_counter() - began
+        tally = tally.over_workers(self.place.device)
+        return {"epoch": epoch + 1, **tally.metrics(self.place.workers), "seconds": tally.seconds / self.place.workers}
+
+    def _tally_so_far(self) -> Tally:
+        """Of the epoch a checkpoint broke off in; one worker takes it up for all."""
+        return Tally(**self.start.manifest.tally) if self.start and self.at.round and self.place.rank == 0 else Tally()
+
+    def _is_due(self, rounds: int) -> bool:
+        """Whether a checkpoint within the epoch is; the same on every worker."""
+        every, minutes = self.config.train.checkpoint_rounds, self.config.train.checkpoint_minutes
+        if every and rounds % every == 0:
+            return True
+        if minutes is None:
+            return False
+        due = torch.tensor([float(time.monotonic() - self.saved > 60 * minutes)], device=self.place.device)
+        if dist.is_initialized():
+            dist.broadcast(due, 0)
+        return bool(due.item())
 
     def _steps(self, round_: Round) -> int:
         """Sync points of a round: from the mean lane's batches, so that it does not depend on who runs them."""
@@ -236,6 +279,9 @@ def local_place(threads: int | None) -> Place:
 def group_place(threads: int | None) -> Place:
     """A worker of torch's process group; GPUs are dealt by local rank."""
     local, beside = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)  # collectives of objects take the current one
     threads = threads or max(1, cores() // beside)
     return Place(dist.get_rank(), dist.get_world_size(), device, threads)
