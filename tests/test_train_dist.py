@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,7 +31,9 @@ from distjoint.progress import Silent
 from distjoint.run_folder import RunInfo
 from distjoint.storage import locate
 from distjoint.table.parts import Scheme
+from distjoint.train.checkpoint import Position
 from distjoint.train.dense import Dense
+from distjoint.train.peers import Watch
 from distjoint.train.run import plan, train
 from distjoint.train.worker import Worker, group_place
 
@@ -108,7 +112,7 @@ def crews() -> Iterator[Callable[[int], Crew]]:
 def run_worker(folder: str, dataset: str, record: dict[str, Any]) -> int:
     """One worker of a run; returns how many lanes it had."""
     run, made = locate(folder), RunInfo.model_validate(record)
-    if dist.get_rank() == 0:
+    if dist.get_rank() == 0 and not (run / "run.json").exists():
         run.make_dir()
         made.write(run)
     dist.barrier()
@@ -192,7 +196,80 @@ def test_a_run_of_two_workers_is_resumed_by_one(small: Small, tmp_path: Path, cr
     assert_same_bits(tensors(one), tensors(tmp_path / "many"))
 
 
-def test_ctrl_c_ends_in_one_line_and_the_run_goes_on(small: Small, tmp_path: Path) -> None:
+def break_off(rounds: int, *arguments: Any) -> Any:
+    """A worker that stops right after a checkpoint within the second epoch."""
+    original = Worker._checkpoint
+
+    def stopping(self: Worker, position: Position, *rest: Any, **kept: Any) -> None:
+        original(self, position, *rest, **kept)
+        if position == Position(1, rounds):
+            self.checkpoints.wait()
+            raise DistjointError("stopped")
+
+    Worker._checkpoint = stopping  # type: ignore[method-assign]
+    try:
+        return run_worker(*arguments)
+    except DistjointError as error:
+        return str(error)
+    finally:
+        Worker._checkpoint = original  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5])
+def test_four_lanes_go_on_within_an_epoch_with_any_number_of_workers(
+    alpha: float, small: Small, tmp_path: Path, crews: Crews
+) -> None:
+    settings = {"loss.alpha": alpha, "train.lanes": 4, "train.checkpoint_rounds": 2}
+    whole = alone(small, tmp_path / "whole", settings)
+    record = record_of(small.joint, settings, 4)
+    answers = crews(2).do(break_off, 4, str(tmp_path / "broken"), small.joint, record)
+    assert answers == ["stopped"] * 2
+    assert info(tmp_path / "broken")["result"] == "checkpoints/epoch-00001-round-00004"
+    for workers in (1, 2, 3, 4):
+        run = tmp_path / f"by{workers}"
+        shutil.copytree(tmp_path / "broken", run)
+        if workers == 1:
+            train(None, str(run), resume=True)
+        else:
+            crews(workers).do(run_worker, str(run), small.joint, info(run))
+        for here, there in zip(losses(whole), losses(run), strict=True):
+            assert here == pytest.approx(there, rel=1e-9 if alpha == 0 else 1e-4)
+        if alpha == 0:
+            assert_same_bits(tensors(whole), tensors(run))
+
+
+def freeze(silence: float) -> str:
+    """Rank 1 is frozen; what rank 0 hears of it. Rank 2 left in good order long before, which is no news."""
+    said: queue.Queue[str] = queue.Queue()
+    watch = Watch(beat=0.1, silence=silence, leave=said.put)
+    pids = [0] * dist.get_world_size()
+    dist.all_gather_object(pids, os.getpid())
+    if dist.get_rank() == 2:
+        watch.close()
+    if dist.get_rank() != 0:
+        dist.barrier()
+        watch.close()
+        return ""
+    time.sleep(2 * silence)
+    assert said.empty()
+    os.kill(pids[1], signal.SIGSTOP)
+    try:
+        return said.get(timeout=10 * silence)
+    finally:
+        os.kill(pids[1], signal.SIGCONT)
+        dist.barrier()
+        watch.close()
+
+
+def test_a_peer_that_is_silent_is_noticed(crews: Crews) -> None:
+    found, *_ = crews(3).do(freeze, 1.0)
+    assert found.startswith("worker 1 has not been heard of for 1 s")
+
+
+@pytest.mark.parametrize(("number", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "stopped")])
+def test_a_signal_ends_in_one_line_and_the_run_goes_on(
+    number: str, code: int, word: str, small: Small, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     settings = {**FAST, "train.epochs": 100_000, "train.threads": 2}
     command = [sys.executable, "-c", "from distjoint.cli import main; main()", "train", small.joint, "--out", str(run)]
@@ -203,12 +280,12 @@ def test_ctrl_c_ends_in_one_line_and_the_run_goes_on(small: Small, tmp_path: Pat
         deadline = time.monotonic() + TIMEOUT
         while not (run / "metrics.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.Signals[number])
         _, error = process.communicate(timeout=TIMEOUT)
     finally:
         process.kill()
-    assert process.returncode == 130
-    assert error.splitlines()[-1] == f"distjoint: interrupted; continue with: distjoint train --resume {run}"
+    assert process.returncode == code
+    assert error.splitlines()[-1] == f"distjoint: {word}; continue with: distjoint train --resume {run}"
     assert "Traceback" not in error
     record = info(run)
     assert (record["status"], record["result"] is None) == ("stopped", False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,36 @@ def test_an_error_of_a_worker_arrives_as_it_was_raised(small: Small, tmp_path: P
 def test_more_workers_than_the_cluster_has_are_refused(small: Small, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--workers 4: the Ray cluster has 3 CPUs"):
         train(small.joint, str(tmp_path / "run"), config(), workers=4)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_run_whose_worker_was_killed_goes_on_to_the_same_bits(small: Small, tmp_path: Path) -> None:
+    settings = {"loss.alpha": 0, "train.lanes": 2, "train.epochs": 60, "train.checkpoint_rounds": 2}
+    train(small.joint, str(tmp_path / "one"), config(settings))
+    said: list[str] = []
+
+    class Killer(Silent):
+        """Kills a worker when the run is on its way."""
+
+        def say(self, text: str) -> None:
+            said.append(text)
+            if text.startswith("epoch 3/"):
+                os.kill(max(pid for pid, command in train_workers()), signal.SIGKILL)
+
+    train(small.joint, str(tmp_path / "two"), config(settings), workers=2, progress=Killer())
+    broken = [line for line in said if line.startswith("training was broken off")]
+    assert len(broken) == 1
+    assert "going on from checkpoints/epoch-" in broken[0]
+    assert_same_bits(tensors(tmp_path / "one"), tensors(tmp_path / "two"))
+    assert info(tmp_path / "two")["status"] == "finished"
+
+
+def train_workers() -> list[tuple[int, str]]:
+    """Processes of Ray Train's workers on this machine, of this test's cluster."""
+    found = []
+    for place in Path("/proc").iterdir():
+        with suppress(OSError):
+            command = (place / "cmdline").read_text()
+            if "RayTrainWorker" in command:
+                found.append((int(place.name), command))
+    return found
