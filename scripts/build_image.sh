@@ -92,19 +92,8 @@ test "$(id -u)" = 1000
 test "$(command -v python)" = /opt/venv/bin/python
 distjoint --version
 ray --version
-mkdir trial && cd trial
-python - <<'DATA'
-from pathlib import Path
-from random import Random
-
-animals, places, random = ("cat", "dog", "cow", "owl"), ("house", "farm", "wood"), Random(0)
-lines = [f"the {random.choice(animals)} is in the {random.choice(places)}" for _ in range(2000)]
-Path("text.txt").write_text("\n".join(lines))
-Path("triples.tsv").write_text("\n".join(f"{a}\tlives_in\t{p}" for a in animals for p in places if random.random() < 0.8))
-DATA
-distjoint prepare --corpus text.txt --triples triples.tsv --out data
-distjoint train data --out run --set model.dim=8 --set train.epochs=2
-distjoint nearest run cat -k 3
+cd
+distjoint demo --out demo --set train.epochs=1 --set model.dim=32
 TRIAL
 )"
 echo "$tag works"
