@@ -7,6 +7,7 @@ functions do all the work, so this file is also a first example of them.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -28,11 +29,13 @@ SETTINGS = {"model.dim": 100, "train.epochs": 5}
 TERMS = ("physicist", "violin", "sadness", "new_york")
 
 
-def run(out: str, console: Console, progress: Progress) -> None:
+def run(out: str, console: Console, progress: Progress, workers: int = 1, settings: Sequence[str] = ()) -> None:
     """Prepare, train, compare, and show neighbours; every result stays in the folder.
 
     out       folder or URL; what an earlier demo left there is replaced
     console   where the tables go
+    workers   1: this process; more: Ray's
+    settings  `section.key=value` on top of the demo's own
     raises    DistjointError when the extra `demo` is not installed
     """
     folder, similarity = locate(out), word_pairs()
@@ -48,6 +51,7 @@ def run(out: str, console: Console, progress: Progress) -> None:
             test=files["test"],
             labels=files["labels"],
             min_count=2,
+            workers=workers,
             overwrite=True,
             progress=progress,
         )
@@ -55,8 +59,9 @@ def run(out: str, console: Console, progress: Progress) -> None:
     runs = [f"{folder}/{name}" for name in RUNS]
     for place, alpha in zip(runs, RUNS.values(), strict=True):
         progress.say(f"training {place}: loss.alpha = {alpha}")
-        config = distjoint.load_config(overrides={**SETTINGS, "loss.alpha": alpha})
-        distjoint.train(dataset, place, config, overwrite=True, progress=progress)
+        own = [f"{key}={value}" for key, value in {**SETTINGS, "loss.alpha": alpha}.items()]
+        config = distjoint.load_config(overrides=[*own, *settings])
+        distjoint.train(dataset, place, config, workers=workers, overwrite=True, progress=progress)
     console.print(distjoint.compare(runs, link_prediction="test", similarity=similarity, progress=progress))
     console.print(_neighbours(runs))
     console.print(f"All of it is in {folder}. Try:\n  distjoint nearest {runs[-1]} whale")

@@ -21,6 +21,7 @@ from distjoint.progress import Silent
 from distjoint.run_folder import Checkpoint, RunFolder
 from distjoint.storage import locate
 from distjoint.train import checkpoint
+from distjoint.train.checkpoint import Position
 from distjoint.train.graph import GraphLoss
 from distjoint.train.run import Result, train
 from distjoint.train.stream import Stream
@@ -224,6 +225,52 @@ def test_a_run_stopped_in_its_first_epoch_has_no_result_and_starts_again(
     assert info(folder)["result"] is None
     train(None, str(folder), resume=True)
     assert_same_bits(tensors(folder), tensors(known({"loss.alpha": 0.5})))
+
+
+@pytest.mark.parametrize(
+    ("how", "rounds"), [({"train.checkpoint_rounds": 2}, 2), ({"train.checkpoint_minutes": 1e-9}, 1)]
+)
+def test_a_run_stopped_within_an_epoch_goes_on_there(
+    how: dict[str, Any], rounds: int, known: Train, small: Small, tmp_path: Path
+) -> None:
+    settings = {"train.lanes": 2, "train.validate_every": 1}
+    whole, stopped = known(settings), tmp_path / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        original = Worker._checkpoint
+
+        def stop(self: Worker, position: Position, *rest: Any, **kept: Any) -> None:
+            original(self, position, *rest, **kept)
+            if position == Position(1, rounds):
+                raise KeyboardInterrupt
+
+        patch.setattr(Worker, "_checkpoint", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(small.joint, str(stopped), config({**settings, **how}))
+    newest = f"epoch-00001-round-{rounds:05d}"
+    assert sorted(place.name for place in (stopped / "checkpoints").iterdir())[-1] == newest
+    assert info(stopped)["result"] == "checkpoints/epoch-00001"  # the best that was measured
+    (stopped / "checkpoints/epoch-00001-round-00003").mkdir()  # what a later one, broken off, would have left
+    train(None, str(stopped), resume=True)
+    assert_same_bits(tensors(whole), tensors(stopped))
+    assert losses(stopped) == losses(whole)
+    assert not list((stopped / "checkpoints").glob("*-round-00003"))
+
+
+def test_go_on_begins_a_run_continues_it_and_refuses_another(known: Train, small: Small, tmp_path: Path) -> None:
+    whole, folder = known({"loss.alpha": 0.5}), tmp_path / "run"
+    folder.mkdir()
+    (folder / "rows.parquet.part").write_bytes(b"of a start that was killed")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, "worker._epoch", 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(small.joint, str(folder), config(), go_on=True)
+    assert info(folder)["result"] == "checkpoints/epoch-00002"
+    with pytest.raises(UsageError, match=r"is a run with model\.dim=16, not 8"):
+        train(small.joint, str(folder), config({"model.dim": 8}), go_on=True)
+    with pytest.raises(UsageError, match=f"is a run on {small.joint}, not {small.text}"):
+        train(small.text, str(folder), config(), go_on=True)
+    train(small.joint, str(folder), config(), go_on=True)
+    assert_same_bits(tensors(whole), tensors(folder))
 
 
 def test_a_finished_run_resumed_stays_as_it_is(run: Train) -> None:
