@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from typer.core import TyperCommand
 
+from distjoint.cli_doctor import doctor
 from distjoint.cli_jobs import job_app, submit
 from distjoint.errors import DistjointError, UsageError
 
@@ -431,22 +432,27 @@ def export(
 
 @app.command()
 def demo(
-    out: Annotated[str, typer.Option(metavar="DIR", help="Folder for the demo's data and runs.")] = "demo",
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder or URL for the demo's data and runs.")] = "demo",
+    workers: Workers = 1,
+    settings: Settings = None,
+    storage_options: StorageOptions = None,
 ) -> None:
     """Train on WordNet and compare. About three minutes.
 
     GloVe alone, the graph alone, and both together.
 
     \b
-    Example:
+    Examples:
       distjoint demo --out demo
+      distjoint submit -- demo --out s3://bucket/demo --workers 2
     """
     from distjoint.demo import run
 
     with _interruptible(f"run it again with: distjoint demo --out {out}"):
-        run(out, _console(), _progress())
+        run(out, _console(), _progress(), workers, settings or ())
 
 
+app.command()(doctor)
 app.command()(submit)
 app.add_typer(job_app, name="job")
 

@@ -102,6 +102,9 @@ class Train(_Section):
     memory: Bytes | None = Field(
         None, gt=0, description="Memory for the resident table per worker, like 2GB; a larger table waits on disk."
     )
+    disk_cache: Bytes | None = Field(
+        None, ge=0, description="Local disk for decoded partitions per worker; by default half of it, 0 for local data."
+    )
     seed: int = Field(0, ge=0, description="Decides the start values, the order of samples and the negatives.")
     threads: int | None = Field(None, ge=1, description="Threads per worker; by default its share of the cores.")
     sync_batches: int = Field(

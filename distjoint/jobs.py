@@ -6,6 +6,7 @@ The cluster's machines need distjoint's dependencies, not distjoint: the package
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import shutil
 import tempfile
@@ -53,6 +54,8 @@ class Jobs:
     def __init__(self, address: str | None = None) -> None:
         from ray.job_submission import JobSubmissionClient
 
+        if address is not None:  # which Ray's client would set aside for the environment's
+            os.environ["RAY_API_SERVER_ADDRESS"] = address
         try:
             self._client = JobSubmissionClient(address)
         except (ConnectionError, RuntimeError, ValueError) as error:

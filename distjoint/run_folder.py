@@ -6,7 +6,6 @@ tensors per shard, one of the dense parameters, and a manifest written last: it 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
@@ -30,6 +29,8 @@ FORMAT = 1
 RUN = "run.json"
 MANIFEST = "manifest.json"
 DENSE = "dense.safetensors"
+_ROWS = dict.fromkeys(("row", "count", "degree"), pa.int64()) | dict.fromkeys(("entity", "label", "word"), pa.string())
+_RELATIONS = {"id": pa.int64(), "name": pa.string(), "frequency": pa.int64()}
 
 Status = Literal["running", "finished", "stopped", "failed"]
 
@@ -56,7 +57,7 @@ class RunInfo(BaseModel):
     status: Status = "running"
 
     def write(self, folder: Location) -> None:
-        (folder / RUN).write_bytes(json.dumps(self.model_dump(mode="json"), indent=1).encode())
+        (folder / RUN).write_json(self.model_dump(mode="json"))
 
     @classmethod
     def read(cls, folder: Location) -> RunInfo:
@@ -102,7 +103,7 @@ class CheckpointManifest(BaseModel):
     files: tuple[CheckpointFile, ...]
 
     def write(self, folder: Location) -> None:
-        (folder / MANIFEST).write_bytes(json.dumps(self.model_dump(mode="json"), indent=1).encode())
+        (folder / MANIFEST).write_json(self.model_dump(mode="json"))
 
     @classmethod
     def read(cls, folder: Location) -> CheckpointManifest:
@@ -169,14 +170,14 @@ class RunFolder:
 
     def rows(self) -> pa.Table:
         """rows.parquet: row, entity, label, word, count, degree, in order of row id."""
-        table = _table(self.folder / "rows.parquet")
+        table = _table(self.folder / "rows.parquet", _ROWS)
         if len(table) != self.layout.rows:
             raise DistjointError(f"{self.folder}/rows.parquet: {len(table)} rows, {RUN} says {self.layout.rows}")
         return table
 
     def relations(self) -> pa.Table:
         """relations.parquet: id, name, frequency (in train), in order of id."""
-        return _table(self.folder / "relations.parquet")
+        return _table(self.folder / "relations.parquet", _RELATIONS)
 
     def result(self) -> Checkpoint:
         """The checkpoint that is the run's result. raises DistjointError as long as there is none"""
@@ -229,7 +230,7 @@ _Record = TypeVar("_Record", RunInfo, CheckpointManifest)
 
 def _parse(record: type[_Record], place: Location) -> _Record:
     try:
-        content: Any = json.loads(place.read_bytes())
+        content = place.read_json()
     except ValueError as error:
         raise DistjointError(f"{place}: not JSON ({error}); the file is damaged") from error
     found = content.get("format") if isinstance(content, Mapping) else None
@@ -243,10 +244,13 @@ def _parse(record: type[_Record], place: Location) -> _Record:
         raise DistjointError(f"{place}: {key}: {first['msg']}; the file is damaged") from error
 
 
-def _table(place: Location) -> pa.Table:
+def _table(place: Location, columns: Mapping[str, pa.DataType]) -> pa.Table:
+    """The names and types of the columns lie in the footer, which has no checksum of its own."""
     try:
-        with place.open_input() as stream:
-            return pq.read_table(stream, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+        table = pq.read_table(pa.BufferReader(place.read_bytes()), page_checksum_verification=True)
+        if {field.name: field.type for field in table.schema} != columns:
+            raise pa.ArrowInvalid(f"its columns are not {', '.join(columns)}")
+        return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise DistjointError(f"{place}: damaged or not Parquet ({reason})") from error

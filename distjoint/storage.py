@@ -1,51 +1,68 @@
 """URLs to filesystems. Every path of distjoint is a URL that fsspec knows; a plain path is local.
 
-`locate` turns one into a `Location`: a native pyarrow filesystem where there is one (local files, S3,
-GCS: faster than fsspec on Parquet), a wrapped fsspec filesystem otherwise. Retries, timeouts and the
-names of credentials live here and nowhere else.
+`locate` turns one into a `Location`: a native pyarrow filesystem where there is one (local files, S3, GCS: faster
+than fsspec on Parquet), a wrapped fsspec filesystem otherwise. Timeouts and the names of credentials live here and
+nowhere else, and retries here and in `remote.py`: what a `Location` does on a store is done again while the store
+does not answer, and fails in one sentence when that lasts.
 """
 
 from __future__ import annotations
 
-import errno
+import io
 import json
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 import xxhash
+from fsspec.registry import known_implementations
+from fsspec.utils import glob_translate
 
 from distjoint.errors import DistjointError, UsageError
+from distjoint.remote import PATIENCE, READ_AHEAD, Reader, first_line, named, patiently
 
-CONNECT_TIMEOUT = 10.0
-REQUEST_TIMEOUT = 60.0
+CONNECT_TIMEOUT = 5.0
+REQUEST_TIMEOUT = 10.0
+"""Seconds without a byte. With `PATIENCE` they bound how long a read can take before it fails: 40 s."""
 MAX_ATTEMPTS = 10
+"""Of a request by the client that writes large files in parts: a minute where nothing answers at all."""
+_PART = 5 << 20
 _CHUNK = 8 << 20
+_SEAL = "checksum"
+_PACKAGES = {"abfss": "adlfs"}  # where fsspec does not know it
 
 Options = Mapping[str, Any]
 
 _own: dict[str, Any] = {}
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class Location:
-    """One place on some filesystem: a file or a folder, present or not."""
+    """One place on some filesystem: a file or a folder, present or not.
+
+    fs       the filesystem; S3's retries by itself, which large files written in parts need
+    quick    the same without retries of its own, so that what is tried again here is tried soon and not for long
+    """
 
     fs: pafs.FileSystem
     path: str
     url: str
     options: Options = field(default_factory=dict, repr=False)
+    quick: pafs.FileSystem | None = field(default=None, repr=False)
 
     def __truediv__(self, name: str) -> Location:
         """The place `name` below this one; `name` may hold several parts."""
-        path, url = posixpath.join(self.path, name), posixpath.join(self.url, name)
-        return Location(self.fs, path, url, self.options)
+        return replace(self, path=posixpath.join(self.path, name), url=posixpath.join(self.url, name))
 
     def __str__(self) -> str:
         return self.url
@@ -64,76 +81,143 @@ class Location:
         return self.path if self.is_local else self.url
 
     def exists(self) -> bool:
-        return bool(self.fs.get_file_info(self.path).type != pafs.FileType.NotFound)
+        return bool(self._info().type != pafs.FileType.NotFound)
 
     def is_dir(self) -> bool:
-        return bool(self.fs.get_file_info(self.path).type == pafs.FileType.Directory)
+        return bool(self._info().type == pafs.FileType.Directory)
 
     def size(self) -> int:
         """Bytes of the file. Raises DistjointError where there is none."""
-        info = self.fs.get_file_info(self.path)
+        info = self._info()
         if info.type != pafs.FileType.File:
             raise DistjointError(f"{self.url}: no such file")
         return int(info.size)
 
     def list(self) -> list[Location]:
         """What lies directly in this folder, by name; nothing where the folder is absent."""
-        selector = pafs.FileSelector(self.path, allow_not_found=True)
-        names = sorted(posixpath.basename(info.path) for info in self.fs.get_file_info(selector))
-        return [self / name for name in names]
+        return [self / posixpath.basename(info.path) for info in self._below()]
 
     def make_dir(self) -> None:
-        with _named(self.url):
-            self.fs.create_dir(self.path, recursive=True)
+        self._do(lambda fs: fs.create_dir(self.path, recursive=True))
 
     def delete(self) -> None:
         """Delete the file, or the folder and all that is in it; nothing where neither is there."""
-        kind = self.fs.get_file_info(self.path).type
-        if kind == pafs.FileType.Directory:
-            self.fs.delete_dir(self.path)
-        elif kind == pafs.FileType.File:
-            self.fs.delete_file(self.path)
 
-    def open_input(self) -> pa.NativeFile:
-        """The file, open for random access reading."""
-        with _named(self.url):
-            return self.fs.open_input_file(self.path)
+        def act(fs: pafs.FileSystem) -> None:
+            while (kind := fs.get_file_info(self.path).type) != pafs.FileType.NotFound:
+                try:
+                    return (fs.delete_dir if kind == pafs.FileType.Directory else fs.delete_file)(self.path)
+                except FileNotFoundError:  # a part of it went in an attempt whose answer was lost
+                    continue
+
+        self._do(act)
+
+    def open_input(self, ranges: bool = False) -> pa.NativeFile:
+        """The file, open for random access reading.
+
+        ranges   whoever reads knows which bytes are needed; otherwise a store is asked for READ_AHEAD at a time
+        """
+        if self.is_local:
+            with self._named():
+                return self.fs.open_input_file(self.path)
+        reader = self._reader()
+        return pa.PythonFile(reader if ranges else io.BufferedReader(reader, READ_AHEAD), "r")
 
     @contextmanager
     def open_output(self) -> Iterator[pa.NativeFile]:
-        """The file, open for writing. Folders above it must exist on a local filesystem."""
-        with _named(self.url), self.fs.open_output_stream(self.path) as stream:
-            yield stream
+        """The file, open for writing. Folders above it must exist on a local filesystem.
+
+        What goes to a store is kept on the local disk until it is whole, so that it can be sent again, and nothing
+        is sent when writing it fails.
+        """
+        if self.is_local:
+            with self._named(), self.fs.open_output_stream(self.path) as stream:
+                yield stream
+            return
+        with tempfile.NamedTemporaryFile(prefix="distjoint-upload-") as scratch:
+            with named(f"{scratch.name} (on its way to {self.url})"), pa.OSFile(scratch.name, "wb") as stream:
+                yield stream
+            here = pafs.LocalFileSystem()
+            self._do(lambda fs: pafs.copy_files(scratch.name, self.path, here, fs, chunk_size=_CHUNK), large=True)
 
     def read_bytes(self) -> bytes:
-        with self.open_input() as stream, _named(self.url):
-            return bytes(stream.read())
+        if self.is_local:
+            with self.open_input() as stream, self._named():
+                return bytes(stream.read())
+        with self._reader() as reader:
+            return reader.readall()
 
     def write_bytes(self, content: bytes) -> None:
         """Write the whole file, so that a reader sees the old content, the new, or none.
 
         An object store does this by itself; a local file is written beside its place and moved.
         """
-        target = self.path + ".part" if self.is_local else self.path
-        with _named(self.url):
+        if not self.is_local:
+            self._do(lambda fs: _put(fs, self.path, content), large=len(content) > _PART)
+            return
+        target = self.path + ".part"
+        with self._named():
             try:
-                with self.fs.open_output_stream(target) as stream:
-                    stream.write(content)
-                if target != self.path:
-                    self.fs.move(target, self.path)
+                _put(self.fs, target, content)
+                self.fs.move(target, self.path)
             except OSError:
-                if target != self.path:
-                    with suppress(OSError):
-                        self.fs.delete_file(target)
+                with suppress(OSError):
+                    self.fs.delete_file(target)
                 raise
+
+    def read_json(self) -> Any:
+        """What `write_json` wrote.
+
+        raises   DistjointError when its checksum says that it is damaged; ValueError when it is not JSON
+        """
+        content = json.loads(self.read_bytes())
+        found = content.pop(_SEAL, None) if isinstance(content, dict) else None
+        if found not in (None, _seal(content)):
+            raise DistjointError(f"{self.url}: does not match the checksum in it; it is damaged")
+        return content
+
+    def write_json(self, content: Mapping[str, Any]) -> None:
+        """Write an object as JSON together with its checksum, so that a changed digit is noticed."""
+        self.write_bytes(json.dumps({**content, _SEAL: _seal(content)}, indent=1).encode())
 
     def checksum(self) -> str:
         """`xxh3:` and the 64-bit xxHash of the file's bytes in hexadecimal."""
         digest = xxhash.xxh3_64()
-        with self.open_input() as stream, _named(self.url):
+        with self.open_input() as stream, self._named():
             while block := stream.read(_CHUNK):
                 digest.update(block)
         return f"xxh3:{digest.hexdigest()}"
+
+    def _info(self) -> pafs.FileInfo:
+        return self._do(lambda fs: fs.get_file_info(self.path))
+
+    def _below(self, recursive: bool = False) -> Sequence[pafs.FileInfo]:
+        """What is in this folder, by path."""
+        selector = pafs.FileSelector(self.path, allow_not_found=True, recursive=recursive)
+        return sorted(self._do(lambda fs: fs.get_file_info(selector)), key=lambda info: info.path)
+
+    def _reader(self) -> Reader:
+        return Reader(self.url, lambda: (self.quick or self.fs).open_input_file(self.path), self._named)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Turn what the filesystem raises into one sentence; plug-ins have errors of their own."""
+        try:
+            with named(self.url):
+                yield
+        except DistjointError:
+            raise
+        except Exception as error:
+            if isinstance(self.fs, pafs.PyFileSystem):
+                raise DistjointError(f"{self.url}: {first_line(error)}") from error
+            raise
+
+    def _do(self, act: Callable[[pafs.FileSystem], _Result], large: bool = False) -> _Result:
+        """What `act` does with the filesystem; on a store again and again, while that may help."""
+        with self._named():
+            if self.is_local:
+                return act(self.fs)
+            return patiently(self.url, lambda: act(self.fs if large else self.quick or self.fs))
 
 
 def use_options(options: Options) -> None:
@@ -163,45 +247,75 @@ def locate(url: str | os.PathLike[str] | Location, options: Options | None = Non
     """The filesystem and path of a URL.
 
     options   what fsspec takes for the URL's protocol; for s3: `key`, `secret`, `token`, `profile`, `endpoint_url`,
-              `anon`, and `region_name` in `client_kwargs`
+              `anon`, and `region_name` in `client_kwargs`; for gs: `project`, `endpoint_url`, `anon`
     raises    DistjointError when the protocol is unknown or its package is not installed
     """
     if isinstance(url, Location):
         return url
     text, options = os.fspath(url), {**_own, **(options or {})}
-    protocol = text.split("://", 1)[0] if "://" in text else "file"
-    if protocol in ("file", "local"):
-        path = os.path.abspath(os.path.expanduser(text.removeprefix(f"{protocol}://")))
+    protocol = _protocol(text)
+    if protocol == "file":
+        path = os.path.abspath(os.path.expanduser(text.removeprefix("file://").removeprefix("local://")))
         return Location(pafs.LocalFileSystem(), path, text.rstrip("/") or "/", options)
+    clean = text.rstrip("/")
     if protocol == "s3":
-        return Location(_s3(options), text.removeprefix("s3://").rstrip("/"), text.rstrip("/"), options)
+        fs, quick = (_s3(options, attempts) for attempts in (MAX_ATTEMPTS, 1))
+        return Location(fs, clean.removeprefix("s3://"), clean, options, quick)
+    if protocol in ("gs", "gcs"):
+        return Location(_gcs(options), clean.removeprefix(f"{protocol}://"), clean, options)
     try:
         wrapped, path = fsspec.core.url_to_fs(text, **options)
-    except (ValueError, ImportError) as error:
-        raise DistjointError(f"{text}: {error}") from error
-    return Location(pafs.PyFileSystem(pafs.FSSpecHandler(wrapped)), path, text.rstrip("/"), options)
+    except Exception as error:  # of a plug-in, which may be any
+        known = str((known_implementations.get(protocol) or {}).get("class", ""))
+        package = _PACKAGES.get(protocol, known.split(".")[0])
+        missing = isinstance(error, ImportError) or "Protocol not known" in str(error)
+        if missing and package not in ("", "fsspec"):
+            raise DistjointError(f"{text}: needs the package {package}; pip install {package}") from error
+        raise DistjointError(f"{text}: {first_line(error)}") from error
+    return Location(pafs.PyFileSystem(pafs.FSSpecHandler(wrapped)), path, clean, options)
 
 
 def expand(pattern: str, options: Options | None = None) -> list[str]:
     """The files a URL, a glob or a folder stands for, as URLs in order of name.
 
+    Of a folder, all files in it and below, but for those whose name begins with a dot.
+
     raises DistjointError when there are none
     """
-    protocol = pattern.split("://", 1)[0] if "://" in pattern else "file"
-    try:
-        fs, path = fsspec.core.url_to_fs(pattern, **({} if protocol == "file" else {**_own, **(options or {})}))
-    except (ValueError, ImportError) as error:
-        raise DistjointError(f"{pattern}: {error}") from error
-    if fs.isdir(path):
-        found = [name for name in sorted(fs.find(path)) if not posixpath.basename(name).startswith(".")]
+    place = locate(pattern, options)
+    fixed = re.split(r"[*?[]", place.path)[0]
+    if fixed != place.path:
+        folder, matches = posixpath.dirname(fixed), re.compile(glob_translate(place.path)).fullmatch
+        deep = "/" in place.path[len(folder) + 1 :] or "**" in place.path
+        found = [info for info in replace(place, path=folder)._below(deep) if matches(info.path)]
+    elif place.is_dir():
+        found = [info for info in place._below(recursive=True) if not posixpath.basename(info.path).startswith(".")]
     else:
-        found = sorted(fs.glob(path)) if fsspec.core.has_magic(path) else [path] * fs.isfile(path)
-    if not found:
+        found = [place._info()]
+    prefix = "" if place.is_local else _protocol(pattern) + "://"
+    names = [prefix + info.path for info in found if info.type == pafs.FileType.File]
+    if not names:
         raise DistjointError(f"{pattern}: no such file")
-    return [name if protocol == "file" else str(fs.unstrip_protocol(name)) for name in found]
+    return names
 
 
-def _s3(options: Options) -> pafs.S3FileSystem:
+def _protocol(url: str) -> str:
+    protocol = url.split("://", 1)[0] if "://" in url else "file"
+    return "file" if protocol == "local" else protocol
+
+
+def _put(fs: pafs.FileSystem, path: str, content: bytes) -> None:
+    with fs.open_output_stream(path) as stream:
+        stream.write(content)
+
+
+def _seal(content: Any) -> str:
+    """The checksum of what JSON says, however it is laid out."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return f"xxh3:{xxhash.xxh3_64(text.encode()).hexdigest()}"
+
+
+def _s3(options: Options, attempts: int) -> pafs.S3FileSystem:
     client, profile = dict(options.get("client_kwargs") or {}), _profile(options.get("profile"))
     endpoint = (
         options.get("endpoint_url")
@@ -215,14 +329,37 @@ def _s3(options: Options) -> pafs.S3FileSystem:
         access_key=options.get("key", profile.get("key")),
         secret_key=options.get("secret", profile.get("secret")),
         session_token=options.get("token", profile.get("token")),
-        anonymous=str(options.get("anon", False)).lower() == "true",
+        anonymous=_is_true(options.get("anon")),
         region=client.get("region_name") or profile.get("region") or os.environ.get("AWS_REGION") or None,
         endpoint_override=host or None,
         scheme=scheme or "https",
         connect_timeout=CONNECT_TIMEOUT,
         request_timeout=REQUEST_TIMEOUT,
-        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=attempts),
+        allow_delayed_open=True,  # a small file is then one request instead of three
     )
+
+
+def _gcs(options: Options) -> pafs.GcsFileSystem:
+    """Credentials are the environment's: GOOGLE_APPLICATION_CREDENTIALS, or the machine's role."""
+    unknown = set(options) - {"project", "endpoint_url", "anon"}
+    if unknown:
+        raise UsageError(
+            f"--storage-options {min(unknown)}: gs:// takes project, endpoint_url and anon; credentials come from "
+            "the environment (GOOGLE_APPLICATION_CREDENTIALS) or the machine's role"
+        )
+    scheme, _, host = str(options.get("endpoint_url") or "").rpartition("://")
+    return pafs.GcsFileSystem(
+        anonymous=_is_true(options.get("anon")),
+        scheme=scheme or "https",
+        endpoint_override=host or None,
+        project_id=options.get("project"),
+        retry_time_limit=timedelta(seconds=PATIENCE),
+    )
+
+
+def _is_true(value: Any) -> bool:
+    return str(value).lower() == "true"
 
 
 def _profile(name: str | None) -> dict[str, Any]:
@@ -245,20 +382,3 @@ def _profile(name: str | None) -> dict[str, Any]:
     now = credentials.get_frozen_credentials()
     found = {"key": now.access_key, "secret": now.secret_key, "token": now.token}
     return found | {"region": settings.get("region"), "endpoint_url": settings.get("endpoint_url")}
-
-
-@contextmanager
-def _named(url: str) -> Iterator[None]:
-    """Turn what a filesystem raises into one sentence that names the file and the fix."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise DistjointError(f"{url}: no such file") from error
-    except PermissionError as error:
-        raise DistjointError(f"{url}: permission denied") from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC or "No space left" in str(error):
-            raise DistjointError(f"{url}: no space left on the disk; free some, or write elsewhere") from error
-        if error.errno == errno.ENOTDIR:
-            raise DistjointError(f"{url}: a part of this path is a file, not a folder") from error
-        raise DistjointError(f"{url}: {error}") from error

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 BUCKET = "distjoint"
@@ -35,8 +35,33 @@ class ObjectStore:
     def environment(self) -> dict[str, str]:
         return {"AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
 
+    @property
+    def port(self) -> int:
+        return int(self.endpoint.rsplit(":", 1)[1])
+
     def url(self, path: str) -> str:
         return f"s3://{BUCKET}/{path}"
+
+    def behind(self, endpoint: str) -> ObjectStore:
+        """The same store, reached by way of a proxy."""
+        return replace(self, endpoint=endpoint)
+
+    @contextmanager
+    def allowing(self, concurrent: int) -> Iterator[None]:
+        """The server answers 503 to every request above so many at a time, of reads and of writes each."""
+        self._shell(
+            f"s3.circuitBreaker -global -type Count -actions Read,Write -values {concurrent},{concurrent} -apply"
+        )
+        try:
+            yield
+        finally:
+            self._shell("s3.circuitBreaker -global -delete -apply")
+
+    def _shell(self, command: str) -> None:
+        weed = program()
+        assert weed is not None
+        places = [f"-master=127.0.0.1:{self.master}", f"-filer=127.0.0.1:{self.filer}"]
+        subprocess.run([weed, "shell", *places], input=f"{command}\n", text=True, capture_output=True, check=True)
 
 
 def program() -> str | None:

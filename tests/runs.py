@@ -61,8 +61,9 @@ def write_dataset(folder: Path, rows: Rows, **splits: list[Names]) -> Path:
     }
     pq.write_table(pa.table(table), folder / "rows.parquet", write_page_checksum=True)
     count = len(rows.relations)
-    relations = {"id": pa.array(range(count), pa.int64()), "name": rows.relations, "frequency": [1] * count}
-    pq.write_table(pa.table(relations), folder / "relations.parquet", write_page_checksum=True)
+    types = pa.schema({"id": pa.int64(), "name": pa.string(), "frequency": pa.int64()})
+    relations = pa.table([list(range(count)), rows.relations, [1] * count], schema=types)
+    pq.write_table(relations, folder / "relations.parquet", write_page_checksum=True)
     files, streams = [], {}
     for split, triples in splits.items():
         by_row = [(ids[head], rows.relations.index(relation), ids[tail]) for head, relation, tail in triples]

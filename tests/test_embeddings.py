@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +11,7 @@ from safetensors.numpy import load_file
 
 import distjoint
 from distjoint.errors import DistjointError, UsageError
+from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit
 
@@ -170,17 +169,18 @@ def test_bad_runs_are_named(dataset, tmp_path):
         distjoint.load(str(dataset))
     url = run(dataset)
     place = dataset.parent / "run-dual"
-    info = json.loads((place / "run.json").read_text())
-    (place / "run.json").write_text(json.dumps({**info, "result": None, "status": "running"}))
+    file = locate(str(place / "run.json"))
+    info = file.read_json()
+    file.write_json({**info, "result": None, "status": "running"})
     with pytest.raises(DistjointError, match="no result yet, the run is running"):
         distjoint.load(url)
-    (place / "run.json").write_text(json.dumps({**info, "format": 7}))
+    file.write_json({**info, "format": 7})
     with pytest.raises(DistjointError, match=r"run\.json: format 7, this distjoint reads 1"):
         distjoint.load(url)
-    (place / "run.json").write_text(json.dumps({**info, "lanes": "many"}))
+    file.write_json({**info, "lanes": "many"})
     with pytest.raises(DistjointError, match=r"run\.json: lanes: "):
         distjoint.load(url)
-    (place / "run.json").write_text("{")
+    file.write_bytes(b"{")
     with pytest.raises(DistjointError, match="not JSON"):
         distjoint.load(url)
 

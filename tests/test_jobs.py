@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small import Small
+from small import FAST, Small, assert_same_bits, config, info, tensors
 
+import distjoint
 from distjoint.errors import DistjointError, UsageError
 from distjoint.jobs import Jobs, _with_files
 
@@ -31,7 +33,8 @@ def address() -> Iterator[str]:
             initialize_head=True, head_node_args={**node, "include_dashboard": True, "dashboard_port": 0}
         )
         try:
-            cluster.add_node(**node)
+            # Of this machine's two nodes each has an agent, which hands out the package of a job: on a port of its own.
+            cluster.add_node(**node, dashboard_agent_listen_port=free_port())
             cluster.wait_for_nodes()
             yield f"http://{cluster.head_node.webui_url}"
         finally:
@@ -39,14 +42,49 @@ def address() -> Iterator[str]:
             ray.shutdown()
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "distjoint", *words],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
         env={**os.environ, **environment},
     )
+
+
+@pytest.mark.ray
+def test_a_training_is_sent_followed_and_returns_what_it_returned(address: str, small: Small, tmp_path: Path) -> None:
+    settings = {**FAST, "loss.alpha": 0, "train.lanes": 2}
+    file = tmp_path / "mine.yaml"
+    file.write_text(config({"loss.alpha": 0, "train.lanes": 2}).to_yaml())
+    command = ["train", small.joint, "--out", str(tmp_path / "run"), "--config", str(file), "--workers", "2"]
+    done = run("submit", "--address", address, "--", *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "epoch 3/3" in done.stdout
+    distjoint.train(small.joint, str(tmp_path / "here"), settings)
+    assert_same_bits(tensors(tmp_path / "run"), tensors(tmp_path / "here"))
+    assert info(tmp_path / "run")["status"] == "finished"
+    again = run("submit", "--address", address, "--", *command)  # refused: a run is there
+    assert again.returncode == 2
+    assert "is a run" in again.stdout
+    assert "Traceback" not in again.stdout + again.stderr
+
+
+@pytest.mark.ray
+def test_the_demo_runs_as_a_job_on_two_nodes(address: str, tmp_path: Path) -> None:
+    quick = [f"--set={setting}" for setting in ("train.epochs=1", "model.dim=32")]
+    done = run("submit", "--address", address, "--", "demo", "--out", str(tmp_path / "demo"), "--workers", "2", *quick)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(word in done.stdout for word in ("Neighbours", "MRR", "simlex999", "distjoint predict"))
+    for name in ("glove", "kge", "joint"):
+        record = info(tmp_path / "demo" / name)
+        assert (record["status"], record["lanes"]) == ("finished", 2)
 
 
 @pytest.mark.ray
@@ -64,9 +102,11 @@ def test_a_job_left_alone_is_found_listed_and_stopped(address: str, small: Small
 
 @pytest.mark.ray
 def test_a_job_nobody_knows_is_one_sentence(address: str) -> None:
-    done = run("job", "status", "raysubmit_none", "--address", address)
+    elsewhere = "http://127.0.0.1:9"  # the address that is given counts, not the environment's
+    done = run("job", "status", "raysubmit_none", "--address", address, RAY_API_SERVER_ADDRESS=elsewhere)
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
+    assert "raysubmit_none" in done.stderr
 
 
 @pytest.mark.unit

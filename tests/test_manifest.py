@@ -26,9 +26,10 @@ def copied(small: Small, tmp_path: Path) -> Path:
 
 
 def edit(folder: Path, change: Any) -> None:
-    content = json.loads((folder / "manifest.json").read_text())
+    manifest = locate(str(folder / "manifest.json"))
+    content = manifest.read_json()
     change(content)
-    (folder / "manifest.json").write_text(json.dumps(content))
+    manifest.write_json(content)
 
 
 def test_a_manifest_comes_back_as_it_was(small: Small, tmp_path: Path) -> None:

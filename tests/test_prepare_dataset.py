@@ -14,8 +14,7 @@ import pytest
 from rich.console import Console
 
 import distjoint
-from distjoint.data import cooccurrence, partition, spool
-from distjoint.data import prepare as prepare_module
+from distjoint.data import cooccurrence, partition, spool, workers
 from distjoint.data.dataset import Dataset
 from distjoint.data.rows import choose_shards
 from distjoint.errors import DistjointError, UsageError
@@ -293,7 +292,7 @@ def test_shards_wait_on_scratch_when_memory_is_short(
     plans = []
     count_shards = cooccurrence.count_shards
     monkeypatch.setattr(
-        prepare_module.cooccurrence, "count_shards",
+        workers, "count_shards",
         lambda blocks, plan, *rest: plans.append(plan) or count_shards(blocks, plan, *rest),
     )  # fmt: skip
     cells = {}

@@ -1,44 +1,211 @@
-"""Counting by Ray tasks equals counting in one process."""
+"""`prepare` by Ray tasks equals `prepare` in one process, also when workers and machines die."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import bz2
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import distjoint
-from distjoint.data.dataset import Dataset
+from distjoint.data import ray_driver
 from distjoint.errors import DistjointError
+from distjoint.progress import Silent
 
 pytestmark = pytest.mark.ray
 
+NODE = {"object_store_memory": 100_000_000}
 
-def test_ray_workers_count_the_same_bits(tmp_path: Path) -> None:
-    documents = np.random.default_rng(0).integers(0, 300, (50, 100))
-    text = tmp_path / "text"
-    text.write_text("\n".join(" ".join(f"w{word}" for word in document) for document in documents.tolist()))
-    manifests = []
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head that does no work, and two nodes of one core."""
+    ray = pytest.importorskip("ray")
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("DISTJOINT_TEST", str(os.getpid()))
+        # A dead node is noticed after 2 s rather than 30.
+        patch.setenv("RAY_health_check_period_ms", "1000")
+        patch.setenv("RAY_health_check_failure_threshold", "2")
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **NODE})
+        try:
+            for _ in range(2):
+                cluster.add_node(num_cpus=1, **NODE)
+            cluster.wait_for_nodes()
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text in many parts and pieces, small as it is."""
+    monkeypatch.setattr(ray_driver, "_PART_LEAST", 5000)
+    monkeypatch.setattr(ray_driver, "_PART_MOST", 5000)
+
+
+def lines(seed: int, documents: int) -> list[str]:
+    words = np.random.default_rng(seed).zipf(1.3, (documents, 40)) % 300
+    return [" ".join(f"w{word}" if word else "New York," for word in document) for document in words.tolist()]
+
+
+def write_inputs(folder: Path) -> dict[str, Any]:
+    """Text in every format, and entities with names of several words."""
+    folder.mkdir()
+    (folder / "a.txt").write_text("\n".join(lines(0, 300)))
+    (folder / "b.txt.bz2").write_bytes(bz2.compress("\n".join(lines(1, 100)).encode()))
+    (folder / "c.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in lines(2, 100)))
+    pq.write_table(pa.table({"text": lines(3, 100)}), folder / "d.parquet")
+    for k in range(3):
+        (folder / f"e{k}.txt").write_text("\n".join(lines(4 + k, 5)))
+    (folder / "kg.tsv").write_text("New_York\tin\tw2\nw1\tin\tw2\nw2_w1\tin\tw1\nNever Seen\tin\tw1\n")
+    return {"corpus": str(folder / "[a-e]*"), "triples": str(folder / "kg.tsv"), "min_count": 2, "shards": 8}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(place.relative_to(folder)): place.read_bytes() for place in folder.rglob("*") if place.is_file()}
+
+
+@pytest.mark.usefixtures("cluster", "small_parts")
+@pytest.mark.parametrize("options", [{"memory": "20KB"}, {"tokenizer": "whitespace", "max_words": 100}])
+def test_the_bits_are_those_of_one_process(tmp_path: Path, options: dict[str, Any]) -> None:
+    inputs = write_inputs(tmp_path / "in") | options
+    here, there = (distjoint.prepare(str(tmp_path / str(n)), **inputs, workers=n) for n in (1, 2))
+    assert content(tmp_path / "1") == content(tmp_path / "2")
+    assert here.counts == there.counts
+    assert here.counts["names"] == (2 if options.get("tokenizer") is None else 1)
+
+
+@pytest.mark.usefixtures("cluster", "small_parts")
+@pytest.mark.parametrize(
+    ("name", "bad", "message"),
+    [
+        ("a.txt", b"caf\xe9\n", "a.txt, line 201, byte [0-9]+: byte 0xe9"),
+        ("a.jsonl", b'{"body": "x"}\n', "a.jsonl, line 201: no field 'text'"),
+    ],
+)
+def test_a_bad_line_is_named_as_in_one_process(tmp_path: Path, name: str, bad: bytes, message: str) -> None:
+    good = [line if name == "a.txt" else json.dumps({"text": line}) for line in lines(0, 300)]
+    content = [f"{line}\n".encode() for line in good]
+    (tmp_path / name).write_bytes(b"".join([*content[:200], bad, *content[200:]]))
+    said = []
     for workers in (1, 2):
-        out = str(tmp_path / str(workers))
-        distjoint.prepare(out, corpus=str(text), workers=workers, memory="20KB")
-        manifests.append(Dataset.open(out).manifest)
-    assert manifests[0].files == manifests[1].files
-    assert manifests[0].streams == manifests[1].streams
-
-
-def test_ray_tasks_raise_the_same_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distjoint.data import ray_driver
-
-    (tmp_path / "text").write_text("a b c d\n" * 99)
-    put = ray_driver._count
-    monkeypatch.setattr(
-        ray_driver, "_count",
-        lambda blocks, plan, workers, folder, task: put(
-            blocks, plan, workers, replace(folder, path=str(tmp_path / "text")), task
-        ),
-    )  # fmt: skip
-    with pytest.raises(DistjointError, match="a part of this path is a file"):
-        distjoint.prepare(str(tmp_path / "out"), corpus=str(tmp_path / "text"), workers=2)
+        with pytest.raises(DistjointError, match=message) as caught:
+            distjoint.prepare(str(tmp_path / "out"), corpus=str(tmp_path / name), workers=workers)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
     assert not (tmp_path / "out").exists()
+
+
+@contextmanager
+def killing(task: bytes) -> Iterator[list[int]]:
+    """Kills the first process that is seen to run a task of this name; gives its id."""
+    killed: list[int] = []
+    stopped = threading.Event()
+
+    def hunt() -> None:
+        while not stopped.is_set() and not killed:
+            for place in Path("/proc").iterdir():
+                with suppress(OSError):
+                    if place.name.isdigit() and task in (place / "cmdline").read_bytes() and ours(place):
+                        os.kill(int(place.name), signal.SIGKILL)
+                        killed.append(int(place.name))
+                        return
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=hunt, daemon=True)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def ours(process: Path) -> bool:
+    return f"DISTJOINT_TEST={os.getpid()}\0".encode() in (process / "environ").read_bytes()
+
+
+@pytest.mark.usefixtures("cluster", "small_parts")
+@pytest.mark.parametrize("task", [b"ray::_tokenise", b"ray::_join_names", b"ray::_count"])
+def test_a_killed_worker_costs_one_task(tmp_path: Path, task: bytes) -> None:
+    inputs = write_inputs(tmp_path / "in")
+    distjoint.prepare(str(tmp_path / "one"), **inputs)
+    with killing(task) as killed:
+        distjoint.prepare(str(tmp_path / "two"), **inputs, workers=2)
+    assert len(killed) == 1
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_stopped_it_is_continued_from_the_shards_that_are_counted(
+    cluster: Any, tmp_path: Path, number: int, code: int
+) -> None:
+    text, out = tmp_path / "text", tmp_path / "out"
+    text.write_text("\n".join(lines(0, 40_000)))
+    options = ["--corpus", str(text), "--shards", "16", "--out", str(out), "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "distjoint", "prepare", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "RAY_ADDRESS": cluster.address},
+    )
+    while process.poll() is None and len(list(out.glob("unfinished/part-*.json"))) < 2:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == code, said
+    assert (number == signal.SIGKILL) or "counted shards are kept; the same command continues with them" in said
+    assert "Traceback" not in said
+    progress = Acting("", lambda: None)
+    distjoint.prepare(str(out), corpus=str(text), shards=16, progress=progress)
+    assert any("of 16 shards were counted before" in line for line in progress.lines)
+    distjoint.prepare(str(tmp_path / "one"), corpus=str(text), shards=16)
+    assert content(out) == content(tmp_path / "one")
+
+
+class Acting(Silent):
+    """Does something when something is said."""
+
+    def __init__(self, text: str, act: Callable[[], object]) -> None:
+        self.text, self.act, self.lines = text, act, []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+        if self.text in text:
+            self.act()
+
+
+def test_a_dead_node_takes_nothing_with_it(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Parts whose ids are too many to be sent along with the reply, so they lie on the node that read them.
+    monkeypatch.setattr(ray_driver, "_PART_LEAST", 200_000)
+    text = tmp_path / "text"
+    text.write_text("\n".join(lines(0, 8000)))
+    distjoint.prepare(str(tmp_path / "one"), corpus=str(text))
+
+    def die() -> None:
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        cluster.add_node(num_cpus=1, **NODE)
+
+    progress = Acting("samples in a mean partition", die)
+    distjoint.prepare(str(tmp_path / "two"), corpus=str(text), workers=2, progress=progress)
+    assert "lost objects by resubmitting their tasks" in capfd.readouterr().err
+    assert content(tmp_path / "one") == content(tmp_path / "two")

@@ -22,7 +22,7 @@ from distjoint.data import corpus as corpus_module
 from distjoint.data import vocabulary
 from distjoint.data.corpus import Corpus, read_ahead
 from distjoint.data.spool import Spool
-from distjoint.data.tokens import Counter, Lexicon, encode_blocks
+from distjoint.data.tokens import Counter, Lexicon, Tokenizer, encode_blocks
 from distjoint.errors import DistjointError
 
 pytestmark = pytest.mark.unit
@@ -100,6 +100,38 @@ def test_blocks_cut_neither_words_nor_documents(tmp_path: Path, monkeypatch: pyt
     assert read(tmp_path / "a.txt", tmp_path / "b.jsonl") == [*WORDS[:3], ["the", "end"], ["x"], ["y"], *WORDS]
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    files=st.lists(
+        st.lists(st.sampled_from(["", "a", "bb c", "dé f  ", "g" * 30]), max_size=12), min_size=1, max_size=3
+    ),
+    size=st.integers(1, 40),
+    block=st.integers(1, 20),
+    kind=st.sampled_from(["txt", "jsonl", "txt.gz"]),
+    ending=st.sampled_from(["", "\n"]),
+)
+def test_parts_of_any_size_hold_the_text_once_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, files: list[list[str]], size: int, block: int, kind: str, ending: str
+) -> None:
+    folder = tmp_path_factory.mktemp("parts")
+    for k, lines in enumerate(files):
+        written = [json.dumps({"text": line}) for line in lines] if kind == "jsonl" else [*lines]
+        content = ("\ufeff" * (kind == "txt") + "\n".join(written) + ending).encode() or b"\n"
+        (folder / f"{k}.{kind}").write_bytes(gzip.compress(content or b"\n") if kind == "txt.gz" else content)
+    corpus = Corpus.find([str(folder)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus_module, "BLOCK", block)
+        whole, parts = Lexicon("whitespace"), Lexicon("whitespace")
+        expected = [ids for _, ids in encode_blocks(corpus.blocks(), whole, Counter())]
+        cuts = corpus.parts(size)
+        found = [ids for cut in cuts for _, ids in encode_blocks(corpus.blocks(cut), parts, Counter())]
+    assert np.concatenate([*expected, [0]]).tolist() == np.concatenate([*found, [0]]).tolist()
+    assert whole.words() == parts.words()
+    sizes = {file.url: bytes_ for file, bytes_ in zip(corpus.files, corpus.sizes, strict=True)}
+    taken = [sum((piece.stop or sizes[piece.file.url]) - piece.start for piece in cut) for cut in cuts]
+    assert kind == "txt.gz" or max(taken) <= size
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text())
 @example("İSTANBUL Ⱥb ǅ ﬁn 𝔘nicode a\u0301 \U000e0100 ²½ Ⅷ x\r\ny _a_b_")
@@ -114,6 +146,16 @@ def test_whitespace_keeps_words_as_they_stand() -> None:
     lexicon = Lexicon("whitespace")
     ids = lexicon.encode("Don't  New_York,\tÉ\x0b1\u00a01/2\r\nend\n".encode())
     assert split(ids.tolist(), lexicon.words()) == [["Don't", "New_York,", "É", "1\u00a01/2"], ["end"]]
+
+
+@pytest.mark.parametrize("tokenizer", ["unicode", "whitespace"])
+def test_every_word_read_again_is_itself(tokenizer: Tokenizer) -> None:
+    first, second = Lexicon(tokenizer), Lexicon(tokenizer)
+    every = [chr(code) for code in [*range(1, 0xD800), *range(0xE000, 0x40000), *range(0xE0100, 0xE01F0)]]
+    first.encode(" ".join([f"a{character}b {character}" for character in every]).encode())
+    words = first.words()
+    assert second.encode(" ".join(words).encode()).tolist() == list(range(len(words)))
+    assert second.words() == words
 
 
 def test_lexicon_keeps_ids_and_counts_while_it_grows() -> None:
@@ -191,11 +233,9 @@ def merged(
 ) -> list[list[str]]:
     lexicon = Lexicon(tokenizer)  # type: ignore[arg-type]
     spool, out = Spool(tmp_path / "in"), Spool(tmp_path / "out")
-    with spool:
-        spool.write(lexicon.encode(text.encode()))
+    spool.write(lexicon.encode(text.encode()))
     keys = [vocabulary.key(name, lexicon.tokenizer) for name in names]
-    with out:
-        counts = vocabulary.merge_names(spool, keys, lexicon, min_count, out)
+    counts = vocabulary.merge_names(spool, keys, lexicon, min_count, out)
     if counts is None:
         return split(np.concatenate(list(spool.blocks())).tolist(), lexicon.words())
     ids = np.concatenate(list(out.blocks()))

@@ -4,20 +4,15 @@ checkpoints unchanged.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from distjoint.config import load_config
 from distjoint.data.layout import Layout
 from distjoint.table.arena import NONE, Arena, pack, packed_size, unpack
 from distjoint.table.parts import Scheme, Shard, initial_shard
-from distjoint.train.residency import Parking, Residency, shard_bytes, slots_needed
-from distjoint.train.schedule import schedule
+from distjoint.train.residency import shard_bytes, slots_needed
 
 pytestmark = pytest.mark.unit
 
@@ -116,45 +111,6 @@ def test_shards_without_words_or_without_rows_are_no_trouble() -> None:
         arena.put(shard, start(scheme, shard, layout=layout))
     assert pack(arena.views(3)).shape == (0,)
     assert arena.views(0)["X"].shape == (1, 6)
-
-
-@pytest.mark.parametrize("on_disk", [True, False])
-def test_what_is_parked_comes_back_and_leaves_nothing(
-    on_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    parking, flat = Parking(on_disk), torch.arange(10.0)
-    parking.put(3, flat)
-    assert parking.shards == {3}
-    assert torch.equal(parking.read(3), flat)
-    assert torch.equal(parking.take(3), flat)
-    assert parking.shards == set()
-    parking.put(1, flat)
-    parking.close()
-    assert list(tmp_path.iterdir()) == []
-
-
-@given(st.integers(1, 2), st.integers(0, 3), st.integers(0, 20), st.booleans())
-def test_every_round_finds_its_shards_as_they_were_left(lanes: int, more: int, seed: int, on_disk: bool) -> None:
-    """Each visit adds 1 to its shards: after an epoch each shard has counted its visits, wherever it waited."""
-    layout, scheme = Layout(8, 8, 9, 9, 20), SCHEMES[1]
-    groups = 2 * lanes + more
-    arena, parking = Arena(scheme, layout, slots_needed(layout, groups, lanes), CPU), Parking(on_disk)
-    residency = Residency(
-        arena, parking, 0, lambda _: 0, lambda shard: {n: a * 0 for n, a in start(scheme, shard, layout=layout).items()}
-    )
-    visited = np.zeros(8)
-    for round_ in schedule(8, seed, 0, groups, lanes).rounds:
-        residency.settle(round_)
-        for visit in filter(None, round_.visits):
-            for shard in visit.shards:
-                visited[shard] += 1
-                arena.views(shard)["X"].add_(1)
-    held = dict(residency.held())
-    assert sorted(held) == list(range(8))
-    for shard, arrays in held.items():
-        assert bool((arrays["X"] == visited[shard]).all())
-    parking.close()
 
 
 def test_slots_and_bytes_of_the_largest_shard() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
+from fsspec.implementations.local import LocalFileSystem
 from small import Small, assert_same_bits, config, info, tensors
 
 import distjoint
@@ -101,7 +104,7 @@ def test_alpha_0_runs_no_graph_code_and_is_the_text_alone(run: Train, small: Sma
 
 
 def test_alpha_1_runs_no_text_code_and_is_the_graph_alone(run: Train, never: Any) -> None:
-    for owner, name in ((WaveTrainer, "wave"), (Stream, "cells"), (Stream, "read_ahead")):
+    for owner, name in ((WaveTrainer, "wave"), (Stream, "cells"), (Stream, "_decode_cells")):
         never(owner, name)
     made = run({"loss.alpha": 1})
     assert parts(made) == GRAPH
@@ -447,13 +450,20 @@ def test_a_damaged_checkpoint_is_named(run: Train) -> None:
         Checkpoint.open(locate(str(shard.parent))).shard(2)
 
 
-def test_nothing_assumes_a_local_path(small: Small, known: Train) -> None:
-    base = f"memory://{uuid.uuid4().hex}"
-    for path in Path(small.joint).rglob("*"):
-        if path.is_file():
-            place = locate(f"{base}/data") / str(path.relative_to(small.joint))
-            locate(place.url.rpartition("/")[0]).make_dir()
-            place.write_bytes(path.read_bytes())
+class Elsewhere(LocalFileSystem):
+    """Files that are not local to who asks by URL, and may be read by several threads: unlike those of memory://."""
+
+    protocol = "elsewhere"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(LocalFileSystem._strip_protocol(path.removeprefix("elsewhere://")))
+
+
+def test_nothing_assumes_a_local_path(small: Small, known: Train, tmp_path: Path) -> None:
+    fsspec.register_implementation("elsewhere", Elsewhere, clobber=True)
+    base = f"elsewhere://{tmp_path}"
+    shutil.copytree(small.joint, tmp_path / "data")
     train(f"{base}/data", f"{base}/run", config({"train.validate_every": 3}))
     train(None, f"{base}/run", resume=True)
     assert_same_bits(tensors(known({"loss.alpha": 0.5})), tensors(f"{base}/run"))
@@ -497,12 +507,12 @@ def test_players_who_were_held_out_know_the_coach_of_their_team(run: Train, smal
 
 @pytest.mark.parametrize("coupling", ["tie", "dual"])
 def test_the_text_tells_teams_apart_for_the_graph(coupling: str, run: Train) -> None:
-    """The topic of a team is nearest to it in the space of words, and its entity knows the same coach."""
+    """Of 20 words nearest to a team, 2 would be of its topic by chance; with six seeds they were 5.0 to 6.8."""
     settings = {"train.epochs": 60, "text.learning_rate": 1.0}  # some thousand tokens need large steps
     made = run({"model.coupling": coupling, **settings})
     vectors = distjoint.load(str(made))
-    topics = [near.name for near in vectors.nearest("teama", 20, kind="word", of="word")]
-    assert sum(name.startswith("topica") for name in topics) >= 6
+    near = {k: vectors.nearest(f"team{k}", 20, kind="word", of="word") for k in "abcdefgh"}
+    assert sum(word.name.startswith(f"topic{k}") for k, words in near.items() for word in words) >= 4 * len(near)
 
 
 def test_results_are_told(run: Train, small: Small, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -18,9 +17,10 @@ import pytest
 from small import FAST, Small, config, info, tensors
 
 from distjoint import cli
+from distjoint.data.manifest import Manifest
 from distjoint.errors import DistjointError
 from distjoint.run_folder import RunFolder
-from distjoint.storage import Location
+from distjoint.storage import Location, locate
 from distjoint.train.run import train
 
 pytestmark = pytest.mark.unit
@@ -155,9 +155,8 @@ def test_validation_without_valid_triples_is_refused_before_anything_is_written(
     small: Small, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(small.graph, tmp_path / "dataset"))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["counts"]["triples/valid"] = 0
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    counts = Manifest.read(locate(str(folder))).counts
+    edit_json(folder / "manifest.json", counts={**counts, "triples/valid": 0})
     code, error = call(str(folder), "--out", str(tmp_path / "run"), "--set=train.validate_every=1")
     assert (code, "has no valid triples; prepare with --valid" in error) == (2, True)
     assert not (tmp_path / "run").exists()
@@ -165,9 +164,8 @@ def test_validation_without_valid_triples_is_refused_before_anything_is_written(
 
 def test_a_dataset_without_samples_is_refused(small: Small, call: Call, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(small.graph, tmp_path / "dataset"))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["counts"]["triples/train"] = 0
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    counts = Manifest.read(locate(str(folder))).counts
+    edit_json(folder / "manifest.json", counts={**counts, "triples/train": 0})
     code, error = call(str(folder), "--out", str(tmp_path / "run"))
     assert (code, "neither co-occurrence counts nor training triples" in error) == (2, True)
 
@@ -223,7 +221,8 @@ def stopped(copied: Path, tmp_path: Path) -> Path:
 
 
 def edit_json(file: Path, **changes: Any) -> None:
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    place = locate(str(file))
+    place.write_json(place.read_json() | changes)
 
 
 def test_only_a_run_can_be_resumed(call: Call, tmp_path: Path, small: Small) -> None:

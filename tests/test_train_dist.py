@@ -231,7 +231,7 @@ def test_four_lanes_go_on_within_an_epoch_with_any_number_of_workers(
         if workers == 1:
             train(None, str(run), resume=True)
         else:
-            crews(workers).do(run_worker, str(run), small.joint, info(run))
+            crews(workers).do(run_worker, str(run), small.joint, RunInfo.read(locate(str(run))).model_dump(mode="json"))
         for here, there in zip(losses(whole), losses(run), strict=True):
             assert here == pytest.approx(there, rel=1e-9 if alpha == 0 else 1e-4)
         if alpha == 0:

@@ -2,7 +2,8 @@
 
 Plain text, JSON Lines and Parquet, compressed or not, all come out as blocks of bytes in which a newline ends
 a document. Nothing is loaded whole: a block is about half a megabyte and a thread reads the next ones ahead.
-What a word is, is decided in `tokens`.
+Several readers take a part each: some files, or the lines of one that begin in a range of its bytes. What a word
+is, is decided in `tokens`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import lzma
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,6 +26,7 @@ from distjoint.storage import Location, Options, expand, locate
 
 BLOCK = 1 << 19
 _READ_AHEAD = 8
+_ASKED_AT_ONCE = 32
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PARQUET = (".parquet", ".pq")
@@ -49,10 +52,23 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """The lines of a file that begin in its bytes [start, stop); all of it where `stop` is None."""
+
+    file: Location
+    start: int = 0
+    stop: int | None = None
+
+
+@dataclass(frozen=True)
 class Corpus:
-    """Files of text and how to read them."""
+    """Files of text and how to read them.
+
+    sizes    bytes of each file as it is stored
+    """
 
     files: tuple[Location, ...]
+    sizes: tuple[int, ...] = ()
     field: str = "text"
     column: str = "text"
 
@@ -66,30 +82,54 @@ class Corpus:
         """
         names = dict.fromkeys(name for pattern in patterns for name in expand(pattern, options))
         files = tuple(locate(name, options) for name in names)
-        for file in files:
-            if file.size() == 0:
-                raise DistjointError(f"{file}: the file is empty")
-        return cls(files, field, column)
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+            sizes = tuple(pool.map(Location.size, files))
+        if 0 in sizes:
+            raise DistjointError(f"{files[sizes.index(0)]}: the file is empty")
+        return cls(files, sizes, field, column)
 
     @property
     def bytes(self) -> int:
         """Bytes of all files as they are stored."""
-        return sum(file.size() for file in self.files)
+        return sum(self.sizes)
 
-    def blocks(self) -> Iterator[Block]:
-        """All text in order, read ahead by a thread.
+    def parts(self, size: int) -> list[list[Slice]]:
+        """The text cut into parts of about `size` stored bytes, in order. A compressed file stays whole."""
+        parts: list[list[Slice]] = []
+        room = 0
+        for file, total in zip(self.files, self.sizes, strict=True):
+            step = size if _has_lines(file) and total > size else total
+            for start in range(0, total, step):
+                if step > room:
+                    parts.append([])
+                    room = max(size, step)
+                parts[-1].append(Slice(file) if step == total else Slice(file, start, start + step))
+                room -= step
+        return parts
 
-        raises DistjointError naming the file that cannot be read, and the line where there is one
+    def blocks(self, slices: Sequence[Slice] | None = None) -> Iterator[Block]:
+        """The text of some slices, or all of it, in order, read ahead by a thread.
+
+        raises DistjointError naming the file that cannot be read, and the line where there is one: counted from
+               where the slice begins
         """
-        return read_ahead(block for file in self.files for block in self._file(file))
+        if slices is None:
+            slices = [Slice(file) for file in self.files]
+        return read_ahead(block for piece in slices for block in self._slice(piece))
 
-    def _file(self, file: Location) -> Iterator[Block]:
-        name, compression = split_compression(file.path)
+    def _slice(self, piece: Slice) -> Iterator[Block]:
+        name, compression = split_compression(piece.file.path)
         if name.endswith(_PARQUET):
-            return _parquet(file, self.column)
+            return _parquet(piece.file, self.column)
         if name.endswith(_JSON_LINES):
-            return _json_lines(file, compression, self.field)
-        return _plain(file, compression)
+            return _json_lines(piece, compression, self.field)
+        return _plain(piece, compression)
+
+
+def _has_lines(file: Location) -> bool:
+    """Whether the lines of a file can be found from anywhere in it."""
+    name, compression = split_compression(file.path)
+    return compression is None and not name.endswith(_PARQUET)
 
 
 def split_compression(path: str) -> tuple[str, str | None]:
@@ -119,46 +159,69 @@ def open_text(file: Location, compression: str | None) -> Iterator[tuple[Any, Ca
             raise DistjointError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
 
 
-def _plain(file: Location, compression: str | None) -> Iterator[Block]:
+def _plain(piece: Slice, compression: str | None) -> Iterator[Block]:
+    file = piece.file
     with open_text(file, compression) as (stream, position):
-        rest, before, empty = b"", 0, True
-        while piece := stream.read(BLOCK):
-            if empty:
-                piece, empty = piece.removeprefix(b"\xef\xbb\xbf"), False
-            piece = rest + piece
+        reads = _range(stream, piece.start, piece.stop) if piece.stop else iter(lambda: stream.read(BLOCK), b"")
+        rest, before, first = b"", piece.start, True
+        for read in reads:
+            if first and piece.start == 0:
+                read = read.removeprefix(b"\xef\xbb\xbf")
+            read, first = rest + read, False
             # A block must not cut a word in two; without any break (odd, but legal) it grows.
-            cut = max(piece.rfind(mark) for mark in _BREAKS) + 1
-            rest, text = piece[cut:], piece[:cut]
+            cut = max(read.rfind(mark) for mark in _BREAKS) + 1
+            rest, text = read[cut:], read[:cut]
             if text:
                 yield Block(file, text, position() - before, last=False)
                 before = position()
-        if empty:
+        if first and not piece.stop:
             raise DistjointError(f"{file}: the file is empty")
         yield Block(file, rest + b"\n", position() - before, last=True)
 
 
-def _json_lines(file: Location, compression: str | None, field: str) -> Iterator[Block]:
+def _range(stream: Any, start: int, stop: int) -> Iterator[bytes]:
+    """The lines that begin in bytes [start, stop), however far the last one reaches."""
+    # The byte before tells whether a line begins at `start`.
+    at, begun = max(start - 1, 0), start == 0
+    stream.seek(at)
+    while read := stream.read(BLOCK):
+        if not begun:
+            skipped = read.find(b"\n") + 1
+            begun, at, read = skipped > 0, at + (skipped or len(read)), read[skipped:]
+            if at >= stop:
+                return
+            if not begun:
+                continue
+        end = read.find(b"\n", max(stop - 1 - at, 0)) + 1
+        if end:
+            yield read[:end]
+            return
+        yield read
+        at += len(read)
+
+
+def _json_lines(piece: Slice, compression: str | None, field: str) -> Iterator[Block]:
     line = 0
-    for block in _lines(file, compression):
+    for block in _lines(piece, compression):
         texts = []
         for record in block.text.split(b"\n"):
             line += 1
             if record.strip():
-                texts.append(_json_text(file, line, record, field))
+                texts.append(_json_text(piece.file, line, record, field))
         line -= 1  # what follows the block's last newline begins the next block
-        yield Block(file, _documents(texts), block.read, block.last)
+        yield Block(piece.file, _documents(texts), block.read, block.last)
 
 
-def _lines(file: Location, compression: str | None) -> Iterator[Block]:
+def _lines(piece: Slice, compression: str | None) -> Iterator[Block]:
     """Blocks of whole lines."""
     rest, read = b"", 0
-    for block in _plain(file, compression):
+    for block in _plain(piece, compression):
         text = rest + block.text
         read += block.read
         cut = text.rfind(b"\n") + 1
         rest = text[cut:]
         if cut:
-            yield Block(file, text[:cut], read, block.last)
+            yield Block(piece.file, text[:cut], read, block.last)
             read = 0
 
 

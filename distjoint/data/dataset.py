@@ -1,7 +1,8 @@
 """Reading a prepared dataset: its manifest, its names, and partition by partition its samples.
 
-What `train` and `evaluate` see of the data. Every read verifies page checksums and names the file that is
-damaged.
+What `train` and `evaluate` see of the data. Nothing damaged is read as if it were whole: files that are read at once
+are compared with their checksum in the manifest; of the others each page with its own, and the footer, which has
+none, with the manifest and with where the pages lie.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ from typing import Any, NoReturn
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 from numpy.typing import NDArray
 
-from distjoint.data.manifest import NAME, Manifest, Span
+from distjoint.data import partition
+from distjoint.data.manifest import NAME, File, Manifest, Span
+from distjoint.data.partition import CELLS, HELD_OUT
 from distjoint.errors import DistjointError
 from distjoint.storage import Location, Options, locate
 
 COOCCURRENCE = "cooccurrence"
 ALIGNMENT = "alignment"
 SPLITS = ("train", "valid", "test")
+_TYPES = {field.name: field.type for schema in (CELLS, HELD_OUT, partition.ALIGNMENT) for field in schema}
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Dataset:
 
     def __init__(self, folder: Location, manifest: Manifest) -> None:
         self.folder, self.manifest, self.layout = folder, manifest, manifest.layout
+        self._footers: dict[int, pq.FileMetaData] = {}
 
     @classmethod
     def open(cls, url: str, options: Options | None = None) -> Dataset:
@@ -72,6 +78,14 @@ class Dataset:
     def checksum(self) -> str:
         """The manifest's checksum, which stands for the dataset's."""
         return (self.folder / NAME).checksum()
+
+    def file(self, name: str) -> bytes:
+        """The bytes of one of the dataset's files. raises DistjointError when they are not what the manifest says"""
+        place, content = self.folder / name, (self.folder / name).read_bytes()
+        for file in self.manifest.files:
+            if file.path == name and f"xxh3:{xxhash.xxh3_64(content).hexdigest()}" != file.checksum:
+                raise DistjointError(f"{place}: damaged: not the checksum that {NAME} says; prepare it again")
+        return content
 
     def rows(self, columns: list[str] | None = None) -> pa.Table:
         """rows.parquet: row, entity, label, word, count, degree, in order of row id."""
@@ -154,10 +168,20 @@ class Dataset:
         skipped = int(ends[first - 1]) if first else 0
         place = self.folder / file.path
         groups = list(range(first, last + 1))
-        with _reading(place), place.open_input() as stream:
-            table = pq.ParquetFile(stream, page_checksum_verification=True).read_row_groups(
-                groups, columns=columns, use_threads=False
+        with _reading(place), place.open_input(ranges=True) as stream:
+            # On a store, a few columns are one request where they are read ahead, and one each where they are not.
+            parquet = pq.ParquetFile(
+                stream,
+                metadata=self._footers.get(span.file),
+                page_checksum_verification=True,
+                pre_buffer=not place.is_local,
             )
+            if span.file not in self._footers:
+                self._footers[span.file] = _checked(parquet.metadata, file, stream.size())
+            table = parquet.read_row_groups(groups, columns=columns, use_threads=False)
+            for name in columns:
+                if table.field(name).type != _TYPES[name]:
+                    raise pa.ArrowInvalid(f"column '{name}' is {table.field(name).type}, not {_TYPES[name]}")
         found = table.slice(span.start - skipped, span.stop - span.start)
         if len(found) != span.stop - span.start:
             raise DistjointError(f"{place}: holds fewer rows than the manifest says; prepare it again")
@@ -165,8 +189,27 @@ class Dataset:
 
     def _read(self, name: str, columns: list[str] | None) -> pa.Table:
         place = self.folder / name
-        with _reading(place), place.open_input() as stream:
-            return pq.read_table(stream, columns=columns, page_checksum_verification=True)
+        with _reading(place):
+            return pq.read_table(pa.BufferReader(self.file(name)), columns=columns, page_checksum_verification=True)
+
+
+def _checked(footer: pq.FileMetaData, file: File, size: int) -> pq.FileMetaData:
+    """The footer of a Parquet file, when it says what the manifest says and its columns fill the file.
+
+    raises ArrowInvalid otherwise: a damaged footer must not send a reader to another page, which is whole too
+    """
+    groups = [footer.row_group(k) for k in range(footer.num_row_groups)]
+    if tuple(group.num_rows for group in groups) != file.row_groups:
+        raise pa.ArrowInvalid("its row groups are not those of the manifest")
+    end = 4  # "PAR1"
+    for group in groups:
+        for column in (group.column(k) for k in range(group.num_columns)):
+            if column.num_values != group.num_rows or end != (column.dictionary_page_offset or column.data_page_offset):
+                raise pa.ArrowInvalid("its footer is at odds with its pages")
+            end += column.total_compressed_size
+    if end + footer.serialized_size + 8 != size:
+        raise pa.ArrowInvalid("its footer is at odds with its pages")
+    return footer
 
 
 @contextmanager
@@ -174,7 +217,7 @@ def _reading(place: Location) -> Iterator[None]:
     """Name the file when Parquet cannot make sense of it."""
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError, IndexError) as error:
+    except (pa.ArrowException, OSError, KeyError, IndexError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise DistjointError(f"{place}: damaged or not Parquet ({reason}); prepare it again") from error
 

@@ -6,7 +6,6 @@ files; partition (i, j) of a stream is a span of rows in one of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,7 +103,7 @@ class Manifest(BaseModel):
         return index
 
     def write(self, folder: Location) -> None:
-        (folder / NAME).write_bytes(self.model_dump_json(indent=1).encode())
+        (folder / NAME).write_json(self.model_dump(mode="json"))
 
     @classmethod
     def read(cls, folder: Location) -> Manifest:
@@ -117,7 +116,7 @@ class Manifest(BaseModel):
                 f"{folder}: no {NAME}, so this is not a complete dataset; run 'distjoint prepare' again"
             )
         try:
-            content = json.loads(place.read_bytes())
+            content = place.read_json()
             found = content.get("format") if isinstance(content, dict) else None
             if found != FORMAT:
                 raise DistjointError(f"{place}: format {found}, this distjoint reads {FORMAT}; prepare it again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.data import cooccurrence
+from distjoint.data import cooccurrence, unfinished
 from distjoint.data.alignment import Sample
 from distjoint.data.layout import Layout
 from distjoint.data.manifest import NAME as MANIFEST
@@ -16,12 +16,12 @@ from distjoint.errors import UsageError
 from distjoint.progress import Progress
 from distjoint.storage import Location
 
-OURS = (MANIFEST, "rows.parquet", "relations.parquet", "triples", cooccurrence.STREAM, "alignment")
+OURS = (MANIFEST, "rows.parquet", "relations.parquet", "triples", cooccurrence.STREAM, "alignment", unfinished.NAME)
 
 Int64s = NDArray[np.int64]
 
 
-def refuse_output(folder: Location, overwrite: bool, progress: Progress) -> None:
+def refuse_output(folder: Location, overwrite: bool) -> None:
     """raises UsageError where something else lies at the output, or a dataset that is not to be replaced"""
     if not folder.exists():
         return
@@ -31,16 +31,37 @@ def refuse_output(folder: Location, overwrite: bool, progress: Progress) -> None
     if MANIFEST in there and not overwrite:
         raise UsageError(f"{folder}: there is a dataset already; replace it with --overwrite, or choose another --out")
     others = [name for name in there if name not in OURS]
-    if others and MANIFEST not in there:
+    if others and not {MANIFEST, unfinished.NAME} & set(there):
         raise UsageError(f"{folder}: the folder is not empty (it holds {others[0]}); choose another with --out")
-    if there and MANIFEST not in there:
-        progress.say(f"{folder}: an unfinished dataset is there; it is made anew")
+
+
+def continues(folder: Location, made: unfinished.Made, overwrite: bool, progress: Progress) -> bool:
+    """Whether what an interrupted run left in `folder` is to be used; says so, or why not."""
+    there = {place.name for place in folder.list()}
+    if MANIFEST in there or not there & set(OURS):
+        return False
+    reason = "and --overwrite is given" if overwrite else unfinished.difference(folder, made)
+    said = f"{folder}: an unfinished dataset is there"
+    progress.say(f"{said}, {reason}; it is made anew" if reason else f"{said}; it is continued")
+    return reason is None
 
 
 def clear(folder: Location) -> None:
     """Delete a dataset, its manifest first; other files in the folder are nobody's business."""
     for name in OURS:
         (folder / name).delete()
+
+
+def keep_counted(folder: Location) -> int:
+    """Delete all of a dataset that is not complete but the shards that are counted; returns how many these are."""
+    kept = unfinished.noted(folder)
+    for name in OURS:
+        if not kept or name not in (cooccurrence.STREAM, unfinished.NAME):
+            (folder / name).delete()
+    for place in (folder / cooccurrence.STREAM).list():
+        if f"{cooccurrence.STREAM}/{place.name}" not in kept:
+            place.delete()
+    return len(kept)
 
 
 class Streams:

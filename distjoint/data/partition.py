@@ -101,9 +101,11 @@ class PartitionWriter:
             self._flush()
 
     def __exit__(self, *error: Any) -> None:
-        if error[0] is None:
+        if error[0] is not None:
+            self._stack.__exit__(*error)
+            return
+        with self._stack:  # an error of the last rows is named like any other
             self._flush()
-        self._stack.__exit__(*error)
 
     def written(self) -> Written:
         """What lies on storage now. To be called when the writer is closed."""

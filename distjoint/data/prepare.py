@@ -2,7 +2,8 @@
 
 The order of work: read the graph and the labels, read the text once into a spool of token ids, choose the
 vocabulary, align, number the rows, count co-occurrences shard by shard, write triples and alignment by
-partition, and the manifest last. Nothing is written to the output before all input has been read.
+partition, and the manifest last. Nothing is written to the output before all input has been read. What was counted
+before an interruption is kept, and taken over by the next run (see `unfinished`).
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.data import cooccurrence
+from distjoint.data import cooccurrence, unfinished
 from distjoint.data.alignment import (
     EXAMPLES,
     Alignment,
@@ -31,20 +31,22 @@ from distjoint.data.alignment import (
     read_pairs,
 )
 from distjoint.data.corpus import Corpus
-from distjoint.data.layout import Layout
+from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest, Sizes
-from distjoint.data.output import Streams, clear, refuse_output
-from distjoint.data.partition import Written, write_table
+from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
+from distjoint.data.partition import write_table
 from distjoint.data.request import Request, memory_in_bytes
-from distjoint.data.rows import Rows, choose_shards, number_relations, number_rows, rows_table
+from distjoint.data.rows import Rows, number_relations, number_rows, rows_table
+from distjoint.data.shards import count_text
 from distjoint.data.summary import Aligned, Summary
 from distjoint.data.text import Text, no_text, read_text
 from distjoint.data.tokens import Tokenizer
 from distjoint.data.triples import Graph, read_graph
+from distjoint.data.unfinished import Made, made_from
 from distjoint.data.vocabulary import Vocabulary, key
+from distjoint.data.workers import Local, Workers
 from distjoint.errors import DistjointError, UsageError
 from distjoint.kernels.compiled import announce
-from distjoint.machine import cores
 from distjoint.progress import Progress, Silent, short
 from distjoint.storage import Location, Options, locate
 
@@ -82,6 +84,8 @@ def prepare(
 ) -> Summary:
     """Make a dataset of text, of triples, or of both. Every path is a URL, a glob or a folder where files are read.
 
+    Where an earlier call with the same arguments was interrupted, the shards it has counted are taken over.
+
     out              where the dataset goes
     corpus           text: plain, .gz/.zst/.bz2/.xz, JSON Lines (`text_field`), Parquet (`text_column`)
     triples, valid, test    TSV, CSV or Parquet: head, relation, tail, or the three columns of `triple_columns`
@@ -93,9 +97,9 @@ def prepare(
     min_count, max_words    which words get a row
     tokenizer        `unicode`: words in lower case; `whitespace`: as they stand
     memory           bytes for counting, per worker, `2GB`
-    workers          1: this process; more: Ray tasks
+    workers          1: this process; more: Ray tasks, so many counting at a time
     valid_fraction, test_fraction    shares of `triples` to hold out, drawn by `seed`
-    overwrite        replace a dataset that is there
+    overwrite        replace a dataset that is there; one that is not complete is made anew
     storage_options  credentials and the like of the URLs
     scratch          local folder for temporary files; the system's by default
 
@@ -125,22 +129,48 @@ def prepare(
     )
     request.check()
     folder = locate(out, storage_options)
-    refuse_output(folder, overwrite, progress)
+    refuse_output(folder, overwrite)
     if scratch is not None and not Path(scratch).is_dir():
         raise UsageError(f"{scratch}: no such folder for temporary files")
-    with tempfile.TemporaryDirectory(prefix="distjoint-", dir=scratch) as place, announce(progress):
-        return _Preparation(request, folder, Path(place), progress).run()
+    made = made_from(request, request.inputs())
+    preparation = _Preparation(request, folder, made, overwrite, progress)
+    try:
+        with announce(progress), _workers_of(request, scratch, progress) as hands:
+            return preparation.run(hands)
+    except BaseException:
+        # Not even Ctrl-C leaves anything half-written. By now nobody is writing any more.
+        with suppress(Exception):
+            preparation.give_up()
+        raise
+
+
+@contextmanager
+def _workers_of(request: Request, scratch: str | None, progress: Progress) -> Iterator[Workers]:
+    if request.workers > 1 and request.corpus:
+        from distjoint.data import ray_driver
+
+        with ray_driver.cluster(request.workers, progress) as cluster:
+            yield cluster
+    else:
+        with tempfile.TemporaryDirectory(prefix="distjoint-", dir=scratch) as place:
+            yield Local(Path(place))
 
 
 class _Preparation:
-    """One run of `prepare`, phase by phase."""
+    """One run of `prepare`, phase by phase.
 
-    def __init__(self, request: Request, folder: Location, scratch: Path, progress: Progress) -> None:
-        self.request, self.folder, self.scratch, self.progress = request, folder, scratch, progress
+    made    what the dataset is made of
+    """
+
+    def __init__(self, request: Request, folder: Location, made: Made, overwrite: bool, progress: Progress) -> None:
+        self.request, self.folder, self.made, self.overwrite = request, folder, made, overwrite
+        self.progress = progress
+        self.existed, self.writing = folder.exists(), False
+        self.continued = continues(folder, made, overwrite, progress)
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
 
-    def run(self) -> Summary:
+    def run(self, workers: Workers) -> Summary:
         corpus = self._corpus()
         with self._timed("graph"):
             graph, labels = self._graph()
@@ -148,26 +178,15 @@ class _Preparation:
         pairs = self._pairs(graph)
         with self._timed("text"):
             spelled = [name.text for called in names for name in called] + [word for _, word in pairs]
-            text = (
-                read_text(self.request, corpus, spelled, self.scratch, self.progress)
-                if corpus
-                else no_text(self.request)
-            )
+            text = read_text(self.request, corpus, spelled, workers, self.progress) if corpus else no_text(self.request)
         entities, degrees = graph.entities.list(), graph.degrees()
         with self._timed("alignment"):
             alignment = self._align(names, pairs, text.vocabulary, entities, degrees)
             rows = number_rows(len(text.vocabulary), entities, degrees, alignment)
-        existed = self.folder.exists()
-        try:
+        self.writing = True
+        if not self.continued:
             clear(self.folder)
-            manifest = self._write(graph, text, labels or {}, alignment, rows, degrees)
-        except BaseException:
-            # Nothing half-written stays, not even after Ctrl-C.
-            with suppress(Exception):
-                clear(self.folder)
-                if not existed:
-                    self.folder.delete()
-            raise
+        manifest = self._write(workers, graph, text, labels or {}, alignment, rows, degrees)
         return Summary(
             dataset=self.folder.url,
             counts=manifest.counts,
@@ -178,6 +197,16 @@ class _Preparation:
             notes=self.notes,
             seconds=self.seconds,
         )
+
+    def give_up(self) -> None:
+        """Leave only what another run can take over; where there is nothing, no folder either."""
+        if not self.writing or (self.folder / MANIFEST).exists():  # nothing was touched, or all was done
+            return
+        if kept := keep_counted(self.folder):
+            how = "the same command without --overwrite" if self.overwrite else "the same command"
+            self.progress.say(f"{self.folder}: {kept} counted shards are kept; {how} continues with them")
+        elif not self.existed:
+            self.folder.delete()
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:
@@ -263,6 +292,7 @@ class _Preparation:
 
     def _write(
         self,
+        workers: Workers,
         graph: Graph,
         text: Text,
         labels: Mapping[str, Sequence[str]],
@@ -272,7 +302,8 @@ class _Preparation:
     ) -> Manifest:
         """Everything that goes to storage; the manifest last."""
         with self._timed("counting"):
-            layout, written = self._count(text, rows, graph)
+            most = max(len(triples) for triples in graph.splits.values())
+            layout, written = count_text(text, rows, most, self.request, self.made, self.folder, workers, self.progress)
         with self._timed("writing"):
             streams = Streams(self.folder, rows, layout, self.request.seed)
             for part in written:
@@ -286,7 +317,7 @@ class _Preparation:
                 "entities": len(entities),
                 "aligned": rows.aligned,
                 "documents": text.documents,
-                "text_tokens": text.tokens,
+                "text_tokens": text.length,
                 "tokens": text.vocabulary.tokens,
                 "cells": sum(part.file.rows for part in written),
                 "relations": len(relations),
@@ -313,48 +344,9 @@ class _Preparation:
                 streams={name: tuple(spans) for name, spans in streams.spans.items()},
             )
             manifest.write(self.folder)
+            with suppress(DistjointError, OSError):  # it is complete, whatever else lies there
+                (self.folder / unfinished.NAME).delete()
         return manifest
-
-    def _count(self, text: Text, rows: Rows, graph: Graph) -> tuple[Layout, list[Written]]:
-        """Choose the shards, then count co-occurrences into them."""
-        request, samples = self.request, max(len(triples) for triples in graph.splits.values())
-        if text.spool is None:
-            return self._layout(rows, samples), []
-        table = np.full(text.lexicon.size, -1, np.int32)
-        table[text.vocabulary.source] = rows.of_word
-        total = text.vocabulary.tokens + text.documents + 1
-        blocks = partial(cooccurrence.renumbered, text.spool, table)
-        words = len(text.vocabulary)
-        cells = cooccurrence.estimate_cells(blocks(), total, words, request.window, request.symmetric, request.memory)
-        layout = self._layout(rows, max(cells, samples))
-        plan = cooccurrence.Plan(
-            layout=layout,
-            window=request.window,
-            symmetric=request.symmetric,
-            seed=request.seed,
-            tokens=total,
-            cells=cells,
-            memory=request.memory,
-            threads=cores(),
-            scratch=str(self.scratch),
-        )
-        (self.folder / cooccurrence.STREAM).make_dir()
-        with self.progress.task("counting", text.vocabulary.tokens, "tokens") as task:
-            if request.workers > 1:
-                from distjoint.data import ray_driver
-
-                return layout, ray_driver.count(blocks, plan, request.workers, self.folder, task)
-            return layout, cooccurrence.count_shards(blocks, plan, range(layout.shards), self.folder, task)
-
-    def _layout(self, rows: Rows, samples: int) -> Layout:
-        if self.request.shards is not None:
-            return rows.layout(self.request.shards)
-        layout = rows.layout(choose_shards(samples, len(rows)))
-        mean = samples / layout.shards**2
-        self.progress.say(
-            f"{layout.shards} shards: about {short(mean)} samples in a mean partition; --shards changes it"
-        )
-        return layout
 
     def _aligned(
         self,

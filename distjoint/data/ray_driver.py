@@ -1,92 +1,281 @@
-"""Counting on several Ray workers: the only file of `data/` that knows Ray.
+"""The work of `prepare` as Ray tasks: the only file of `data/` that knows Ray.
 
-The token stream goes into Ray's object store once, in pieces; each worker reads all of it and counts the rows
-of its own shards, which nobody else touches, straight to the dataset's storage. So nothing is merged, and the
-counts have the same bits as those of one process.
+Text is tokenised by a task for each part of it: some files, or a range of a large one's bytes. A task numbers the
+words it sees by itself, and leaves its token ids in Ray's object store, in pieces; only the words come to the
+driver, which numbers them for all. Each counting task then reads all pieces and counts its own shards, which
+nobody else touches, straight to the dataset's storage. So nothing is merged but words, no disk is shared, and the
+counts have the same bits as those of one process. What dies with a worker or a machine is done again by Ray: a
+part of the text, or the shards of a task that were not yet noted as counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from distjoint import machine
+from distjoint.data import vocabulary
 from distjoint.data.cooccurrence import Blocks, Plan, count_shards
+from distjoint.data.corpus import Corpus, Slice
 from distjoint.data.partition import Written
-from distjoint.data.spool import Int32s
+from distjoint.data.spool import Int32s, Tokens
+from distjoint.data.tokens import Counter, Lexicon, Tokenizer, encode_blocks
+from distjoint.data.unfinished import Counted, noted
+from distjoint.data.vocabulary import Int64s, Names
+from distjoint.data.workers import note_rate
 from distjoint.errors import DistjointError
-from distjoint.progress import Silent, Task
+from distjoint.progress import Progress, Silent, Task
 from distjoint.ray_session import ray_session
-from distjoint.storage import Location, locate
+from distjoint.storage import locate
 
+_PART_LEAST, _PART_MOST = 1 << 20, 1 << 26
+"""Stored bytes of a part of the text: enough to be worth a task, few enough to lose."""
+_PARTS_PER_CPU = 4
 _PIECE = 1 << 24
+_WORDS = 1 << 16
+_RETRIES = 5
+_LOOK = 5.0
+"""Seconds between looks at how many shards are counted."""
 
 
-def count(blocks: Blocks, plan: Plan, workers: int, folder: Location, task: Task) -> list[Written]:
-    """As `cooccurrence.count_shards` for all shards, by `workers` Ray tasks.
+@contextmanager
+def cluster(workers: int, progress: Progress) -> Iterator[Cluster]:
+    """Connects to the cluster of RAY_ADDRESS, or starts Ray on this machine and stops it again.
 
-    Connects to the cluster of RAY_ADDRESS, or starts Ray on this machine and stops it again.
+    raises DistjointError as a task raised it, or where Ray itself fails; KeyboardInterrupt for Ctrl-C and SIGTERM
     """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with ray_session(Silent()):
-            return _count(blocks, plan, workers, folder, task)
+        with ray_session(progress):
+            yield Cluster(workers)
     except RayTaskError as error:
         # What the task raised is the sentence the user is meant to read.
         if isinstance(error.cause, DistjointError):
             raise error.cause from None
         raise
+    except RayError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DistjointError(f"Ray: {reason}; run the same command again to continue") from error
+    except SystemExit as error:  # Ray takes the signals and leaves this way
+        raise KeyboardInterrupt(*[signal.SIGTERM] * (error.code == signal.SIGTERM)) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
-def _count(blocks: Blocks, plan: Plan, workers: int, folder: Location, task: Task) -> list[Written]:
-    pieces = [ray.put(piece) for piece in _pieces(blocks())]
-    workers = min(workers, plan.layout.shards)
-    cores = max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)
-    remote = ray.remote(num_cpus=cores, max_retries=2)(_task)
-    # Every shard holds the same mix of frequent and rare rows, so equal numbers are equal work.
-    shares = [list(range(worker, plan.layout.shards, workers)) for worker in range(workers)]
-    waiting = {
-        remote.remote(pieces, plan, cores, share, folder.absolute, dict(folder.options)): share
-        for share in shares
-        if share
-    }
-    written: list[Written] = []
-    tokens = plan.tokens / plan.layout.shards
-    while waiting:
-        done, _ = ray.wait(list(waiting), num_returns=1)
-        for reference in done:
-            written.extend(ray.get(reference))
-            task.advance(tokens * len(waiting.pop(reference)))
-    return sorted(written, key=lambda part: part.file.path)
+@dataclass(frozen=True)
+class Stored:
+    """Token ids in Ray's object store.
+
+    parts    of the text, in order: pieces of ids, and provisional ids by those of the part; None where they are these
+    """
+
+    parts: list[tuple[list[Any], Any]]
+
+    def blocks(self) -> Iterator[Int32s]:
+        for pieces, table in self.parts:
+            ids = None if table is None else np.append(ray.get(table), np.int32(-1))
+            for piece in pieces:
+                # One at a time: the object store may hold more than this machine's memory.
+                block = ray.get(piece)
+                yield block if ids is None else ids[block]  # the separator, -1, finds the last
 
 
-def _task(
-    pieces: list[Any], plan: Plan, cores: int, shards: list[int], url: str, options: dict[str, Any]
-) -> list[Written]:
-    """Runs on a worker. Scratch is the worker's own, so the driver's folder does not count."""
-    from dataclasses import replace
+@dataclass(frozen=True)
+class _Seen:
+    """What a task found in its part of the text.
 
-    mine = replace(plan, threads=min(cores, machine.cores()), scratch=None)
-    return count_shards(partial(_read, pieces), mine, shards, locate(url, options), Silent())
+    words    in order of id, separated by blanks, in chunks
+    counts   int64[words]
+    """
+
+    words: list[bytes]
+    counts: Int64s
+    tokens: int
+    documents: int
 
 
-def _read(pieces: list[Any]) -> Iterator[Int32s]:
-    for reference in pieces:
-        # One at a time: the object store may hold more than this machine's memory.
-        yield ray.get(reference)
+@dataclass(frozen=True)
+class _Text:
+    """A part of the text, as it is sent to a worker: a filesystem forgets its retries on the way, a URL does not.
+
+    files    URL, options, and the bytes in which its lines begin; see `Slice`
+    """
+
+    files: list[tuple[str, dict[str, Any], int, int | None]]
+    field: str
+    column: str
+    tokenizer: Tokenizer
+
+    @classmethod
+    def of(cls, corpus: Corpus, cut: Sequence[Slice], tokenizer: Tokenizer) -> _Text:
+        files = [(piece.file.absolute, dict(piece.file.options), piece.start, piece.stop) for piece in cut]
+        return cls(files, corpus.field, corpus.column, tokenizer)
+
+    def encode(self, lexicon: Lexicon, counter: Counter) -> Iterator[Int32s]:
+        """Token ids, block by block. raises DistjointError naming what cannot be read"""
+        slices = [Slice(locate(url, options), start, stop) for url, options, start, stop in self.files]
+        corpus = Corpus((), (), self.field, self.column)
+        try:
+            for _, ids in encode_blocks(corpus.blocks(slices), lexicon, counter):
+                yield ids
+        except DistjointError:
+            # A line is named by its number, so by all that comes before it in its file.
+            for piece in slices:
+                if piece.start:
+                    for _ in encode_blocks(corpus.blocks([Slice(piece.file)]), Lexicon(self.tokenizer), Counter()):
+                        pass
+            raise
+
+
+class Cluster:
+    """The tasks of a Ray cluster. workers: how many count at the same time"""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def tokenise(self, corpus: Corpus, lexicon: Lexicon, counter: Counter, task: Task) -> Stored:
+        cpus, start = max(1, int(ray.cluster_resources().get("CPU", 1))), time.monotonic()
+        cuts = corpus.parts(min(_PART_MOST, max(_PART_LEAST, corpus.bytes // (_PARTS_PER_CPU * cpus))))
+        read = _streaming(_tokenise)
+        reading = [read.remote(_Text.of(corpus, cut, lexicon.tokenizer)) for cut in cuts]
+        parts, sizes = [], dict(zip((file.url for file in corpus.files), corpus.sizes, strict=True))
+        for cut, pieces in zip(cuts, reading, strict=True):
+            *ids, last = pieces
+            seen = ray.get(last)
+            parts.append((ids, ray.put(_number(seen, lexicon))))
+            counter.tokens += seen.tokens
+            counter.documents += seen.documents
+            task.advance(sum((piece.stop or sizes[piece.file.url]) - piece.start for piece in cut))
+            note_rate(task, counter, start)
+        return Stored(parts)
+
+    def join(self, tokens: Tokens, forms: set[str], lexicon: Lexicon, min_count: int) -> tuple[Stored, Int64s] | None:
+        assert isinstance(tokens, Stored)
+        names, parts = Names(forms, lexicon), [Stored([part]) for part in tokens.parts]
+        if not len(names):
+            return None
+        shared, find = ray.put(names), ray.remote(num_cpus=1, max_retries=_RETRIES)(_find_names)
+        found = sum(ray.get([find.remote(part, shared) for part in parts]))
+        kept = [name for name, count in zip(names.names, found.tolist(), strict=True) if count >= max(min_count, 1)]
+        if not kept:
+            return None
+        names = Names(kept, lexicon)
+        shared, spelled = ray.put(names), np.array([lexicon.add(name) for name in names.names], np.int32)
+        join = _streaming(_join_names)
+        joining = [join.remote(part, shared, spelled, lexicon.size) for part in parts]
+        joined, counts = [], np.zeros(lexicon.size, np.int64)
+        for pieces in joining:
+            *ids, last = pieces
+            words, seen = ray.get(last)
+            counts[words] += seen
+            joined.append((ids, None))
+        return Stored(joined), counts
+
+    def count(self, blocks: Blocks, plan: Plan, shards: Sequence[int], counted: Counted, task: Task) -> list[Written]:
+        workers = max(1, min(self.workers, len(shards)))
+        threads, source = _threads(workers), ray.put(blocks)
+        counting = ray.remote(num_cpus=threads, max_retries=_RETRIES)(_count)
+        mine = replace(plan, threads=threads)
+        place = counted.folder.absolute, dict(counted.folder.options), counted.key
+        # Every shard holds the same mix of frequent and rare rows, so equal numbers are equal work.
+        waiting = [counting.remote(source, mine, list(shards[k::workers]), *place) for k in range(workers)]
+        written: dict[int, Written] = {}
+        before = len(noted(counted.folder))
+        while waiting:
+            done, waiting = ray.wait(waiting, num_returns=1, timeout=_LOOK)
+            for reference in done:
+                written |= ray.get(reference)
+            now = len(noted(counted.folder))
+            task.advance(plan.tokens / plan.layout.shards * (now - before))
+            before = now
+        return [written[shard] for shard in shards]
+
+
+def _streaming(work: Callable[..., Iterator[Any]]) -> Any:
+    """A task whose call gives references to what it yields, one by one: it never holds all of it."""
+    return ray.remote(num_cpus=1, max_retries=_RETRIES, num_returns="streaming")(work)
+
+
+def _threads(workers: int) -> int:
+    """For each of some tasks at the same time; no more than there are on one machine."""
+    cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return max(1, min(sum(cpus) // workers, max(cpus, default=1)))
+
+
+def _number(seen: _Seen, lexicon: Lexicon) -> Int32s:
+    """Add a part's words to those of all; returns int32[words]: the id of each."""
+    # The tokeniser finds its own words again, each once and in order, much faster than one by one.
+    ids = np.concatenate([np.empty(0, np.int32), *map(lexicon.encode, seen.words)])
+    lexicon.counts[ids] += seen.counts - 1
+    return ids
+
+
+# What follows runs on a worker.
+
+
+def _tokenise(text: _Text) -> Iterator[Any]:
+    """Pieces of token ids, then what was seen."""
+    lexicon, counter = Lexicon(text.tokenizer), Counter()
+    yield from _pieces(text.encode(lexicon, counter))
+    words = lexicon.words()
+    chunks = [" ".join(words[start : start + _WORDS]).encode() for start in range(0, len(words), _WORDS)]
+    yield _Seen(chunks, lexicon.counts[: lexicon.size], counter.tokens, counter.documents)
+
+
+def _find_names(part: Stored, names: Names) -> Int64s:
+    """int64[names]: how often each is in a part."""
+    found = np.zeros(len(names), np.int64)
+    nothing = np.zeros(len(names), np.int32)
+    for _ in vocabulary._matched(part, names, nothing, found):  # type: ignore[arg-type]
+        pass
+    return found
+
+
+def _join_names(part: Stored, names: Names, spelled: Int32s, words: int) -> Iterator[Any]:
+    """Pieces of token ids with the names joined, then the ids of the words there are and how often."""
+    counts, found = np.zeros(words, np.int64), np.zeros(len(names), np.int64)
+
+    def tallied() -> Iterator[Int32s]:
+        for tokens in vocabulary._matched(part, names, spelled, found):  # type: ignore[arg-type]
+            vocabulary._tally(tokens, counts)
+            yield tokens
+
+    yield from _pieces(tallied())
+    seen = np.flatnonzero(counts)
+    yield seen, counts[seen]
+
+
+def _count(
+    blocks: Blocks, plan: Plan, shards: list[int], url: str, options: dict[str, Any], key: str
+) -> dict[int, Written]:
+    counted = Counted(locate(url, options), key)
+    written = counted.take(shards)  # this may be another attempt
+    missing = [shard for shard in shards if shard not in written]
+    plan = replace(plan, threads=min(plan.threads, machine.cores()))
+    parts = count_shards(blocks, plan, missing, counted.folder, Silent(), counted.note) if missing else []
+    return written | dict(zip(missing, parts, strict=True))
 
 
 def _pieces(blocks: Iterator[Int32s]) -> Iterator[Int32s]:
     """Blocks put together to pieces that are worth an object."""
     waiting: list[Int32s] = []
+    held = 0
     for block in blocks:
         waiting.append(block)
-        if sum(map(len, waiting)) >= _PIECE:
+        held += len(block)
+        if held >= _PIECE:
             yield np.concatenate(waiting)
-            waiting = []
-    if waiting:
+            waiting, held = [], 0
+    if held:
         yield np.concatenate(waiting)

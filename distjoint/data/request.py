@@ -10,6 +10,7 @@ from distjoint.config import parse_bytes
 from distjoint.data.tokens import Tokenizer
 from distjoint.data.triples import SPLITS
 from distjoint.errors import UsageError
+from distjoint.storage import Location, expand, locate
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ class Request:
             raise UsageError(f"--align-ambiguous is {self.align_ambiguous!r}; it must be 'none' or 'most-frequent'")
         if self.align not in ("auto", "none") and not (self.corpus and self.paths["train"]):
             raise UsageError(f"--align {self.align} pairs entities with words; it needs --corpus and --triples")
+
+    def inputs(self) -> list[Location]:
+        """Every file that is read. raises DistjointError where a pattern finds nothing"""
+        patterns = [*self.corpus, *(path for path in self.paths.values() if path)]
+        files = [locate(name, self.storage) for pattern in patterns for name in expand(pattern, self.storage)]
+        names = [self.labels, self.align if self.align not in ("auto", "none") else None]
+        return files + [locate(name, self.storage) for name in names if name]
 
     def record(self) -> dict[str, Any]:
         """For the manifest: without storage options, which may hold credentials."""

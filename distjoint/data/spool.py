@@ -1,7 +1,8 @@
 """Token ids on local scratch: the corpus, tokenised once, to be passed over again as often as needed.
 
 A spool is one flat file of int32 with -1 between documents. It is read in plain blocks rather than mapped, so
-that what it takes of memory is what the reader holds.
+that what it takes of memory is what the reader holds. Its file has no name once it is open: where the process is
+killed, nothing is left of it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,32 +24,11 @@ BLOCK = 1 << 20
 Int32s = NDArray[np.int32]
 
 
-class Spool:
-    """A file of token ids, open for writing until closed."""
+class Tokens(Protocol):
+    """A text as token ids, -1 between documents, wherever they are kept."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.length = path, 0
-        self._file = Scratch(path)
-
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
-
-    def write(self, tokens: Int32s) -> None:
-        """raises DistjointError when the disk is full"""
-        self._file.append(tokens)
-        self.length += len(tokens)
-
-    def blocks(self, length: int = BLOCK) -> Iterator[Int32s]:
-        """int32[<= length] each, in order. The spool must be closed for writing."""
-        with self.path.open("rb") as stream:
-            while len(block := np.fromfile(stream, np.int32, length)):
-                yield block
-
-    def delete(self) -> None:
-        self.path.unlink(missing_ok=True)
+    def blocks(self) -> Iterator[Int32s]:
+        """All of them in order, from the start each time."""
 
 
 class Scratch:
@@ -58,6 +37,7 @@ class Scratch:
     def __init__(self, path: Path) -> None:
         self.path, self.bytes = path, 0
         self._file = path.open("wb+", buffering=0)
+        path.unlink()
         self._lock = threading.Lock()
 
     def append(self, array: NDArray[Any]) -> int:
@@ -94,6 +74,23 @@ class Scratch:
 
     def close(self) -> None:
         self._file.close()
+
+
+class Spool(Scratch):
+    """A text's token ids. Blocks are read of what is there, so not before all is written."""
+
+    @property
+    def length(self) -> int:
+        return self.bytes // np.dtype(np.int32).itemsize
+
+    def write(self, tokens: Int32s) -> None:
+        """raises DistjointError when the disk is full"""
+        self.append(tokens)
+
+    def blocks(self, length: int = BLOCK) -> Iterator[Int32s]:
+        """int32[<= length] each, in order."""
+        for start in range(0, self.length, length):
+            yield self.read(start * np.dtype(np.int32).itemsize, min(length, self.length - start), np.int32)
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:

@@ -59,11 +59,24 @@ class Arena:
         shard, local = divmod(tile, self.layout.tiles_per_shard)
         return self.slot[shard] * self._per_slot["word"] + int(self.layout.word_offsets[shard, local])
 
+    @property
+    def free(self) -> int:
+        """Slots without a shard."""
+        return len(self._free)
+
     def put(self, shard: int, arrays: Shard) -> None:
         """Take a shard into a free slot."""
+        self.assign(shard)
+        for name, view in self.views(shard).items():
+            view.copy_(arrays[name])
+        self.index(shard)
+
+    def assign(self, shard: int) -> None:
+        """Give a shard a free slot; its values and its index are yet to come."""
         self.slot[shard] = self._free.pop()
-        for part in self.scheme.parts:
-            self._view(part.name, part.of, shard).copy_(arrays[part.name])
+
+    def index(self, shard: int) -> None:
+        """Let the rows of a shard that has a slot be found."""
         base, rows = self.base(shard), self.layout.shard_rows(shard)
         for index, of, present in (
             (self.word_index, "word", self.layout.has_word(shard)),
@@ -72,6 +85,7 @@ class Arena:
             places = np.full(rows, NONE, np.int64)
             places[present] = self.slot[shard] * self._per_slot[of] + np.arange(int(present.sum()))
             index[base : base + rows] = places
+            index[base + rows : base + self.rows_per_slot] = NONE
 
     def views(self, shard: int) -> Shard:
         """The parts of a resident shard, in the arena's own memory."""

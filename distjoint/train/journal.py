@@ -25,8 +25,8 @@ class Journal:
         self._run = run
         self.lines = [line for line in read(run) if line["epoch"] <= done]
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        (run / _FOLDER).make_dir()
         if run.is_local:
-            (run / _FOLDER).make_dir()
             folder = Path((run / _FOLDER).path)
         else:
             self._scratch = tempfile.TemporaryDirectory(prefix="distjoint-tensorboard-")

@@ -53,27 +53,37 @@ class Equipment:
 
 
 def batches_of(visit: Visit, manifest: Manifest, config: Config) -> int:
-    """Batches of triples of a visit; known without reading any."""
-    blocks = _blocks(visit, manifest)
-    per_pass = sum(math.ceil(_triples(block, manifest) / config.graph.batch) for block in blocks)
-    return per_pass * config.train.triple_passes
+    """Batches of triples of a visit, in one pass over them; known without reading any."""
+    return sum(math.ceil(_triples(block, manifest) / config.graph.batch) for block in _blocks(visit, manifest))
 
 
 class Lane:
-    """One visit, advanced in equal steps so that lanes of a round can meet at sync points."""
+    """One visit, advanced in equal steps so that lanes of a round can meet at sync points.
 
-    def __init__(self, equipment: Equipment, visit: Visit, epoch: int, tally: Tally) -> None:
+    passes      over the visit's triples
+    following   the lane's next visit and its epoch: what it begins with is read ahead
+    """
+
+    def __init__(
+        self,
+        equipment: Equipment,
+        visit: Visit,
+        epoch: int,
+        tally: Tally,
+        passes: int = 1,
+        following: tuple[int, Visit] | None = None,
+    ) -> None:
         self._on, self._visit, self._tally = equipment, visit, tally
-        seeds = np.random.SeedSequence([equipment.config.train.seed, epoch, *visit.groups]).spawn(2)
-        self._text_rng, self._graph_rng = (np.random.default_rng(seed) for seed in seeds)
+        self._passes, self._following = passes, following
+        self._text_rng, self._graph_rng = _rngs(equipment.config, epoch, visit)
         scheme, layout = equipment.scheme, equipment.manifest.layout
         self._waves_total = len(visit.shards) * layout.tiles_per_shard if scheme.text else 0
-        self._batches_total = batches_of(visit, equipment.manifest, equipment.config) if scheme.graph else 0
+        self._batches_total = passes * batches_of(visit, equipment.manifest, equipment.config) if scheme.graph else 0
         self._waves, self._batches = self._all_waves(), self._all_batches()
         self._waves_done = self._batches_done = 0
         # Words start near zero, where the gradient of a cosine is huge: met then, it would fill the graph's
         # accumulators and stall it for good (SimLex of `dual` .36 instead of .5). So text goes first, once.
-        self._text_first = epoch == 0 and scheme.coupling != "none"
+        self._text_first = epoch == 0 and visit.turn == 0 and scheme.coupling != "none"
         self._pools: tuple[Ints, ...] = self._negatives() if scheme.graph else ()
         self._agreement = self._shared_rows() if scheme.coupling != "none" else None
 
@@ -95,6 +105,9 @@ class Lane:
         if watch:
             watch.mark()
             watch.add_to(self._tally)
+        if step + 1 == steps:
+            self._on.stream.release("cells", self._visit.partitions)
+            self._on.stream.release("triples", self._visit.partitions)
 
     def _train_text(self, count: int, factor: float) -> None:
         start = time.perf_counter()
@@ -135,17 +148,12 @@ class Lane:
         Diagonal by diagonal of partitions, each diagonal by diagonal of its tiles, in random order. So only
         one partition per shard must be in memory, and the next diagonal is read ahead.
         """
-        layout, rng, arena = self._on.manifest.layout, self._text_rng, self._on.arena
-        shards, tiles, due = np.array(self._visit.shards), layout.tiles_per_shard, set(self._visit.partitions)
-        row_order, column_order = rng.permutation(shards), rng.permutation(shards)
-        turns = [
-            [p for p in zip(row_order.tolist(), np.roll(column_order, turn).tolist(), strict=True) if p in due]
-            for turn in rng.permutation(len(shards))
-        ]
-        for turn, following in zip(turns, [*turns[1:], []], strict=True):
-            self._on.stream.read_ahead(turn)
-            self._on.stream.read_ahead(following)
-            decoded = [(i, j, self._on.stream.cells((i, j))) for i, j in turn if self._has_cells(i, j)]
+        layout, rng, arena, stream = self._on.manifest.layout, self._text_rng, self._on.arena, self._on.stream
+        tiles, turns = layout.tiles_per_shard, _diagonals(self._visit, rng)
+        for turn, following in zip(turns, [*turns[1:], self._first_cells()], strict=True):
+            stream.read_ahead("cells", turn)
+            stream.read_ahead("cells", following)
+            decoded = [(i, j, stream.cells((i, j))) for i, j in turn if self._has_cells(i, j)]
             tile_rows, tile_columns = rng.permutation(tiles), rng.permutation(tiles)
             for shift in rng.permutation(tiles):
                 pairs = list(zip(tile_rows.tolist(), np.roll(tile_columns, shift).tolist(), strict=True))
@@ -155,21 +163,36 @@ class Lane:
                     for a, b in pairs
                 ]
                 yield [tile for tile in wave if tile is not None]
+            stream.release("cells", turn)
 
     def _all_batches(self) -> Iterator[Batch]:
         """Triples of all the visit's partitions, shuffled together, pass after pass."""
-        rng, size, arena = self._graph_rng, self._on.config.graph.batch, self._on.arena
-        blocks = _blocks(self._visit, self._on.manifest)
-        for _ in range(self._on.config.train.triple_passes):
-            for block in blocks:
-                parts = [(i, j, self._on.stream.triples((i, j))) for i, j in block]
-                head = np.concatenate([part.head + arena.base(i) for i, _, part in parts])
-                relation = np.concatenate([part.relation for *_, part in parts])
-                tail = np.concatenate([part.tail + arena.base(j) for _, j, part in parts])
-                order = rng.permutation(len(head))
-                for start in range(0, len(order), size):
-                    chosen = order[start : start + size]
-                    yield Batch(*(x[chosen].astype(np.int64) for x in (head, relation, tail)))
+        rng, size, arena, stream = self._graph_rng, self._on.config.graph.batch, self._on.arena, self._on.stream
+        blocks = _blocks(self._visit, self._on.manifest) * self._passes
+        for block, following in zip(blocks, [*blocks[1:], self._first_triples()], strict=True):
+            stream.read_ahead("triples", block)
+            parts = [(i, j, stream.triples((i, j))) for i, j in block]
+            head = np.concatenate([part.head + arena.base(i) for i, _, part in parts])
+            relation = np.concatenate([part.relation for *_, part in parts])
+            tail = np.concatenate([part.tail + arena.base(j) for _, j, part in parts])
+            del parts
+            stream.release("triples", block)
+            stream.read_ahead("triples", following)
+            order = rng.permutation(len(head))
+            for start in range(0, len(order), size):
+                chosen = order[start : start + size]
+                yield Batch(*(x[chosen].astype(np.int64) for x in (head, relation, tail)))
+
+    def _first_cells(self) -> list[Partition]:
+        """What the next visit begins with."""
+        if not self._following:
+            return []
+        epoch, visit = self._following
+        return _diagonals(visit, _rngs(self._on.config, epoch, visit)[0])[0]
+
+    def _first_triples(self) -> list[Partition]:
+        blocks = _blocks(self._following[1], self._on.manifest) if self._following else []
+        return blocks[0] if blocks else []
 
     def _negatives(self) -> tuple[Ints, Ints]:
         """Arena rows that may serve as negatives: entities with a training triple; of those, the ones with a word."""
@@ -211,6 +234,22 @@ class Lane:
                 if not bool(part.isfinite().all()):
                     return f"partitions ({shard}, *), {name}"
         return "relations"
+
+
+def _rngs(config: Config, epoch: int, visit: Visit) -> tuple[np.random.Generator, np.random.Generator]:
+    """Of a visit's text and of its triples."""
+    text, graph = np.random.SeedSequence([config.train.seed, epoch, visit.turn, *visit.groups]).spawn(2)
+    return np.random.default_rng(text), np.random.default_rng(graph)
+
+
+def _diagonals(visit: Visit, rng: np.random.Generator) -> list[list[Partition]]:
+    """The visit's partitions of counts in turns, in which no shard comes twice as row, nor as column."""
+    shards, due = np.array(visit.shards), set(visit.counted)
+    rows, columns = rng.permutation(shards), rng.permutation(shards)
+    return [
+        [p for p in zip(rows.tolist(), np.roll(columns, turn).tolist(), strict=True) if p in due]
+        for turn in rng.permutation(len(shards))
+    ]
 
 
 def _blocks(visit: Visit, manifest: Manifest) -> list[list[Partition]]:

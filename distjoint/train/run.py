@@ -19,7 +19,7 @@ from distjoint.run_folder import RUN, RunFolder, RunInfo, Status, sizes_of
 from distjoint.storage import Location, Options, locate
 from distjoint.table.parts import Scheme
 from distjoint.train import journal
-from distjoint.train.residency import shard_bytes, slots_needed
+from distjoint.train.residency import choose_groups, shard_bytes, slots_needed
 from distjoint.train.worker import Worker, local_place
 
 CONFIG = "config.yaml"
@@ -149,11 +149,10 @@ def _choose_groups(scheme: Scheme, layout: Layout, config: Config, lanes: int, w
     limit, each = config.train.memory, -(-lanes // workers)
     if limit is None or scheme.bytes(layout) <= limit * workers:
         return 2 * lanes
-    size = shard_bytes(scheme, layout)
-    for groups in range(2 * lanes, layout.shards + 1):
-        if slots_needed(layout, groups, each) * size <= limit:
-            return groups
-    least = slots_needed(layout, layout.shards, each) * size
+    groups = choose_groups(scheme, layout, lanes, each, limit)
+    if groups is not None:
+        return groups
+    least = slots_needed(layout, layout.shards, each) * shard_bytes(scheme, layout)
     raise UsageError(
         f"train.memory={limit}: {2 * each} of the dataset's {layout.shards} shards take {least} bytes; "
         "give more memory, or prepare with more shards"

@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 Partition = tuple[int, int]
+Pair = tuple[int, int]
+
+_PATIENCE = 1.1
+"""Times as many rounds, in which some lane rests, as moving fewer groups may take."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,17 @@ class Visit:
 
     groups       the two groups' numbers, smaller first
     shards       all shards of the two groups
-    partitions   the partitions (i, j) this visit trains: all between the groups, and its share of those inside
+    partitions   the partitions (i, j) whose triples this visit trains: all between the groups, and its share of those
+                 inside
+    counted      those of them whose co-occurrence counts it trains too
+    turn         of the epoch
     """
 
     groups: tuple[int, int]
     shards: tuple[int, ...]
     partitions: tuple[Partition, ...]
+    counted: tuple[Partition, ...]
+    turn: int
 
 
 @dataclass(frozen=True)
@@ -37,71 +47,125 @@ class Round:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All rounds of an epoch: every partition of the dataset exactly once."""
+    """All rounds of an epoch: every partition's triples once in each turn, its counts once in all."""
 
     epoch: int
     rounds: tuple[Round, ...]
 
 
-def schedule(shards: int, seed: int, epoch: int, groups: int, lanes: int) -> Schedule:
+def schedule(shards: int, seed: int, epoch: int, groups: int, lanes: int, turns: int = 1) -> Schedule:
     """The rounds of an epoch.
 
     shards   S, at least `groups`
-    groups   G, at least 2 x lanes; the shards are dealt to them anew each epoch
+    groups   G, at least 2 x lanes; the shards are dealt to them anew in each turn
     lanes    visits at a time
+    turns    how often all pairs of groups are visited
     raises   ValueError where these do not fit
     """
     if not 2 * lanes <= groups <= shards:
         raise ValueError(f"{lanes} lanes need 2 x lanes <= groups <= shards, not {groups} groups of {shards} shards")
-    rng = np.random.default_rng([seed, epoch])
-    members = [tuple(sorted(int(s) for s in part)) for part in np.array_split(rng.permutation(shards), groups)]
-    inner = _share_inner(members)
+    counted = np.random.default_rng([seed, epoch]).permutation(shards * shards).reshape(shards, shards) % turns
     rounds: list[Round] = []
     resident: list[frozenset[int]] = [frozenset()] * lanes
-    for pairs in _tournament(groups, rng):
-        for start in range(0, len(pairs), lanes):
-            seated = _seat(pairs[start : start + lanes], resident)
-            resident = [frozenset(pair) if pair else old for pair, old in zip(seated, resident, strict=True)]
-            rounds.append(Round(tuple(_visit(pair, members, inner) if pair else None for pair in seated)))
+    for turn in range(turns):
+        rng = np.random.default_rng([seed, epoch, turn + 1])
+        members = [tuple(sorted(int(s) for s in part)) for part in np.array_split(rng.permutation(shards), groups)]
+        inner = _share_inner(members)
+        for pairs in _rounds([int(g) for g in rng.permutation(groups)], lanes):
+            visits = _seat([_visit(pair, members, inner, counted, turn) for pair in pairs], resident)
+            resident = [frozenset(v.shards) if v else old for v, old in zip(visits, resident, strict=True)]
+            rounds.append(Round(tuple(visits)))
     return Schedule(epoch, tuple(rounds))
 
 
-def _tournament(groups: int, rng: np.random.Generator) -> list[list[tuple[int, int]]]:
+def _rounds(players: list[int], lanes: int) -> list[list[Pair]]:
+    """The pairs of each round, in the order that moves few groups unless it leaves too many lanes at rest."""
+    sparing, quick = (_in_rounds(order, lanes) for order in (_passing_by(players, lanes), _tournament(players)))
+    return sparing if len(sparing) <= _PATIENCE * len(quick) else quick
+
+
+def _passing_by(players: list[int], lanes: int) -> list[Pair]:
+    """Every pair of groups once, in an order that moves few of them.
+
+    Groups stand in blocks, one for each lane. Two blocks stay while the others pass by, and each that comes meets
+    both: with B blocks and room for three, about B^2 / 4 are brought in (Marius's order, Mohoney et al. 2021); with
+    room for a fourth the next one comes while two are busy. Going round a tournament would bring in B^2.
+    """
+    order: list[Pair] = []
+    left = [players[start : start + lanes] for start in range(0, len(players), lanes)]
+    while len(left) > 1:
+        (first, second), left = left[:2], left[2:]
+        order += _tournament(first + second)
+        for number, passing in enumerate(left):
+            staying = (second, first) if number % 2 else (first, second)  # the one it met last has not left its lane
+            order += [pair for block in staying for pair in _across(block, passing)]
+        left = left[::-1]  # those that came last are still there
+    return order + [pair for block in left for pair in _tournament(block)]
+
+
+def _across(one: list[int], other: list[int]) -> list[Pair]:
+    """Every pair between two blocks, in turns in which no group meets twice."""
+    turns = max(len(one), len(other))
+    met = [(k, (k + shift) % turns) for shift in range(turns) for k in range(turns)]
+    return [_pair(one[k], other[m]) for k, m in met if k < len(one) and m < len(other)]
+
+
+def _tournament(players: list[int]) -> list[Pair]:
     """Every pair of groups once, in turns in which no group meets twice (the circle method)."""
-    players = [int(g) for g in rng.permutation(groups)] + [-1] * (groups % 2)
-    turns = []
+    players = players + [-1] * (len(players) % 2)
+    order: list[Pair] = []
     for _ in range(len(players) - 1):
         half = len(players) // 2
         pairs = zip(players[:half], reversed(players[half:]), strict=True)
-        turns.append([(min(p), max(p)) for p in pairs if -1 not in p])
+        order += [_pair(*p) for p in pairs if -1 not in p]
         players = [players[0], players[-1], *players[1:-1]]
-    return turns
+    return order
 
 
-def _seat(pairs: list[tuple[int, int]], resident: list[frozenset[int]]) -> list[tuple[int, int] | None]:
-    """Give each pair a lane, first to the lane that already holds most of it: fewer shards travel."""
-    seated: list[tuple[int, int] | None] = [None] * len(resident)
+def _pair(one: int, other: int) -> Pair:
+    return min(one, other), max(one, other)
+
+
+def _in_rounds(order: list[Pair], lanes: int) -> list[list[Pair]]:
+    """Cut an order into rounds: each takes the first pairs that are left and share no group."""
+    left, rounds = list(order), []
+    while left:
+        chosen: list[Pair] = []
+        at = 0
+        while at < len(left) and len(chosen) < lanes:
+            if any({*left[at]} & {*pair} for pair in chosen):
+                at += 1
+            else:
+                chosen.append(left.pop(at))
+        rounds.append(chosen)
+    return rounds
+
+
+def _seat(coming: list[Visit], resident: list[frozenset[int]]) -> list[Visit | None]:
+    """Give each visit a lane, first to the lane that already holds most of its shards: fewer travel.
+
+    resident   shards of each lane
+    """
+    seated: list[Visit | None] = [None] * len(resident)
     wishes = sorted(
-        (
-            (-len(resident[lane] & set(pair)), lane, index)
-            for index, pair in enumerate(pairs)
-            for lane in range(len(resident))
-        )
+        (-len(held.intersection(visit.shards)), lane, number)
+        for number, visit in enumerate(coming)
+        for lane, held in enumerate(resident)
     )
     placed: set[int] = set()
-    for _, lane, index in wishes:
-        if seated[lane] is None and index not in placed:
-            seated[lane] = pairs[index]
-            placed.add(index)
+    for _, lane, number in wishes:
+        if seated[lane] is None and number not in placed:
+            seated[lane] = coming[number]
+            placed.add(number)
     return seated
 
 
-def _share_inner(members: list[tuple[int, ...]]) -> dict[tuple[int, int], list[Partition]]:
+def _share_inner(members: list[tuple[int, ...]]) -> dict[Pair, list[Partition]]:
     """Deal each group's inner partitions over its visits, one by one.
 
     The cell (i, j) and its mirror (j, i) go together, and the diagonal starts where the round-robin stands.
     """
-    inner: dict[tuple[int, int], list[Partition]] = {pair: [] for pair in combinations(range(len(members)), 2)}
+    inner: dict[Pair, list[Partition]] = {pair: [] for pair in combinations(range(len(members)), 2)}
     for group, shards in enumerate(members):
         visits = [pair for pair in inner if group in pair]
         blocks = [[(i, i)] for i in shards] + [[(i, j), (j, i)] for i, j in combinations(shards, 2)]
@@ -111,8 +175,12 @@ def _share_inner(members: list[tuple[int, ...]]) -> dict[tuple[int, int], list[P
 
 
 def _visit(
-    pair: tuple[int, int], members: list[tuple[int, ...]], inner: dict[tuple[int, int], list[Partition]]
+    pair: Pair,
+    members: list[tuple[int, ...]],
+    inner: dict[Pair, list[Partition]],
+    counted: NDArray[np.int64],
+    turn: int,
 ) -> Visit:
     a, b = members[pair[0]], members[pair[1]]
-    across = [block for i in a for j in b for block in ((i, j), (j, i))]
-    return Visit(pair, a + b, tuple(across + inner[pair]))
+    partitions = tuple([block for i in a for j in b for block in ((i, j), (j, i))] + inner[pair])
+    return Visit(pair, a + b, partitions, tuple(p for p in partitions if counted[p] == turn), turn)

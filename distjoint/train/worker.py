@@ -34,8 +34,8 @@ from distjoint.train.journal import Journal
 from distjoint.train.lane import Equipment, Lane, batches_of
 from distjoint.train.peers import Watch
 from distjoint.train.rates import rates
-from distjoint.train.residency import Parking, Residency, slots_needed
-from distjoint.train.schedule import Round, schedule
+from distjoint.train.residency import Parking, Residency, slots_for, slots_needed
+from distjoint.train.schedule import Round, Visit, schedule
 from distjoint.train.stream import Stream
 from distjoint.train.tally import Tally
 from distjoint.train.validate import Validation
@@ -66,17 +66,20 @@ class Worker:
         self.scheme = Scheme(self.config.model.dim, "text" in info.sources, "graph" in info.sources, info.coupling)
         lanes = sum(self._worker_of(lane) == place.rank for lane in range(info.lanes))
         limit = self.config.train.memory
-        needed = slots_needed(layout, info.groups, lanes)
         fits = limit is None or self.scheme.bytes(layout) <= limit
-        slots = layout.shards if fits and place.workers == 1 else needed
+        slots = layout.shards if fits and place.workers == 1 else slots_needed(layout, info.groups, lanes)
+        if limit is not None and not fits:
+            slots = slots_for(self.scheme, layout, info.groups, lanes, limit)
         self.arena = Arena(self.scheme, layout, slots, place.device)
         relations = dataset.manifest.counts.get("relations", 0)
         self.dense = Dense(self.scheme, self.config, relations, place.device)
         self.rows = RowKernels(self.arena.rows, place.threads)
         self.waves = WaveTrainer(place.threads)
-        self.stream = Stream(dataset, self.config.loss, place.threads, workers=self._neighbours())
+        cache = self.config.train.disk_cache
+        self.stream = Stream(dataset, self.config.loss, place.threads, workers=self._neighbours(), disk=cache)
         self.parking = Parking(on_disk=not fits)
         self.residency = Residency(self.arena, self.parking, place.rank, self._worker_of, self._begin)
+        self.passes = 1 if self.scheme.graph and info.groups > 2 else self.config.train.triple_passes
         self.at = Position(0)
         if self.start:
             self.dense.load(self.start.dense())
@@ -146,17 +149,16 @@ class Worker:
     def _epoch(self, epoch: int, equipment: Equipment, bar: Task) -> dict[str, Any]:
         """Train the rounds of the epoch that are left; its metrics, the same on every worker."""
         config, done, began = self.config.train, self.at.round, time.perf_counter()
-        tally = self._tally_so_far()
-        plan = schedule(self.dataset.layout.shards, config.seed, epoch, self.info.groups, self.info.lanes)
-        steps = [self._steps(round_) for round_ in plan.rounds]
+        tally, rounds, next_rounds = self._tally_so_far(), self._rounds(epoch), self._rounds(epoch + 1)
+        steps = [self._steps(round_) for round_ in rounds]
         total, taken = sum(steps), sum(steps[:done])
         bar.advance(taken / total)
         for number in range(done, len(steps)):
-            round_ = plan.rounds[number]
-            self.residency.settle(round_)
+            self.residency.settle(rounds[number], (rounds + next_rounds)[number + 1 :])
+            coming = (epoch, rounds[number + 1]) if number + 1 < len(rounds) else (epoch + 1, next_rounds[0])
             lanes = [
-                Lane(equipment, visit, epoch, tally)
-                for lane, visit in enumerate(round_.visits)
+                Lane(equipment, visit, epoch, tally, self.passes, _visit_of(lane, *coming))
+                for lane, visit in enumerate(rounds[number].visits)
                 if visit and self._worker_of(lane) == self.place.rank
             ]
             for step in range(steps[number]):
@@ -192,14 +194,24 @@ class Worker:
             dist.broadcast(due, 0)
         return bool(due.item())
 
+    def _rounds(self, epoch: int) -> tuple[Round, ...]:
+        """Where shards rotate, each pass over the triples is a turn of its own.
+
+        Passes over the same few triples in a row learn less: FB15k-237 with 8 groups and 5 passes per epoch, 9 epochs:
+        MRR .290 in one turn, .303 in five (.311 with two groups, where all shards are always there).
+        """
+        turns = self.config.train.triple_passes // self.passes
+        config, layout = self.config.train, self.dataset.layout
+        return schedule(layout.shards, config.seed, epoch, self.info.groups, self.info.lanes, turns).rounds
+
     def _steps(self, round_: Round) -> int:
         """Sync points of a round: from the mean lane's batches, so that it does not depend on who runs them."""
         visits = [visit for visit in round_.visits if visit]
         if not self.scheme.graph:
             return _TEXT_STEPS
         every = self.config.train.sync_batches if self.info.lanes > 1 else 1
-        mean = sum(batches_of(visit, self.dataset.manifest, self.config) for visit in visits) / len(visits)
-        return max(1, math.ceil(mean / every))
+        batches = self.passes * sum(batches_of(visit, self.dataset.manifest, self.config) for visit in visits)
+        return max(1, math.ceil(batches / len(visits) / every))
 
     def _equipment(self) -> Equipment:
         degree = self.dataset.rows(["degree"]).column("degree").to_numpy() if self.scheme.graph else np.empty(0)
@@ -258,6 +270,11 @@ def describe(metrics: Mapping[str, Any], epochs: int) -> str:
     if "valid_mrr" in metrics:
         parts.append(f"valid MRR {metrics['valid_mrr']:.4f}")
     return "  ".join([*parts, f"{metrics['seconds']:.1f} s"])
+
+
+def _visit_of(lane: int, epoch: int, round_: Round) -> tuple[int, Visit] | None:
+    visit = round_.visits[lane]
+    return (epoch, visit) if visit else None
 
 
 def _rates(tally: Tally) -> str:

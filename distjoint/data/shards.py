@@ -1,0 +1,78 @@
+"""From a text's token ids to counted shards on storage: how many, which are there already, and the rest counted."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from distjoint.data import cooccurrence, segments
+from distjoint.data.layout import Layout
+from distjoint.data.partition import Written
+from distjoint.data.request import Request
+from distjoint.data.rows import Rows, choose_shards
+from distjoint.data.text import Text
+from distjoint.data.unfinished import Counted, Made
+from distjoint.data.workers import Workers
+from distjoint.machine import cores
+from distjoint.progress import Progress, short
+from distjoint.storage import Location
+
+
+def count_text(
+    text: Text,
+    rows: Rows,
+    triples: int,
+    request: Request,
+    made: Made,
+    folder: Location,
+    workers: Workers,
+    progress: Progress,
+) -> tuple[Layout, list[Written]]:
+    """Choose the shards, then count the co-occurrences of those that are not in `folder` yet.
+
+    triples    of the largest split
+    made       what the counts are made of
+    returns    the layout, and a file for each shard, in order; none where there is no text
+    raises     DistjointError when a disk is full
+    """
+    if text.tokens is None:
+        return choose_layout(rows, triples, request.shards, progress), []
+    table = np.full(text.lexicon.size, -1, np.int32)
+    table[text.vocabulary.source] = rows.of_word
+    total, words = text.vocabulary.tokens + text.documents + 1, len(text.vocabulary)
+    blocks = partial(segments.renumbered, text.tokens, table)
+    cells = cooccurrence.estimate_cells(blocks(), total, words, request.window, request.symmetric, request.memory)
+    layout = choose_layout(rows, max(cells, triples), request.shards, progress)
+    plan = cooccurrence.Plan(
+        layout=layout,
+        window=request.window,
+        symmetric=request.symmetric,
+        seed=request.seed,
+        tokens=total,
+        cells=cells,
+        memory=request.memory,
+        threads=cores(),
+    )
+    (folder / cooccurrence.STREAM).make_dir()
+    counted = Counted.begin(folder, made, layout, text.vocabulary, rows)
+    written = counted.take(range(layout.shards))
+    counted.drop_others(written)
+    if written:
+        progress.say(f"{len(written)} of {layout.shards} shards were counted before")
+    with progress.task("counting", text.vocabulary.tokens, "tokens") as task:
+        task.advance(text.vocabulary.tokens * len(written) / layout.shards)
+        missing = [shard for shard in range(layout.shards) if shard not in written]
+        for shard, part in zip(missing, workers.count(blocks, plan, missing, counted, task), strict=True):
+            written[shard] = part
+    return layout, [written[shard] for shard in range(layout.shards)]
+
+
+def choose_layout(rows: Rows, samples: int, shards: int | None, progress: Progress) -> Layout:
+    """samples: about how many the larger stream holds; shards: as asked for, None where they are to be chosen"""
+    if shards is not None:
+        return rows.layout(shards)
+    layout = rows.layout(choose_shards(samples, len(rows)))
+    mean = samples / layout.shards**2
+    progress.say(f"{layout.shards} shards: about {short(mean)} samples in a mean partition; --shards changes it")
+    return layout

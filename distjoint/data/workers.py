@@ -1,0 +1,73 @@
+"""Who does the heavy work of `prepare`: this process, or the tasks of a Ray cluster (see `ray_driver`).
+
+Both give the same bits: text is cut only where a document ends, words get the same ids however it is cut, and each
+shard is counted for itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from distjoint.data import vocabulary
+from distjoint.data.cooccurrence import Blocks, Plan, count_shards
+from distjoint.data.corpus import Corpus
+from distjoint.data.partition import Written
+from distjoint.data.spool import Spool, Tokens
+from distjoint.data.tokens import Counter, Lexicon, encode_blocks
+from distjoint.data.unfinished import Counted
+from distjoint.data.vocabulary import Int64s
+from distjoint.progress import Task, short
+
+
+class Workers(Protocol):
+    """The three passes over the text."""
+
+    def tokenise(self, corpus: Corpus, lexicon: Lexicon, counter: Counter, task: Task) -> Tokens:
+        """The text as provisional ids; fills `lexicon` and `counter`. task: advanced by bytes as stored
+
+        raises DistjointError naming what cannot be read
+        """
+
+    def join(self, tokens: Tokens, forms: set[str], lexicon: Lexicon, min_count: int) -> tuple[Tokens, Int64s] | None:
+        """The text with names joined and its counts; None where none is to be: see `vocabulary.merge_names`."""
+
+    def count(self, blocks: Blocks, plan: Plan, shards: Sequence[int], counted: Counted, task: Task) -> list[Written]:
+        """Count some shards, each noted when it is done. task: advanced by tokens
+
+        raises DistjointError when a disk is full
+        """
+
+
+class Local:
+    """This process. scratch: a folder for temporary files, its own"""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+
+    def tokenise(self, corpus: Corpus, lexicon: Lexicon, counter: Counter, task: Task) -> Spool:
+        spool, start = Spool(self.scratch / "tokens"), time.monotonic()
+        for block, ids in encode_blocks(corpus.blocks(), lexicon, counter):
+            spool.write(ids)
+            task.advance(block.read)
+            note_rate(task, counter, start)
+        return spool
+
+    def join(self, tokens: Tokens, forms: set[str], lexicon: Lexicon, min_count: int) -> tuple[Spool, Int64s] | None:
+        assert isinstance(tokens, Spool)
+        joined = Spool(self.scratch / "joined")
+        counts = vocabulary.merge_names(tokens, forms, lexicon, min_count, joined)
+        return None if counts is None else (joined, counts)
+
+    def count(self, blocks: Blocks, plan: Plan, shards: Sequence[int], counted: Counted, task: Task) -> list[Written]:
+        plan = replace(plan, scratch=str(self.scratch))
+        return count_shards(blocks, plan, shards, counted.folder, task, counted.note)
+
+
+def note_rate(task: Task, counter: Counter, start: float) -> None:
+    """start: by the monotonic clock"""
+    rate = counter.tokens / max(time.monotonic() - start, 1e-9)
+    task.note(f"{short(counter.tokens)} tokens, {short(rate)} tokens/s")
