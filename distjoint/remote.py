@@ -45,10 +45,11 @@ class ShortReadError(OSError):
     """A store gave fewer bytes than it was asked for."""
 
 
-def patiently(name: str, act: Callable[[], _Result]) -> _Result:
+def patiently(name: str, act: Callable[[], _Result], times: int = 1) -> _Result:
     """What `act` returns, called again while a store does not answer; it must be something that can be done twice.
 
     name     what is said to be waited for, once it takes long
+    times    as many times as patient: with what nobody waits for
     raises   the last error, when it has failed for PATIENCE seconds; at once an error that will not pass
     """
     failing_since, told = math.inf, False
@@ -58,7 +59,7 @@ def patiently(name: str, act: Callable[[], _Result]) -> _Result:
         except OSError as error:
             failing_since = min(failing_since, time.monotonic())
             waited = time.monotonic() - failing_since
-            if not passes(error) or waited > PATIENCE:
+            if not passes(error) or waited > times * PATIENCE:
                 raise
             if waited > _UNTOLD and not told:
                 _log.warning("%s: no answer for %.0f s (%s); trying again", name, waited, first_line(error))

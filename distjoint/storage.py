@@ -8,6 +8,7 @@ does not answer, and fails in one sentence when that lasts.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -104,11 +105,12 @@ class Location:
         """Delete the file, or the folder and all that is in it; nothing where neither is there."""
 
         def act(fs: pafs.FileSystem) -> None:
-            while (kind := fs.get_file_info(self.path).type) != pafs.FileType.NotFound:
-                try:
-                    return (fs.delete_dir if kind == pafs.FileType.Directory else fs.delete_file)(self.path)
-                except FileNotFoundError:  # a part of it went in an attempt whose answer was lost
-                    continue
+            kind = fs.get_file_info(self.path).type
+            with suppress(FileNotFoundError):  # gone in an attempt whose answer was lost
+                if kind == pafs.FileType.Directory:
+                    fs.delete_dir(self.path)
+                elif kind == pafs.FileType.File:
+                    fs.delete_file(self.path)
 
         self._do(act)
 
@@ -137,8 +139,7 @@ class Location:
         with tempfile.NamedTemporaryFile(prefix="distjoint-upload-") as scratch:
             with named(f"{scratch.name} (on its way to {self.url})"), pa.OSFile(scratch.name, "wb") as stream:
                 yield stream
-            here = pafs.LocalFileSystem()
-            self._do(lambda fs: pafs.copy_files(scratch.name, self.path, here, fs, chunk_size=_CHUNK), large=True)
+            self._do(lambda fs: _send(fs, self.path, scratch.name), large=True)
 
     def read_bytes(self) -> bytes:
         if self.is_local:
@@ -217,7 +218,7 @@ class Location:
         with self._named():
             if self.is_local:
                 return act(self.fs)
-            return patiently(self.url, lambda: act(self.fs if large else self.quick or self.fs))
+            return patiently(self.url, lambda: act(self.fs if large else self.quick or self.fs), 10 if large else 1)
 
 
 def use_options(options: Options) -> None:
@@ -259,7 +260,8 @@ def locate(url: str | os.PathLike[str] | Location, options: Options | None = Non
         return Location(pafs.LocalFileSystem(), path, text.rstrip("/") or "/", options)
     clean = text.rstrip("/")
     if protocol == "s3":
-        fs, quick = (_s3(options, attempts) for attempts in (MAX_ATTEMPTS, 1))
+        settings = _s3_settings(options)
+        fs, quick = (_s3(attempts, **settings) for attempts in (MAX_ATTEMPTS, 1))
         return Location(fs, clean.removeprefix("s3://"), clean, options, quick)
     if protocol in ("gs", "gcs"):
         return Location(_gcs(options), clean.removeprefix(f"{protocol}://"), clean, options)
@@ -309,13 +311,28 @@ def _put(fs: pafs.FileSystem, path: str, content: bytes) -> None:
         stream.write(content)
 
 
+def _send(fs: pafs.FileSystem, path: str, file: str) -> None:
+    """Write a local file's content. Not by `copy_files`, which does not tell when what it sends at last is refused."""
+    with pa.OSFile(file) as source, fs.open_output_stream(path) as stream:
+        while block := source.read(_CHUNK):
+            stream.write(block)
+
+
 def _seal(content: Any) -> str:
     """The checksum of what JSON says, however it is laid out."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f"xxh3:{xxhash.xxh3_64(text.encode()).hexdigest()}"
 
 
-def _s3(options: Options, attempts: int) -> pafs.S3FileSystem:
+@functools.lru_cache(maxsize=32)
+def _s3(attempts: int, **settings: Any) -> pafs.S3FileSystem:
+    """A client, made once: it keeps its connections, and pyarrow makes none as long as other threads use S3."""
+    strategy = pafs.AwsStandardS3RetryStrategy(max_attempts=attempts)
+    # With an open delayed, a small file is one request instead of three.
+    return pafs.S3FileSystem(**settings, retry_strategy=strategy, allow_delayed_open=True)
+
+
+def _s3_settings(options: Options) -> dict[str, Any]:
     client, profile = dict(options.get("client_kwargs") or {}), _profile(options.get("profile"))
     endpoint = (
         options.get("endpoint_url")
@@ -325,19 +342,17 @@ def _s3(options: Options, attempts: int) -> pafs.S3FileSystem:
         or os.environ.get("AWS_ENDPOINT_URL")
     )
     scheme, _, host = (endpoint or "").rpartition("://")
-    return pafs.S3FileSystem(
-        access_key=options.get("key", profile.get("key")),
-        secret_key=options.get("secret", profile.get("secret")),
-        session_token=options.get("token", profile.get("token")),
-        anonymous=_is_true(options.get("anon")),
-        region=client.get("region_name") or profile.get("region") or os.environ.get("AWS_REGION") or None,
-        endpoint_override=host or None,
-        scheme=scheme or "https",
-        connect_timeout=CONNECT_TIMEOUT,
-        request_timeout=REQUEST_TIMEOUT,
-        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=attempts),
-        allow_delayed_open=True,  # a small file is then one request instead of three
-    )
+    return {
+        "access_key": options.get("key", profile.get("key")),
+        "secret_key": options.get("secret", profile.get("secret")),
+        "session_token": options.get("token", profile.get("token")),
+        "anonymous": _is_true(options.get("anon")),
+        "region": client.get("region_name") or profile.get("region") or os.environ.get("AWS_REGION") or None,
+        "endpoint_override": host or None,
+        "scheme": scheme or "https",
+        "connect_timeout": CONNECT_TIMEOUT,
+        "request_timeout": REQUEST_TIMEOUT,
+    }
 
 
 def _gcs(options: Options) -> pafs.GcsFileSystem:

@@ -22,6 +22,7 @@ import pytest
 
 import distjoint
 from distjoint.data import ray_driver
+from distjoint.data.tokens import Counter, Lexicon
 from distjoint.errors import DistjointError
 from distjoint.progress import Silent
 
@@ -113,6 +114,12 @@ def test_a_bad_line_is_named_as_in_one_process(tmp_path: Path, name: str, bad: b
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_that_a_machine_does_not_see_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
+    part = ray_driver._Text([(str(tmp_path / "mine.txt"), {}, 0, None)], "text", "text", "unicode")
+    with pytest.raises(DistjointError, match=r"mine.txt: a machine of the Ray cluster does not see it; .* like s3://"):
+        next(part.encode(Lexicon("unicode"), Counter()))
+
+
 @contextmanager
 def killing(task: bytes) -> Iterator[list[int]]:
     """Kills the first process that is seen to run a task of this name; gives its id."""
@@ -153,7 +160,7 @@ def test_a_killed_worker_costs_one_task(tmp_path: Path, task: bytes) -> None:
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_stopped_it_is_continued_from_the_shards_that_are_counted(
     cluster: Any, tmp_path: Path, number: int, code: int
 ) -> None:

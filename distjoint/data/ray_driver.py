@@ -29,13 +29,14 @@ from distjoint.data.corpus import Corpus, Slice
 from distjoint.data.partition import Written
 from distjoint.data.spool import Int32s, Tokens
 from distjoint.data.tokens import Counter, Lexicon, Tokenizer, encode_blocks
+from distjoint.data.unfinished import NAME as UNFINISHED
 from distjoint.data.unfinished import Counted, noted
 from distjoint.data.vocabulary import Int64s, Names
 from distjoint.data.workers import note_rate
 from distjoint.errors import DistjointError
 from distjoint.progress import Progress, Silent, Task
 from distjoint.ray_session import ray_session
-from distjoint.storage import locate
+from distjoint.storage import Location, locate
 
 _PART_LEAST, _PART_MOST = 1 << 20, 1 << 26
 """Stored bytes of a part of the text: enough to be worth a task, few enough to lose."""
@@ -124,7 +125,7 @@ class _Text:
 
     def encode(self, lexicon: Lexicon, counter: Counter) -> Iterator[Int32s]:
         """Token ids, block by block. raises DistjointError naming what cannot be read"""
-        slices = [Slice(locate(url, options), start, stop) for url, options, start, stop in self.files]
+        slices = [Slice(_seen_here(locate(url, options)), start, stop) for url, options, start, stop in self.files]
         corpus = Corpus((), (), self.field, self.column)
         try:
             for _, ids in encode_blocks(corpus.blocks(slices), lexicon, counter):
@@ -224,6 +225,15 @@ def _number(seen: _Seen, lexicon: Lexicon) -> Int32s:
 # What follows runs on a worker.
 
 
+def _seen_here(place: Location) -> Location:
+    """raises DistjointError where a place of the driver's disk is not on this machine's"""
+    if place.is_local and not place.exists():
+        raise DistjointError(
+            f"{place}: a machine of the Ray cluster does not see it; use storage that all of them share, like s3://"
+        )
+    return place
+
+
 def _tokenise(text: _Text) -> Iterator[Any]:
     """Pieces of token ids, then what was seen."""
     lexicon, counter = Lexicon(text.tokenizer), Counter()
@@ -260,6 +270,7 @@ def _count(
     blocks: Blocks, plan: Plan, shards: list[int], url: str, options: dict[str, Any], key: str
 ) -> dict[int, Written]:
     counted = Counted(locate(url, options), key)
+    _seen_here(counted.folder / UNFINISHED)
     written = counted.take(shards)  # this may be another attempt
     missing = [shard for shard in shards if shard not in written]
     plan = replace(plan, threads=min(plan.threads, machine.cores()))

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -196,12 +195,12 @@ class Watched(Residency):
 
 
 def child(given: dict[str, Any]) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = peak_memory()
     worker.Residency = Watched  # type: ignore[misc]
     result = distjoint.train(given["dataset"], given["out"], given["settings"], overwrite=True, progress=for_terminal())
     folder = RunFolder.open(given["out"])
     files = Checkpoint.open(folder.folder / str(folder.info.result)).manifest.files
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory()
     (moved_before, waited_before), (moved, waited) = [(0, 0.0), *Watched.at_checkpoint][-2:]
     found = Run(
         metrics=result.metrics,
@@ -212,6 +211,12 @@ def child(given: dict[str, Any]) -> None:
         checksums=[file.checksum for file in files],
     )
     print(json.dumps(asdict(found)))
+
+
+def peak_memory() -> int:
+    """Bytes of this process at its most. Not `ru_maxrss`, which begins with that of the process that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
 
 
 def report(
