@@ -232,7 +232,7 @@ def member(run: str, dataset: str) -> None:
 
     from distjoint.train.worker import Worker, group_place
 
-    dist.init_process_group("gloo", timeout=timedelta(seconds=NOTICED - 10))
+    dist.init_process_group("gloo", timeout=timedelta(seconds=NOTICED / 2))
     place = locate(run)
     worker = Worker(place, RunInfo.read(place), Dataset.open(dataset), group_place(1), Silent())
     try:
