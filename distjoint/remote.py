@@ -29,7 +29,7 @@ PATIENCE = 30.0
 collective, so this and one request's timeout stay below the process group's timeout."""
 READ_AHEAD = 8 << 20
 """Bytes asked of a store at a time by who reads a file from its beginning to its end."""
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 3.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 3.0
 _UNTOLD = 5.0
 _PASSING = re.compile(
     r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|THROTTLING|REQUEST_TIMEOUT"

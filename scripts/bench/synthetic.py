@@ -74,7 +74,8 @@ def _write_shard(place: Location, layout: Layout, shard: int, cells: int, seed: 
         ends = np.searchsorted(other[order], np.arange(layout.shards + 1))
         for j in range(layout.shards):
             chosen = order[ends[j] : ends[j + 1]]
-            count = np.exp(rng.exponential(1.0, len(chosen))).astype(np.float32)
+            # Few words apart, few times: like what is counted, most counts are one of a hundred values.
+            count = (np.ceil(rng.exponential(2.0, len(chosen))) / rng.integers(1, 11, len(chosen))).astype(np.float32)
             writer.add(shard, j, {"row": _int32(offset[chosen]), "column": _int32(column[chosen]), "count": count})
     return writer.written()
 
