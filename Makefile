@@ -17,8 +17,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_AR
 demo: .venv/demo.installed
 	$(BIN)/distjoint demo --out $(OUT)
 
+# The quick tests two at a time; the others start processes, and want the machine to themselves.
 test: .venv/dev.installed
+ifdef TESTS
 	$(BIN)/python -m pytest $(TESTS)
+else
+	$(BIN)/python -m pytest -q -n 2 -m unit
+	$(BIN)/python -m pytest -q -m "not unit"
+endif
 
 lint: .venv/dev.installed
 	$(BIN)/ruff check .

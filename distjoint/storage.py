@@ -173,11 +173,13 @@ class Location:
     def read_json(self) -> Any:
         """What `write_json` wrote.
 
-        raises   DistjointError when its checksum says that it is damaged; ValueError when it is not JSON
+        raises   DistjointError when its checksum is missing or says that it is damaged; ValueError when it is not a
+                 JSON object
         """
         content = json.loads(self.read_bytes())
-        found = content.pop(_SEAL, None) if isinstance(content, dict) else None
-        if found not in (None, _seal(content)):
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
+        if content.pop(_SEAL, None) != _seal(content):
             raise DistjointError(f"{self.url}: does not match the checksum in it; it is damaged")
         return content
 
