@@ -232,7 +232,10 @@ def member(run: str, dataset: str) -> None:
 
     from distjoint.train.worker import Worker, group_place
 
-    dist.init_process_group("gloo", timeout=timedelta(seconds=NOTICED / 2))
+    # Who does not find the other's store looks for it twice, up to 15 s apart.
+    host, port, rank = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["RANK"])
+    store = dist.TCPStore(host, port, 2, rank == 0, timedelta(seconds=NOTICED / 4))
+    dist.init_process_group("gloo", timeout=timedelta(seconds=NOTICED / 2), store=store, rank=rank, world_size=2)
     place = locate(run)
     worker = Worker(place, RunInfo.read(place), Dataset.open(dataset), group_place(1), Silent())
     try:
