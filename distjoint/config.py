@@ -26,7 +26,7 @@ def parse_bytes(value: str | int | None) -> int | None:
 
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
-Decay = Literal["none", "linear"]
+Decay = Literal["none", "linear", "cosine"]
 
 
 class _Section(BaseModel):
@@ -74,10 +74,23 @@ class Text(_Section):
 
 
 class Graph(_Section):
-    """The graph's negatives and optimizer."""
+    """The graph's loss, negatives and optimizer."""
+
+    loss: Literal["softmax", "logistic", "margin", "adversarial"] = Field(
+        "softmax", description="What a right answer's score is held against its candidates by; see docs/graph.md."
+    )
+    candidates: Literal["sampled", "1vsall", "kvsall"] = Field(
+        "sampled", description="Negatives: sampled ones, or all resident entities, by triple or by distinct question."
+    )
+    margin: float = Field(1.0, ge=0, description="Of the losses margin and adversarial (there also called gamma).")
+    temperature: float = Field(1.0, ge=0, description="Of the loss adversarial: how much hard negatives weigh more.")
+    smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Share of the target spread over all entities; 1vsall and kvsall only."
+    )
 
     learning_rate: float = Field(0.05, gt=0, description="AdaGrad step size for entities and relations.")
     decay: Decay = Field("none", description="Whether steps shrink to zero over the run, besides what AdaGrad does.")
+    warmup: float = Field(0.0, ge=0, lt=1, description="Share of the run over which steps grow to their full size.")
     map_learning_rate: float = Field(0.01, gt=0, description="AdaGrad step size for the map of coupling dual.")
     own_l2: float = Field(
         0.03,
@@ -87,7 +100,24 @@ class Graph(_Section):
     batch: int = Field(4096, ge=1, description="Triples per step.")
     chunk: int = Field(64, ge=1, description="Triples that share negatives; each also serves the others as one.")
     negatives: int = Field(192, ge=0, description="Uniform negatives per chunk and side, besides those in the chunk.")
+    in_batch: bool = Field(True, description="Whether the triples of a chunk serve each other as negatives.")
+    power: float = Field(
+        0.0, ge=0, description="Negatives are drawn by degree to this power: 0 all alike, 1 as often as in triples."
+    )
     n3: float = Field(0.0, ge=0, description="Weight of the nuclear 3-norm (Lacroix et al. 2018) of each triple.")
+    l2: float = Field(0.0, ge=0, description="Weight of half the squared norm of each triple's vectors.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the coordinates of entities that a step leaves out.")
+    relation_dropout: float = Field(0.0, ge=0, lt=1, description="The same of relations.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Graph:
+        if self.candidates != "sampled" and self.loss in ("margin", "adversarial"):
+            raise ValueError(
+                f"the loss {self.loss} is for sampled negatives; {self.candidates} takes softmax, logistic"
+            )
+        if self.candidates == "sampled" and self.smoothing:
+            raise ValueError("smoothing spreads the target over all entities; set candidates to 1vsall or kvsall")
+        return self
 
 
 class Train(_Section):

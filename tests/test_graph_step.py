@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ from distjoint.data.layout import Layout
 from distjoint.kernels.graph import Objective, as_candidates, gradient, through_candidates
 from distjoint.kernels.rows import EPSILON, RowKernels
 from distjoint.model.couplings import entity_vectors
-from distjoint.model.losses import softmax_loss
+from distjoint.model.losses import Kind, sampled_loss
 from distjoint.model.scorers import SCORERS
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.parts import Scheme, initial_shard
 from distjoint.table.views import Mapped, Own, Tied, View, Word
 from distjoint.train import graph
-from distjoint.train.graph import Batch, GraphLoss
+from distjoint.train.graph import Batch, GraphLoss, Pool
 
 pytestmark = pytest.mark.unit
 
@@ -48,7 +48,7 @@ def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
     relation, inverse = (draw(chunks, triples, width, seed=seed).requires_grad_() for seed in (1, 2))
     weight = torch.ones(chunks, triples, dtype=torch.float64)
     weight[-1, 2:] = 0  # padding
-    expected = softmax_loss(
+    expected = sampled_loss(
         scorer,
         compare,
         scale,
@@ -71,6 +71,33 @@ def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
         d_ends[0, :, :triples] += found.tail
         d_ends[1, :, :triples] += found.head
     torch.testing.assert_close(found.loss, expected.detach(), rtol=1e-10, atol=1e-10)
+    for actual, wanted in zip((d_ends, found.relation, found.inverse), expected_gradients, strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("name", sorted(SCORERS))
+def test_each_loss_and_its_gradients_are_those_of_the_plain_loss(name: str, kind: Kind, in_batch: bool) -> None:
+    scorer, chunks, triples, negatives, dim = SCORERS[name], 2, 4, 5, 6
+    ends = draw(2, chunks, triples + negatives, dim).requires_grad_()
+    relation, inverse = (draw(chunks, triples, scorer.relation_dim(dim), seed=k).requires_grad_() for k in (1, 2))
+    weight = torch.ones(chunks, triples, dtype=torch.float64)
+    weight[-1, 2:] = 0
+    head, tail = ends[1, :, :triples], ends[0, :, :triples]
+    drawn = ends[1, :, triples:], ends[0, :, triples:]
+    settings = {"l2": 0.2, "margin": 1.5, "temperature": 0.7, "in_batch": in_batch}
+    expected = sampled_loss(
+        scorer, scorer.compare, 1.0, head, tail, relation, inverse, *drawn, weight, kind=kind, **settings
+    )
+    expected_gradients = torch.autograd.grad(expected, (ends, relation, inverse))
+    objective = Objective(scorer, scorer.compare, 1.0, loss=kind, **settings)
+    with torch.no_grad():
+        found = gradient(objective, ends, head, tail, relation, inverse, weight)
+        d_ends = found.candidates
+        d_ends[0, :, :triples] += found.tail
+        d_ends[1, :, :triples] += found.head
+    torch.testing.assert_close(found.loss, expected.detach(), rtol=1e-9, atol=1e-9)
     for actual, wanted in zip((d_ends, found.relation, found.inverse), expected_gradients, strict=True):
         torch.testing.assert_close(actual, wanted, rtol=1e-7, atol=1e-9)
 
@@ -171,7 +198,7 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
 
     forward = chunked(relation, relations)
     backward = chunked(relation, relations + world.RELATIONS) if config.model.reciprocal else scorer.inverse(forward)
-    loss = softmax_loss(
+    loss = sampled_loss(
         scorer,
         "cosine" if config.model.cosine else scorer.compare,
         10.0 if config.model.cosine else 1.0,
@@ -227,7 +254,7 @@ def test_a_step_is_that_of_the_plain_reference(
     pool = world.worded() if view == "word" else world.entities()
     batch, rng = world.batch(pool), Recorder()
     probe = World(coupling, {**settings, "model.reciprocal": reciprocal})
-    loss = world.loss(view).step(batch, pool, rng, 0.1)
+    loss = world.loss(view).step(batch, Pool(pool), rng, 0.1)
     (drawn,) = rng.drawn
     expected = reference(probe, view, batch, pool[drawn])
     assert loss == pytest.approx(float(expected["loss"]), rel=1e-5)
@@ -243,7 +270,7 @@ def test_words_keep_to_their_side(view: str) -> None:
     """`dual`'s entity side leaves W and C alone; `tie` leaves the X of rows with a word alone."""
     world = World("tie" if view == "tied" else "dual", {})
     before = world.parts()
-    world.loss(view).step(world.batch(world.entities()), world.entities(), np.random.default_rng(0), 0.1)
+    world.loss(view).step(world.batch(world.entities()), Pool(world.entities()), np.random.default_rng(0), 0.1)
     after = world.parts()
     changed = {name for name, array in before.items() if not torch.equal(array, after[name])}
     worded = world.arena.entity_index[world.worded()]
@@ -265,7 +292,7 @@ def test_a_step_has_the_same_bits_for_any_number_of_threads(
         world = World(coupling, {"graph.chunk": 4})
         pool = world.worded() if view == "word" else world.entities()
         loss = world.loss(view, threads)
-        value = loss.step(world.batch(pool, 301), pool, np.random.default_rng(1), 0.1)
+        value = loss.step(world.batch(pool, 301), Pool(pool), np.random.default_rng(1), 0.1)
         loss.kernels.close()
         return value, {**world.parts(), "relation": world.relation_gradient, "map": world.map_gradient}
 
@@ -285,7 +312,7 @@ def test_batches_of_any_size_train_and_padding_weighs_nothing(count: int, pool: 
     world = World("none", {})
     before = world.parts()["X.state"]
     loss = world.loss("own").step(
-        world.batch(world.entities(), count), world.entities()[:pool], np.random.default_rng(0), 0.1
+        world.batch(world.entities(), count), Pool(world.entities()[:pool]), np.random.default_rng(0), 0.1
     )
     assert np.isfinite(loss)
     assert torch.equal(before, world.parts()["X.state"]) == (count + pool == 1)  # one candidate alone is certain

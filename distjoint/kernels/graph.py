@@ -5,11 +5,13 @@ Same result as model/losses.py. Plain torch operations, so the same code runs on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
+from distjoint.model.losses import Kind
 from distjoint.model.scorers import Compare, Scorer
 
 _NORM = 1e-12
@@ -20,13 +22,21 @@ _SQUARE = 1e-9
 class Objective:
     """How triples are scored and compared: the part of a step that stays the same all run.
 
-    n3   weight of the nuclear 3-norm
+    n3, l2        weights of the nuclear 3-norm and of the squared norm
+    loss          as in model/losses.py, with its margin, and temperature; smoothing where all are candidates
+    in_batch      whether the triples of a chunk are each other's negatives
     """
 
     scorer: Scorer
     compare: Compare
     scale: float
     n3: float = 0.0
+    l2: float = 0.0
+    loss: Kind = "softmax"
+    margin: float = 1.0
+    temperature: float = 1.0
+    smoothing: float = 0.0
+    in_batch: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,25 +96,44 @@ def gradient(
     loss, d_queries, d_candidates = _compare(objective, queries, candidates, weight)
     d_head, d_relation = scorer.query_gradient(head, relation, d_queries[0])
     d_tail, d_inverse = scorer.query_gradient(tail, inverse, d_queries[1])
-    found = Gradient(loss, d_candidates, d_head, d_tail, d_relation, d_inverse)
-    return _add_n3(objective, found, head, tail, relation, inverse, weight) if objective.n3 else found
+    ways = ((head, d_head), (tail, d_tail), (relation, d_relation), (inverse, d_inverse))
+    pulls = [regularise(objective, vectors, weight, slot) for vectors, slot in ways]
+    total = loss + sum(pull for pull, _ in pulls)
+    return Gradient(total, d_candidates, *(slot for _, slot in pulls))
+
+
+def regularise(objective: Objective, vectors: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The regularisers n3 |x|^3 + l2 x^2 / 2 of each coordinate: their loss, and the gradient with theirs added.
+
+    vectors, gradient   float[..., width]
+    weight              float[...]
+    """
+    loss = weight.new_zeros(())
+    if objective.n3:
+        pull = weight[..., None] * _modulus(vectors, objective.scorer.complex) * vectors
+        loss = loss + objective.n3 * (pull * vectors).sum()
+        gradient = gradient.add(pull, alpha=3 * objective.n3)
+    if objective.l2:
+        pull = weight[..., None] * vectors
+        loss = loss + objective.l2 / 2 * (pull * vectors).sum()
+        gradient = gradient.add(pull, alpha=objective.l2)
+    return loss, gradient
 
 
 def _compare(
     objective: Objective, queries: Tensor, candidates: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Softmax over candidates; gradients for queries [2, chunks, triples, dim] and candidates."""
+    """The loss; gradients for queries [2, chunks, triples, dim] and candidates."""
     dim, scale = queries.shape[-1], objective.scale
     raw, k = queries.flatten(0, 1), candidates.flatten(0, 1)
     q, norms = as_candidates(objective, raw)
     scores = torch.bmm(q, k.transpose(1, 2))
     if objective.compare == "distance":
-        squares = (q * q).sum(-1)[:, :, None] + (k * k).sum(-1)[:, None, :]
-        distance = squares.sub_(scores, alpha=2).clamp_min_(_SQUARE).sqrt_()
+        distance = distances(q, k, scores)
         scores = distance * -scale
     elif scale != 1.0:
         scores *= scale
-    loss, g = _softmax(scores, weight)
+    loss, g = _LOSSES[objective.loss](objective, scores, weight.repeat(2, 1))
     if objective.compare == "distance":
         g = g.mul_(-scale).div_(distance)
         d_q = (q * g.sum(-1)[..., None]).sub_(torch.bmm(g, k))
@@ -116,30 +145,16 @@ def _compare(
     return loss, d_q.view(*queries.shape[:3], dim), d_k.view(candidates.shape)
 
 
-def _add_n3(
-    objective: Objective, found: Gradient, head: Tensor, tail: Tensor, relation: Tensor, inverse: Tensor, weight: Tensor
-) -> Gradient:
-    """The regulariser's part: n3 |x|^3 to the loss, n3 3 |x| x to the gradient, for each vector of each triple."""
-    pairs, loss = objective.scorer.complex, found.loss
-
-    def added(slot: Tensor, vectors: Tensor) -> Tensor:
-        nonlocal loss
-        pull = weight[..., None] * _modulus(vectors, pairs) * vectors
-        loss = loss + objective.n3 * (pull * vectors).sum()
-        return slot + (3 * objective.n3) * pull
-
-    gradients = {
-        "head": added(found.head, head),
-        "tail": added(found.tail, tail),
-        "relation": added(found.relation, relation),
-        "inverse": added(found.inverse, inverse),
-    }
-    return replace(found, loss=loss, **gradients)
+def distances(q: Tensor, k: Tensor, products: Tensor) -> Tensor:
+    """||q - k|| of float[..., n, dim] and float[..., m, dim], in the memory of their products: float[..., n, m]."""
+    products.mul_(-2).add_((q * q).sum(-1)[..., :, None]).add_((k * k).sum(-1)[..., None, :])
+    return products.clamp_min_(_SQUARE).sqrt_()
 
 
-def _softmax(scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _softmax(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy of candidate i for query i, and its gradient, in the memory of `scores`."""
-    weight = weight.repeat(2, 1)
+    if not objective.in_batch:
+        scores.masked_fill_(_beside(scores), -torch.inf)
     top = scores.amax(-1, keepdim=True)
     scores.sub_(top)
     target = scores.diagonal(dim1=1, dim2=2).clone()
@@ -149,6 +164,52 @@ def _softmax(scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     scores.mul_((weight / total)[..., None])
     scores.diagonal(dim1=1, dim2=2).sub_(weight)
     return loss, scores
+
+
+def _logistic(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    right, share = scores.diagonal(dim1=1, dim2=2).clone(), _shares(objective, scores)
+    loss = softplus(-right) + (softplus(scores) * share).sum(-1)
+    return (loss * weight).sum(), _place(scores.sigmoid().mul_(share), -torch.sigmoid(-right), weight)
+
+
+def _margin(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    short = scores - scores.diagonal(dim1=1, dim2=2)[..., None] + objective.margin
+    share = _shares(objective, scores) * (short > 0)
+    return ((short * share).sum(-1) * weight).sum(), _place(share, -share.sum(-1), weight)
+
+
+def _adversarial(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    share = _shares(objective, scores)
+    share = (scores * objective.temperature).masked_fill(share == 0, -torch.inf).softmax(-1).nan_to_num_()
+    scores = scores + objective.margin
+    right = scores.diagonal(dim1=1, dim2=2).clone()
+    loss = softplus(-right) + (softplus(scores) * share).sum(-1)
+    return (loss * weight).sum(), _place(scores.sigmoid().mul_(share), -torch.sigmoid(-right), weight)
+
+
+_LOSSES = {"softmax": _softmax, "logistic": _logistic, "margin": _margin, "adversarial": _adversarial}
+
+
+def _beside(scores: Tensor) -> Tensor:
+    """bool[triples, candidates]: ends of the other triples of the chunk."""
+    triples, width = scores.shape[1:]
+    beside = torch.zeros(triples, width, dtype=torch.bool, device=scores.device)
+    beside[:, :triples] = ~torch.eye(triples, dtype=torch.bool, device=scores.device)
+    return beside
+
+
+def _shares(objective: Objective, scores: Tensor) -> Tensor:
+    """float[triples, candidates]: one by the number of negatives for each of them, 0 for the right answer."""
+    negative = torch.ones(scores.shape[1:], dtype=torch.bool, device=scores.device).fill_diagonal_(False)
+    if not objective.in_batch:
+        negative &= ~_beside(scores)
+    return negative / negative.sum(-1, keepdim=True).clamp_min(1).to(scores.dtype)
+
+
+def _place(gradient: Tensor, right: Tensor, weight: Tensor) -> Tensor:
+    """The gradient with the right answers' on its diagonal, weighted."""
+    gradient.diagonal(dim1=1, dim2=2).copy_(right)
+    return gradient.mul_(weight[..., None])
 
 
 def _modulus(vectors: Tensor, complex_: bool) -> Tensor:

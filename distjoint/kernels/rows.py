@@ -62,6 +62,7 @@ class RowKernels:
     """
 
     def __init__(self, rows: int, threads: int) -> None:
+        self.rows = rows
         self._slot = np.full(rows, -1, np.int32)
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 

@@ -6,7 +6,9 @@ the gradients that meet in a row, step the row. `dual` has two of these, on enti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,17 +30,46 @@ _CHUNKS, _ROWS = 8, 1024
 
 @dataclass(frozen=True)
 class Batch:
-    """Triples by arena row; int64[n] each."""
+    """Triples by arena row; int64[n] each.
+
+    side   the end that is asked for
+    """
 
     head: Ints
     relation: Ints
     tail: Ints
+    side: Literal["both", "tail", "head"] = "both"
 
     def __len__(self) -> int:
         return len(self.head)
 
-    def select(self, which: NDArray[np.bool_]) -> Batch:
-        return Batch(self.head[which], self.relation[which], self.tail[which])
+    @property
+    def sides(self) -> int:
+        return 2 if self.side == "both" else 1
+
+    def select(self, which: NDArray[np.bool_] | Ints) -> Batch:
+        return Batch(self.head[which], self.relation[which], self.tail[which], self.side)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows that may serve as negatives, or as candidates where all do.
+
+    rows         int64[m]: arena rows, distinct
+    cumulative   float64[m]: sums of how often each is drawn; None where all are drawn alike
+    """
+
+    rows: Ints
+    cumulative: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Ints:
+        """int64[shape]: arena rows, with replacement."""
+        if self.cumulative is None:
+            return self.rows[rng.integers(0, len(self.rows), shape)]
+        return self.rows[np.searchsorted(self.cumulative, rng.random(shape) * self.cumulative[-1], "right")]
 
 
 @dataclass(frozen=True)
@@ -46,11 +77,31 @@ class Shown:
     """The distinct rows of a batch as the view shows them, and as candidates; float32[distinct, dim] each.
 
     norms   float32[distinct, 1] where candidates are unit vectors
+    kept    float32[distinct, dim] where coordinates were dropped: 0 there, else what the others were scaled by
     """
 
     vectors: Tensor
     candidates: Tensor
     norms: Tensor | None
+    kept: Tensor | None
+
+    def back(self, cut: slice, candidates: Tensor, ends: Tensor) -> Tensor:
+        """The gradient of what the view shows, given those of candidates and of triples' ends; may change both."""
+        summed = through_candidates(candidates, self.candidates[cut], None if self.norms is None else self.norms[cut])
+        summed += ends
+        return summed if self.kept is None else summed.mul_(self.kept[cut])
+
+
+@dataclass(frozen=True)
+class Relations:
+    """Relations as a batch sees them: R read from head to tail, then R read from tail to head.
+
+    kept   as in Shown
+    """
+
+    values: Tensor
+    gradient: Tensor
+    kept: Tensor | None
 
 
 class GraphLoss:
@@ -77,15 +128,27 @@ class GraphLoss:
         model = config.model
         scorer = SCORERS[model.scorer]
         compare = "cosine" if model.cosine else scorer.compare
-        self.objective = Objective(scorer, compare, model.scale or default_scale(compare), config.graph.n3)
+        own = config.graph
+        self.objective = Objective(
+            scorer,
+            compare,
+            model.scale or default_scale(compare),
+            own.n3,
+            own.l2,
+            own.loss,
+            own.margin,
+            own.temperature,
+            own.smoothing,
+            own.in_batch,
+        )
         self.view, self.kernels, self.relation, self.relation_gradient = view, kernels, relation, gradient
         self.map_gradient, self.dim, self.device = map_gradient, model.dim, relation.device
-        self.reciprocal, self.chunk, self.negatives = model.reciprocal, config.graph.chunk, config.graph.negatives
+        self.reciprocal, self.chunk, self.negatives = model.reciprocal, own.chunk, own.negatives
+        self.dropout, self.relation_dropout = own.dropout, own.relation_dropout
 
-    def step(self, batch: Batch, pool: Ints, rng: np.random.Generator, rate: float) -> float:
+    def step(self, batch: Batch, pool: Pool, rng: np.random.Generator, rate: float) -> float:
         """Train one batch.
 
-        pool      int64[m]: arena rows that may serve as negatives
         rate      step size of the rows
         returns   the loss, summed over the triples and both directions
         """
@@ -96,66 +159,77 @@ class GraphLoss:
         rows = np.empty((2, chunks, chunk + negatives), np.int64)
         rows[0, :, :chunk], rows[1, :, :chunk] = padded.tail.reshape(-1, chunk), padded.head.reshape(-1, chunk)
         if negatives:
-            rows[:, :, chunk:] = pool[rng.integers(0, len(pool), (2, chunks, negatives))]
+            rows[:, :, chunk:] = pool.draw(rng, (2, chunks, negatives))
         distinct = self.kernels.distinct(rows.reshape(-1))
         inverse = distinct.inverse.reshape(rows.shape)
-        shown = self._show(distinct.rows)
+        shown, relations = self._show(distinct.rows, rng), self._relations(rng)
         relation = torch.from_numpy(padded.relation.reshape(chunks, -1)).to(self.device)
         weights = torch.from_numpy(weight.reshape(chunks, -1)).to(self.device)
-        loss, d_candidates, d_ends = self._compare(shown, torch.from_numpy(inverse).to(self.device), relation, weights)
+        places = torch.from_numpy(inverse).to(self.device)
+        loss, d_candidates, d_ends = self._compare(shown, places, relations, relation, weights)
+        self._learn_relations(relations)
         as_candidate, as_end = distinct.occurrences(), distinct.occurrences(inverse[..., :chunk].reshape(-1))
 
-        def apply(cut: slice) -> Tensor | None:
-            """Sum what meets in each row, take it back through the candidates, and step."""
-            norms = None if shown.norms is None else shown.norms[cut]
-            summed = self.kernels.sum_rows(d_candidates, as_candidate, cut)
-            summed = through_candidates(summed, shown.candidates[cut], norms)
-            summed += self.kernels.sum_rows(d_ends, as_end, cut)
-            return self.view.apply(distinct.rows[cut], summed, rate)
+        def summed(cut: slice) -> Tensor:
+            candidates = self.kernels.sum_rows(d_candidates, as_candidate, cut)
+            return shown.back(cut, candidates, self.kernels.sum_rows(d_ends, as_end, cut))
 
-        for d_map in self.kernels.map(apply, self._pieces(len(distinct.rows), _ROWS)):
-            if d_map is not None and self.map_gradient is not None:
-                self.map_gradient += d_map
+        self._learn_rows(distinct.rows, summed, rate)
         return loss
 
-    def _show(self, rows: Ints) -> Shown:
+    def _learn_rows(self, rows: Ints, gradient: Callable[[slice], Tensor], rate: float) -> None:
+        """Step some rows, piece by piece; `gradient` has that of what the view shows of a piece."""
+
+        def apply(cut: slice) -> Tensor | None:
+            return self.view.apply(rows[cut], gradient(cut), rate)
+
+        for d_map in self.kernels.map(apply, self._pieces(len(rows), _ROWS)):
+            if d_map is not None and self.map_gradient is not None:
+                self.map_gradient += d_map
+
+    def _show(self, rows: Ints, rng: np.random.Generator) -> Shown:
         vectors = torch.empty(len(rows), self.dim, device=self.device)
         cosine = self.objective.compare == "cosine"
         candidates = torch.empty_like(vectors) if cosine else vectors
         norms = torch.empty(len(rows), 1, device=self.device) if cosine else None
+        kept = _kept(vectors, self.dropout, rng)
 
         def show(cut: slice) -> None:
-            vectors[cut] = self.view.gather(rows[cut])
+            vectors[cut] = self.view.gather(rows[cut]) if kept is None else self.view.gather(rows[cut]) * kept[cut]
             made, norm = as_candidates(self.objective, vectors[cut])
             if norms is not None and norm is not None:
                 candidates[cut], norms[cut] = made, norm
 
         for _ in self.kernels.map(show, self._pieces(len(rows), _ROWS)):
             pass
-        return Shown(vectors, candidates, norms)
+        return Shown(vectors, candidates, norms, kept)
 
-    def _compare(self, shown: Shown, places: Tensor, relation: Tensor, weight: Tensor) -> tuple[float, Tensor, Tensor]:
+    def _compare(
+        self, shown: Shown, places: Tensor, relations: Relations, relation: Tensor, weight: Tensor
+    ) -> tuple[float, Tensor, Tensor]:
         """Loss; gradients of the candidates and of the triples' own ends, float32[occurrences, dim]; adds relations'.
 
         places             int64[2, chunks, triples + negatives]: which distinct row is a candidate for tails, heads
         relation, weight   [chunks, triples]
         """
         _, chunks, width = places.shape
-        triples = relation.shape[1]
+        triples, backward = relation.shape[1], len(relations.values) // 2
         d_candidates = torch.empty(2, chunks, width, self.dim, device=self.device)
         d_ends = torch.empty(2, chunks, triples, self.dim, device=self.device)
 
         def run(cut: slice) -> tuple[Tensor, Tensor, Tensor]:
             tail, head = _select(shown.vectors, places[:, cut, :triples])
             candidates = _select(shown.candidates, places[:, cut])
-            forward, backward = self._relations(relation[cut])
-            found = gradient(self.objective, candidates, head, tail, forward, backward, weight[cut])
+            here = relation[cut]
+            ways = _select(relations.values, here), _select(relations.values, here + backward)
+            found = gradient(self.objective, candidates, head, tail, *ways, weight[cut])
             d_candidates[:, cut], d_ends[0, cut], d_ends[1, cut] = found.candidates, found.tail, found.head
             return found.loss, found.relation, found.inverse
 
         cuts, total = self._pieces(chunks, _CHUNKS), 0.0
         for cut, (loss, d_forward, d_backward) in zip(cuts, self.kernels.map(run, cuts), strict=True):
-            self._add_relations(relation[cut], d_forward, d_backward)
+            for way, added in ((relation[cut], d_forward), (relation[cut] + backward, d_backward)):
+                relations.gradient.index_add_(0, way.reshape(-1), added.reshape(-1, added.shape[-1]))
             total += float(loss)
         return total, d_candidates.view(-1, self.dim), d_ends.view(-1, self.dim)
 
@@ -163,21 +237,34 @@ class GraphLoss:
         size = size if self.device.type == "cpu" else count
         return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
-    def _relations(self, relation: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors of relations, and of their inverses: reciprocal rows, or the scorer's own inversion."""
-        forward = _select(self.relation, relation)
-        if self.reciprocal:
-            return forward, _select(self.relation, relation + len(self.relation) // 2)
-        return forward, self.objective.scorer.inverse(forward)
+    def _relations(self, rng: np.random.Generator) -> Relations:
+        """Read from tail to head they have rows of their own where reciprocal, else are inverted by the scorer."""
+        values = self.relation
+        if not self.reciprocal:
+            values = torch.cat([values, self.objective.scorer.inverse(values)])
+        kept = _kept(values, self.relation_dropout, rng)
+        values = values if kept is None else values * kept
+        own = self.relation_gradient if values is self.relation else torch.zeros_like(values)
+        return Relations(values, own, kept)
 
-    def _add_relations(self, relation: Tensor, d_forward: Tensor, d_backward: Tensor) -> None:
-        width = self.relation.shape[1]
-        self.relation_gradient.index_add_(0, relation.reshape(-1), d_forward.reshape(-1, width))
-        if self.reciprocal:
-            relation = relation + len(self.relation) // 2
-        else:  # `inverse` is linear and its own transpose: it carries the gradient back as well
-            d_backward = self.objective.scorer.inverse(d_backward)
-        self.relation_gradient.index_add_(0, relation.reshape(-1), d_backward.reshape(-1, width))
+    def _learn_relations(self, relations: Relations) -> None:
+        """Add up what a batch has found."""
+        if relations.gradient is self.relation_gradient:
+            return
+        found = relations.gradient if relations.kept is None else relations.gradient * relations.kept
+        if not self.reciprocal:  # `inverse` is linear and its own transpose: it carries the gradient back as well
+            forward, backward = found.chunk(2)
+            found = forward + self.objective.scorer.inverse(backward)
+        self.relation_gradient += found
+
+
+def _kept(vectors: Tensor, dropout: float, rng: np.random.Generator) -> Tensor | None:
+    """What coordinates are multiplied by: 0 for the share `dropout` of them; None where none are dropped."""
+    if not dropout:
+        return None
+    generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+    kept = torch.rand(vectors.shape, generator=generator) >= dropout
+    return kept.to(vectors.device, vectors.dtype).div_(1 - dropout)
 
 
 def _select(vectors: Tensor, places: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from distjoint.data.manifest import Manifest
 from distjoint.kernels.glove import TileCells, WaveTrainer, WordParts
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.parts import Scheme
-from distjoint.train.graph import Batch, GraphLoss
+from distjoint.train.graph import Batch, GraphLoss, Pool
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
 from distjoint.train.stream import Stream
@@ -39,7 +40,7 @@ class Equipment:
     """What all lanes of a worker share.
 
     losses    the graph losses in force: on entities, and for `dual` on words
-    trained   bool[rows], by row id: entities with a training triple, which may serve as negatives
+    degree    int64[rows], by row id: training triples of an entity; with none it serves as no negative
     """
 
     config: Config
@@ -49,12 +50,13 @@ class Equipment:
     stream: Stream
     waves: WaveTrainer
     losses: tuple[GraphLoss, ...]
-    trained: NDArray[np.bool_]
+    degree: Ints
 
 
 def batches_of(visit: Visit, manifest: Manifest, config: Config) -> int:
     """Batches of triples of a visit, in one pass over them; known without reading any."""
-    return sum(math.ceil(_triples(block, manifest) / config.graph.batch) for block in _blocks(visit, manifest))
+    count = sum(math.ceil(_triples(block, manifest) / config.graph.batch) for block in _blocks(visit, manifest))
+    return count if config.graph.candidates == "sampled" else 2 * count  # one end is asked for at a time
 
 
 class Lane:
@@ -84,7 +86,7 @@ class Lane:
         # Words start near zero, where the gradient of a cosine is huge: met then, it would fill the graph's
         # accumulators and stall it for good (SimLex of `dual` .36 instead of .5). So text goes first, once.
         self._text_first = epoch == 0 and visit.turn == 0 and scheme.coupling != "none"
-        self._pools: tuple[Ints, ...] = self._negatives() if scheme.graph else ()
+        self._pools: tuple[Pool, ...] = self._negatives() if scheme.graph else ()
         self._agreement = self._shared_rows() if scheme.coupling != "none" else None
 
     def advance(self, step: int, steps: int, rates: Rates) -> None:
@@ -128,7 +130,7 @@ class Lane:
             if not all(map(math.isfinite, losses)):
                 raise DivergedError(self._diverged("graph", self._batches_done, "graph.learning_rate"))
             self._tally.graph_loss += loss
-            self._tally.triples += len(batch)
+            self._tally.triples += len(batch) * batch.sides / 2
             self._tally.word_loss += sum(losses[1:])
         self._tally.graph_seconds += time.perf_counter() - start
 
@@ -137,7 +139,7 @@ class Lane:
         if which == 1:
             words = self._on.arena.word_index
             batch = batch.select((words[batch.head] != NONE) & (words[batch.tail] != NONE))
-            self._tally.word_triples += len(batch)
+            self._tally.word_triples += len(batch) * batch.sides / 2
         if not len(batch):
             return 0.0
         return self._on.losses[which].step(batch, self._pools[which], self._graph_rng, rate)
@@ -178,10 +180,8 @@ class Lane:
             del parts
             stream.release("triples", block)
             stream.read_ahead("triples", following)
-            order = rng.permutation(len(head))
-            for start in range(0, len(order), size):
-                chosen = order[start : start + size]
-                yield Batch(*(x[chosen].astype(np.int64) for x in (head, relation, tail)))
+            triples = Batch(head.astype(np.int64), relation.astype(np.int64), tail.astype(np.int64))
+            yield from shuffled(triples, size, self._on.config.graph.candidates != "sampled", rng)
 
     def _first_cells(self) -> list[Partition]:
         """What the next visit begins with."""
@@ -194,18 +194,23 @@ class Lane:
         blocks = _blocks(self._following[1], self._on.manifest) if self._following else []
         return blocks[0] if blocks else []
 
-    def _negatives(self) -> tuple[Ints, Ints]:
-        """Arena rows that may serve as negatives: entities with a training triple; of those, the ones with a word."""
-        arena = self._on.arena
-        rows = [
-            arena.base(shard) + np.flatnonzero(self._on.trained[arena.layout.rows_of(shard)])
-            for shard in self._visit.shards
-        ]
-        pool = np.concatenate(rows)
-        return pool, pool[arena.word_index[pool] != NONE]
+    def _negatives(self) -> tuple[Pool, Pool]:
+        """What may serve as negatives: entities with a training triple; of those, the ones with a word."""
+        arena, degree, power = self._on.arena, self._on.degree, self._on.config.graph.power
+        ids = np.concatenate([arena.layout.rows_of(shard) for shard in self._visit.shards])
+        rows = np.concatenate(
+            [arena.base(shard) + np.arange(arena.layout.shard_rows(shard)) for shard in self._visit.shards]
+        )
+        rows, weight = rows[degree[ids] > 0], degree[ids][degree[ids] > 0] ** power
+        worded = arena.word_index[rows] != NONE
+
+        def pool(which: NDArray[np.bool_] | slice) -> Pool:
+            return Pool(rows[which], np.cumsum(weight[which]) if power else None)
+
+        return pool(slice(None)), pool(worded)
 
     def _shared_rows(self) -> Agreement | None:
-        arena, words = self._on.arena, self._pools[1]
+        arena, words = self._on.arena, self._pools[1].rows
         if not len(words):
             return None
         chosen = np.random.default_rng(0).choice(words, min(len(words), _AGREEMENT_ROWS), replace=False)
@@ -234,6 +239,34 @@ class Lane:
                 if not bool(part.isfinite().all()):
                     return f"partitions ({shard}, *), {name}"
         return "relations"
+
+
+def shuffled(triples: Batch, size: int, grouped: bool, rng: np.random.Generator) -> Iterator[Batch]:
+    """All triples in batches, in random order.
+
+    grouped   one end is asked for at a time: first in one batch, then in another, and triples that ask the same are
+              in the same one; a batch may be larger therefore, and others empty
+    """
+    if not grouped:
+        order = rng.permutation(len(triples))
+        for start in range(0, len(order), size):
+            yield triples.select(order[start : start + size])
+        return
+    batches: list[Batch] = []
+    sides: tuple[tuple[Literal["tail", "head"], Ints], ...] = (("tail", triples.head), ("head", triples.tail))
+    for side, given in sides:
+        keys = given * (int(triples.relation.max()) + 1) + triples.relation
+        _, question = np.unique(keys, return_inverse=True)
+        place = rng.permutation(int(question.max()) + 1)[question]
+        order = np.argsort(place, kind="stable")
+        ends = np.flatnonzero(np.diff(place[order], append=-1)) + 1  # where a question's triples end
+        cuts = ends[np.searchsorted(ends, np.arange(0, len(order), size))]
+        cuts[0] = 0
+        for start, stop in zip(cuts, [*cuts[1:], len(order)], strict=True):
+            part = triples.select(order[start:stop])
+            batches.append(Batch(part.head, part.relation, part.tail, side))
+    for which in rng.permutation(len(batches)):
+        yield batches[which]
 
 
 def _rngs(config: Config, epoch: int, visit: Visit) -> tuple[np.random.Generator, np.random.Generator]:

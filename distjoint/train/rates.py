@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from distjoint.config import Config, Decay
@@ -24,9 +25,14 @@ def rates(config: Config, scheme: Scheme, done: float) -> Rates:
     """
     alpha = config.loss.alpha if scheme.text and scheme.graph else 0.5
     larger = max(alpha, 1 - alpha)
-    return Rates((1 - alpha) / larger * left(config.text.decay, done), alpha / larger * left(config.graph.decay, done))
+    graph = left(config.graph.decay, done)
+    if done < config.graph.warmup:
+        graph *= done / config.graph.warmup
+    return Rates((1 - alpha) / larger * left(config.text.decay, done), alpha / larger * graph)
 
 
 def left(decay: Decay, done: float) -> float:
     """What a decay leaves of a step size after a share of the run."""
+    if decay == "cosine":
+        return (1 + math.cos(math.pi * done)) / 2
     return 1 - done if decay == "linear" else 1.0

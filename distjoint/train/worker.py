@@ -29,6 +29,7 @@ from distjoint.table.views import Mapped, Own, Tied, View, Word
 from distjoint.train import checkpoint
 from distjoint.train.checkpoint import Position
 from distjoint.train.dense import Dense
+from distjoint.train.full import FullLoss
 from distjoint.train.graph import GraphLoss
 from distjoint.train.journal import Journal
 from distjoint.train.lane import Equipment, Lane, batches_of
@@ -239,7 +240,7 @@ class Worker:
             self.stream,
             self.waves,
             self._losses(),
-            np.asarray(degree > 0),
+            np.asarray(degree),
         )
 
     def _losses(self) -> tuple[GraphLoss, ...]:
@@ -249,7 +250,8 @@ class Worker:
         values, gradients = self.dense.values, self.dense.gradients
 
         def loss(view: View, name: str, map_gradient: Tensor | None = None) -> GraphLoss:
-            return GraphLoss(self.config, view, self.rows, values[name], gradients[name], map_gradient)
+            made = GraphLoss if self.config.graph.candidates == "sampled" else FullLoss
+            return made(self.config, view, self.rows, values[name], gradients[name], map_gradient)
 
         if self.scheme.coupling == "dual":
             entities = Mapped(self.arena, self.rows, values["map"], self.config.graph.own_l2)

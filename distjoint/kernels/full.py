@@ -1,0 +1,103 @@
+"""The graph's loss over all candidates and its gradient, as matrix products: 1vsAll and KvsAll.
+
+Same result as `full_loss` in model/losses.py. Triples that ask the same share one query, so that both cost the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from distjoint.kernels.graph import Objective, as_candidates, distances, through_candidates
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The right answers of some queries.
+
+    query, candidate   int64[answers]: candidate[k] is right for query[k]; in order of query
+    weight             float[queries]: of a query's sum over all candidates
+    each               float[answers]: of each right answer's score
+    """
+
+    query: Tensor
+    candidate: Tensor
+    weight: Tensor
+    each: Tensor
+
+
+def weigh(vs: str, logistic: bool, query: Tensor, candidate: Tensor, counts: Tensor) -> Answers:
+    """Weights that make one query of many triples.
+
+    vs       `1vsall`: as if every triple asked by itself; `kvsall`: each query counts once, its answers share it
+             (softmax: the target is uniform over them) or are its labels (logistic)
+    counts   int64[queries]: answers of each
+    """
+    once, many = torch.ones(len(counts), device=counts.device), counts.float()
+    if vs == "1vsall":
+        return Answers(query, candidate, many, once[query])
+    return Answers(query, candidate, once, once[query] if logistic else (1 / many)[query])
+
+
+def against_all(
+    objective: Objective, candidates: Tensor, queries: Tensor, answers: Answers, room: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of some queries, summed; the queries as they were compared; their gradient.
+
+    candidates   float[n, dim], as from `as_candidates`
+    queries      float[m, dim]
+    room         float[m, n]: filled with what `candidate_gradient` needs of the scores
+    """
+    q, norms = as_candidates(objective, queries)
+    if objective.compare == "distance":
+        distance = distances(q, candidates, q @ candidates.T)
+        scores = torch.mul(distance, -objective.scale, out=room)
+    else:
+        distance = None
+        scores = torch.mm(q, candidates.T, out=room).mul_(objective.scale)
+    loss = (_logistic if objective.loss == "logistic" else _softmax)(scores, answers, objective.smoothing)
+    if distance is None:
+        room.mul_(objective.scale)
+        return loss, q, through_candidates(room @ candidates, q, norms)
+    room.mul_(-objective.scale).div_(distance)
+    return loss, q, (q * room.sum(1, keepdim=True)).sub_(room @ candidates)
+
+
+def candidate_gradient(objective: Objective, candidates: Tensor, q: Tensor, room: Tensor) -> Tensor:
+    """Gradient of some candidates, float[n, dim], from what `against_all` has left of all queries: float[m, n]."""
+    product = room.T @ q
+    return product if objective.compare != "distance" else (candidates * room.sum(0)[:, None]).sub_(product)
+
+
+def _softmax(scores: Tensor, answers: Answers, smoothing: float) -> Tensor:
+    """Cross-entropy; the scores become its gradient."""
+    scores.sub_(scores.amax(1, keepdim=True))
+    right, wrong = (1 - smoothing) * answers.each, smoothing / scores.shape[1] * answers.weight
+    loss = -(right * scores[answers.query, answers.candidate]).sum()
+    if smoothing:
+        loss = loss - (wrong * scores.sum(1)).sum()
+    total = scores.exp_().sum(1)
+    loss = loss + (answers.weight * total.log()).sum()
+    scores.mul_((answers.weight / total)[:, None])
+    return _subtract(scores, answers, right, wrong if smoothing else None, loss)
+
+
+def _logistic(scores: Tensor, answers: Answers, smoothing: float) -> Tensor:
+    """Binary cross-entropy of every candidate; the scores become its gradient. Smoothing as LibKGE and ConvE do."""
+    right, wrong = (1 - smoothing) * answers.each, smoothing / scores.shape[1] * answers.weight
+    loss = (answers.weight * softplus(scores).sum(1)).sum()
+    loss = loss - (right * scores[answers.query, answers.candidate]).sum()
+    if smoothing:
+        loss = loss - (wrong * scores.sum(1)).sum()
+    scores.sigmoid_().mul_(answers.weight[:, None])
+    return _subtract(scores, answers, right, wrong if smoothing else None, loss)
+
+
+def _subtract(scores: Tensor, answers: Answers, right: Tensor, wrong: Tensor | None, loss: Tensor) -> Tensor:
+    scores.index_put_((answers.query, answers.candidate), -right, accumulate=True)
+    if wrong is not None:
+        scores.sub_(wrong[:, None])
+    return loss

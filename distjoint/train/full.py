@@ -1,0 +1,140 @@
+"""The graph's loss against every resident entity: 1vsAll (Lacroix et al. 2018) and KvsAll (Dettmers et al. 2018).
+
+A batch asks for one end of its triples. Triples that ask the same are one query: of FB15k-237's 544,230 questions
+150,000 are distinct, and that is what the matrix products are made for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distjoint.config import Config
+from distjoint.kernels.full import Answers, against_all, candidate_gradient, weigh
+from distjoint.kernels.graph import regularise
+from distjoint.train.graph import Batch, GraphLoss, Pool, Relations, Shown
+
+Ints = NDArray[np.int64]
+
+ROOM = 256 << 20
+"""Bytes of scores that are kept at a time."""
+_QUERIES, _CANDIDATES = 64, 1024
+"""Queries, and candidates, in a piece of work on a CPU."""
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """The distinct queries of a batch.
+
+    place      int64[queries]: which candidate the given entity is
+    relation   int64[queries]: row of the relations, the inverse's where heads are asked for
+    """
+
+    place: Tensor
+    relation: Tensor
+    answers: Answers
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def part(self, cut: slice) -> _Queries:
+        """Some of them, with their answers."""
+        first, last = torch.searchsorted(self.answers.query, self.place.new_tensor([cut.start, cut.stop])).tolist()
+        query = self.answers.query[first:last] - cut.start
+        answers = Answers(
+            query, self.answers.candidate[first:last], self.answers.weight[cut], self.answers.each[first:last]
+        )
+        return _Queries(self.place[cut], self.relation[cut], answers)
+
+
+class FullLoss(GraphLoss):
+    """As GraphLoss, with every row of the pool as candidate of every query."""
+
+    _places: tuple[Pool, Ints] | None = None
+
+    def __init__(self, config: Config, *rest: Any) -> None:
+        super().__init__(config, *rest)
+        self.versus = config.graph.candidates
+
+    def step(self, batch: Batch, pool: Pool, rng: np.random.Generator, rate: float) -> float:
+        shown, relations = self._show(pool.rows, rng), self._relations(rng)
+        queries = self._queries(batch, pool, len(relations.values) // 2)
+        candidates, ends = (torch.zeros_like(shown.vectors) for _ in range(2))
+        most, loss = max(_QUERIES, ROOM // (4 * len(pool)) // _QUERIES * _QUERIES), 0.0
+        for start in range(0, len(queries), most):
+            part = queries.part(slice(start, min(start + most, len(queries))))
+            loss += self._block(part, shown, relations, candidates, ends)
+        loss += self._regularise_answers(queries.answers, shown.vectors, ends)
+        self._learn_relations(relations)
+        self._learn_rows(pool.rows, lambda cut: shown.back(cut, candidates[cut], ends[cut]), rate)
+        return loss
+
+    def _block(self, queries: _Queries, shown: Shown, relations: Relations, candidates: Tensor, ends: Tensor) -> float:
+        """Loss of some queries; adds the gradients of candidates, of given entities and of relations."""
+        room = torch.empty(len(queries), len(shown.vectors), device=self.device)
+        compared = torch.empty(len(queries), self.dim, device=self.device)
+        scorer = self.objective.scorer
+
+        def ask(cut: slice) -> tuple[Tensor, Tensor, Tensor]:
+            part = queries.part(cut)
+            given, relation = shown.vectors[part.place], relations.values[part.relation]
+            asked = scorer.query(given, relation)
+            loss, compared[cut], d_query = against_all(self.objective, shown.candidates, asked, part.answers, room[cut])
+            d_given, d_relation = scorer.query_gradient(given, relation, d_query)
+            weight = part.answers.weight
+            more, d_given = regularise(self.objective, given, weight, d_given)
+            most, d_relation = regularise(self.objective, relation, weight, d_relation)
+            return loss + more + most, d_given, d_relation
+
+        cuts, total = self._pieces(len(queries), _QUERIES), 0.0
+        for cut, (loss, d_given, d_relation) in zip(cuts, self.kernels.map(ask, cuts), strict=True):
+            ends.index_add_(0, queries.place[cut], d_given)
+            relations.gradient.index_add_(0, queries.relation[cut], d_relation)
+            total += float(loss)
+
+        def answer(cut: slice) -> None:
+            candidates[cut] += candidate_gradient(self.objective, shown.candidates[cut], compared, room[:, cut])
+
+        for _ in self.kernels.map(answer, self._pieces(len(candidates), _CANDIDATES)):
+            pass
+        return total
+
+    def _regularise_answers(self, answers: Answers, vectors: Tensor, gradient: Tensor) -> float:
+        if not (self.objective.n3 or self.objective.l2):
+            return 0.0
+        weight = vectors.new_zeros(len(vectors)).index_add_(0, answers.candidate, answers.each)
+        places = weight.nonzero()[:, 0]
+        none = torch.zeros(len(places), self.dim, device=self.device)
+        loss, pull = regularise(self.objective, vectors[places], weight[places], none)
+        gradient.index_add_(0, places, pull)
+        return float(loss)
+
+    def _queries(self, batch: Batch, pool: Pool, relations: int) -> _Queries:
+        """raises AssertionError when an end of a triple is not in the pool"""
+        given, answer = (batch.tail, batch.head) if batch.side == "head" else (batch.head, batch.tail)
+        relation = batch.relation + (relations if batch.side == "head" else 0)
+        keys, query, counts = np.unique(given * 2 * relations + relation, return_inverse=True, return_counts=True)
+        order = np.argsort(query, kind="stable")
+        places = self._place_in(pool)
+        place, candidate = places[keys // (2 * relations)], places[answer[order]]
+        assert (place >= 0).all()
+        assert (candidate >= 0).all()
+        tensors = (torch.from_numpy(x).to(self.device) for x in (query[order], candidate, counts))
+        return _Queries(
+            torch.from_numpy(place).to(self.device),
+            torch.from_numpy(keys % (2 * relations)).to(self.device),
+            weigh(self.versus, self.objective.loss == "logistic", *tensors),
+        )
+
+    def _place_in(self, pool: Pool) -> Ints:
+        """int64[arena rows]: place in the pool, -1 for a row that is not in it."""
+        if self._places is None or self._places[0] is not pool:
+            places = np.full(self.kernels.rows, -1, np.int64)
+            places[pool.rows] = np.arange(len(pool))
+            self._places = (pool, places)
+        return self._places[1]

@@ -1,0 +1,160 @@
+"""The graph's loss against all entities: equal to the plain reference, whole steps included."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small import Small, config, tensors
+from test_graph_step import World
+
+from distjoint.kernels.rows import EPSILON, RowKernels
+from distjoint.model.losses import full_loss
+from distjoint.model.scorers import SCORERS
+from distjoint.table.views import Own
+from distjoint.train import full
+from distjoint.train.full import FullLoss
+from distjoint.train.graph import Batch, Pool
+from distjoint.train.lane import shuffled
+from distjoint.train.run import train
+
+pytestmark = pytest.mark.unit
+
+SETTINGS: list[dict[str, Any]] = [
+    *[
+        {"graph.candidates": versus, "graph.loss": loss, "model.scorer": scorer}
+        for versus, loss, scorer in product(("1vsall", "kvsall"), ("softmax", "logistic"), sorted(SCORERS))
+    ],
+    {"graph.candidates": "1vsall", "graph.smoothing": 0.1, "graph.n3": 0.2, "model.scorer": "complex"},
+    {"graph.candidates": "kvsall", "graph.smoothing": 0.1, "graph.l2": 0.2, "model.scorer": "distmult"},
+    {"graph.candidates": "kvsall", "graph.loss": "logistic", "graph.smoothing": 0.1, "model.scorer": "transe"},
+    {"graph.candidates": "1vsall", "model.cosine": True, "model.scorer": "complex"},
+    {"graph.candidates": "1vsall", "model.reciprocal": False, "model.scorer": "rotate"},
+]
+
+
+def world_of(settings: dict[str, Any]) -> World:
+    return World("none", {"model.cosine": False, **settings})
+
+
+def loss_of(world: World, threads: int = 1) -> FullLoss:
+    kernels = RowKernels(world.arena.rows, threads)
+    return FullLoss(
+        world.config, Own(world.arena, kernels), kernels, world.relation, world.relation_gradient, world.map_gradient
+    )
+
+
+@pytest.mark.parametrize("side", ["tail", "head"])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_step_is_that_of_the_plain_reference(
+    settings: dict[str, Any], side: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full, "_QUERIES", 3)  # so that there are several pieces, and blocks
+    monkeypatch.setattr(full, "ROOM", 500)
+    world, probe = world_of(settings), world_of(settings)
+    pool = np.random.default_rng(1).permutation(world.entities())
+    triples = world.batch(pool[:5], 21)  # few entities, so that queries have several answers
+    _, first = np.unique(np.stack([triples.head, triples.relation, triples.tail]), axis=1, return_index=True)
+    batch = Batch(triples.head[first], triples.relation[first], triples.tail[first], side)
+    found = loss_of(world).step(batch, Pool(pool), np.random.default_rng(0), 0.1)
+
+    own, model = probe.config.graph, probe.config.model
+    X = probe.arena.arrays["X"].double().requires_grad_()
+    relation = probe.relation.double().requires_grad_()
+    place = np.full(world.arena.rows, -1)
+    place[pool] = np.arange(len(pool))
+    head, tail = (torch.from_numpy(place[ends]) for ends in (batch.head, batch.tail))
+    scorer = SCORERS[model.scorer]
+    read = relation[torch.from_numpy(batch.relation)]
+    if side == "head":
+        back = relation[torch.from_numpy(batch.relation + world.RELATIONS)] if model.reciprocal else None
+        read = scorer.inverse(read) if back is None else back
+    expected = full_loss(
+        scorer,
+        "cosine" if model.cosine else scorer.compare,
+        10.0 if model.cosine else 1.0,
+        X[probe.arena.entity_index[pool]],
+        tail if side == "head" else head,
+        read,
+        head if side == "head" else tail,
+        own.candidates,
+        own.loss,
+        own.smoothing,
+        own.n3,
+        own.l2,
+    )
+    expected.backward()
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+    state = probe.arena.arrays["X.state"].double() + X.grad.square().mean(1)
+    stepped = X.detach() - 0.1 * X.grad / (state + EPSILON).sqrt()[:, None]
+    torch.testing.assert_close(world.arena.arrays["X.state"].double(), state, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(world.arena.arrays["X"].double(), stepped, rtol=2e-4, atol=2e-5)
+    torch.testing.assert_close(world.relation_gradient.double(), relation.grad, rtol=2e-4, atol=2e-5)
+
+
+def test_a_step_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full, "_QUERIES", 4)
+
+    def step(threads: int) -> tuple[float, dict[str, torch.Tensor]]:
+        world = world_of({"graph.candidates": "1vsall", "graph.dropout": 0.3, "graph.relation_dropout": 0.2})
+        batch = world.batch(world.entities(), 301)
+        loss = loss_of(world, threads)
+        value = loss.step(
+            Batch(batch.head, batch.relation, batch.tail, "tail"),
+            Pool(world.entities()),
+            np.random.default_rng(1),
+            0.1,
+        )
+        loss.kernels.close()
+        return value, {**world.parts(), "relation": world.relation_gradient}
+
+    one, found = step(1)
+    for threads in (2, 3):
+        other, also = step(threads)
+        assert one == other
+        assert all(torch.equal(value, also[name]) for name, value in found.items())
+
+
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 9), st.integers(0, 99))
+def test_grouped_batches_hold_each_triple_once_for_each_end_and_no_question_twice(
+    count: int, kinds: int, size: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    triples = Batch(rng.integers(0, kinds, count), rng.integers(0, 2, count), np.arange(count) % 7)
+    batches = list(shuffled(triples, size, True, rng))
+    assert len(batches) == 2 * -(-count // size)
+    for side in ("tail", "head"):
+        parts = [batch for batch in batches if batch.side == side]
+        all_of = [np.concatenate([getattr(part, name) for part in parts]) for name in ("head", "relation", "tail")]
+        assert sorted(zip(*all_of, strict=True)) == sorted(
+            zip(triples.head, triples.relation, triples.tail, strict=True)
+        )
+        given_end = "head" if side == "tail" else "tail"
+        asked = [set(zip(getattr(part, given_end), part.relation, strict=True)) for part in parts]
+        assert sum(map(len, asked)) == len(set().union(*asked))
+
+
+@pytest.mark.parametrize("versus", ["1vsall", "kvsall"])
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_run_learns_and_is_the_same_again(small: Small, tmp_path: Any, versus: str, lanes: int) -> None:
+    settings = config(
+        {
+            "graph.candidates": versus,
+            "graph.dropout": 0.1,
+            "graph.warmup": 0.2,
+            "graph.decay": "cosine",
+            "train.epochs": 5,
+            "train.lanes": lanes,
+        }
+    )
+    made = train(small.graph, str(tmp_path / "one"), settings)
+    train(small.graph, str(tmp_path / "two"), settings)
+    assert made.history[-1]["graph_loss"] < made.history[0]["graph_loss"]
+    assert made.history[0]["triples"] == train(small.graph, str(tmp_path / "s"), config({})).history[0]["triples"]
+    one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
+    assert all(torch.equal(torch.as_tensor(value), torch.as_tensor(two[name])) for name, value in one.items())
