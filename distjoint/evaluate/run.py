@@ -43,22 +43,22 @@ def evaluate(
 ) -> Report:
     """Measure the result of a run. With nothing asked for, the test split of its graph.
 
-    link_prediction   the split to rank, filtered, in both directions
-    by                `relation`, `category`, `degree`: link prediction by groups of answers too
-    ties              the rank that tables show for answers that tie; `to_dict()` has all three
-    sample_candidates rank among so many candidates, drawn for each answer, where all are too many
-    sample_triples    rank so many triples of the split, drawn
-    typed             leave out candidates that the types of the relation do not allow
-    classify          take test triples and their negatives for right or wrong, by their scores
-    similarity        files, globs or folders of lines `word word score`
-    analogies         files, globs or folders of questions of four words
-    standardize       for words: columns to mean 0 and deviation 1 before the cosine
-    vectors           for words: their own vectors or their entities'; by default their own where text was trained
-    dataset           where the run's dataset lies now, if it was moved
-    memory            for entities, queries and scores; what does not fit is read again as it is needed
-    seed              of the bootstrap, and of what is drawn
-    raises            UsageError for what the run cannot be asked, DistjointError for files missing or damaged, and
-                      when the run knows the words of none of the sets
+    link_prediction    the split to rank, filtered, in both directions
+    by                 `relation`, `category`, `degree`: link prediction by groups of answers too
+    ties               the rank that tables show for answers that tie; `to_dict()` has all three
+    sample_candidates  rank among so many candidates, drawn for each answer, where all are too many
+    sample_triples     rank so many triples of the split, drawn
+    typed              leave out candidates that the types of the relation do not allow
+    classify           take test triples and their negatives for right or wrong, by their scores
+    similarity         files, globs or folders of lines `word word score`
+    analogies          files, globs or folders of questions of four words
+    standardize        for words: columns to mean 0 and deviation 1 before the cosine
+    vectors            for words: their own vectors or their entities'; by default their own where text was trained
+    dataset            where the run's dataset lies now, if it was moved
+    memory             for entities, queries and scores; what does not fit is read again as it is needed
+    seed               of the bootstrap, and of what is drawn
+    raises             UsageError for what the run cannot be asked, DistjointError for files missing or damaged, and
+                       when the run knows the words of none of the sets
     """
     report = measure(
         run_url,
@@ -106,6 +106,9 @@ def measure(
                 f"{run_url}: was trained on text only; give similarity sets or analogies to evaluate it on"
             )
         link_prediction = "test"
+    options = options or LinkOptions(seed=seed)
+    if link_prediction is None and options != LinkOptions(seed=seed):
+        raise UsageError("--by, --ties, --sample-* and --typed say how to rank; add --link-prediction valid or test")
     if link_prediction is not None and link_prediction not in ("valid", "test"):
         raise UsageError(f"link prediction on '{link_prediction}': choose valid or test")
     pairs, questions = read_similarity(similarity, storage_options), read_analogies(analogies, storage_options)
@@ -113,7 +116,7 @@ def measure(
     if link_prediction is not None or classify:
         graph = GraphResult(run, dataset, parse_bytes(memory) or ranking.MEMORY)
         if link_prediction is not None:
-            report = replace(report, links=graph.rank(link_prediction, options or LinkOptions(seed=seed), progress))
+            report = replace(report, links=graph.rank(link_prediction, options, progress))
         if classify:
             report = replace(report, classification=graph.classify(progress))
     if pairs or questions:
