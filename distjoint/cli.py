@@ -279,8 +279,11 @@ def evaluate(
     run: Run,
     link_prediction: LinkPrediction = None,
     by: Annotated[
-        list[Literal["relation", "category", "degree"]] | None,
-        typer.Option(help="Link prediction by relation, category of relation or degree of the answer; repeatable."),
+        list[str] | None,
+        typer.Option(
+            metavar="relation|category|degree",
+            help="Link prediction by relation, its category (1-1 to N-N) or the answer's degree; may be repeated.",
+        ),
     ] = None,
     ties: Annotated[
         Literal["realistic", "optimistic", "pessimistic"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +12,7 @@ from distjoint.data.dataset import Triples
 from distjoint.evaluate.candidates import Ints
 from distjoint.evaluate.ranks import LinkPrediction, part
 
-By = Literal["relation", "category", "degree"]
-WAYS: tuple[By, ...] = ("relation", "category", "degree")
+WAYS = ("relation", "category", "degree")
 
 CATEGORIES = ("1-1", "1-N", "N-1", "N-N", "not in training")
 MANY = 1.5
@@ -35,7 +34,7 @@ class Groups:
     tail: Ints
 
 
-def groups(by: By, triples: Triples, train: Triples, degree: Ints, relations: Sequence[str]) -> Groups:
+def groups(by: str, triples: Triples, train: Triples, degree: Ints, relations: Sequence[str]) -> Groups:
     """The groups of a split's answers.
 
     by          `relation`; `category` of the relation; `degree` of the answer

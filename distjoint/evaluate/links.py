@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from torch import Tensor
 from distjoint.data.dataset import SPLITS, Dataset, Triples
 from distjoint.data.types import Domains
 from distjoint.errors import DistjointError, UsageError
-from distjoint.evaluate.breakdown import WAYS, By, breakdown, groups
+from distjoint.evaluate.breakdown import WAYS, breakdown, groups
 from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.ranking import link_prediction
@@ -42,7 +42,7 @@ class LinkOptions:
     seed                of what is drawn
     """
 
-    by: tuple[By, ...] = ()
+    by: tuple[str, ...] = ()
     ties: Ties = "realistic"
     sample_candidates: int | None = None
     sample_triples: int | None = None
@@ -98,7 +98,7 @@ class GraphResult:
                 memory=self._room,
                 progress=task.advance,
             )
-        parts: dict[str, list[dict[str, Any]]] = {
+        parts = {
             by: breakdown(ranks, groups(by, wanted, self.splits["train"], degree, self.relations), by == "relation")
             for by in dict.fromkeys(options.by)
         }

@@ -9,7 +9,6 @@ from distjoint.config import parse_bytes
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate import ranking
 from distjoint.evaluate.analogies import analogies as measure_analogies
-from distjoint.evaluate.breakdown import By
 from distjoint.evaluate.links import GraphResult, LinkOptions, Split
 from distjoint.evaluate.ranks import Ties
 from distjoint.evaluate.report import Report
@@ -25,7 +24,7 @@ def evaluate(
     run_url: str,
     *,
     link_prediction: Split | None = None,
-    by: Sequence[By] = (),
+    by: Sequence[str] = (),
     ties: Ties = "realistic",
     sample_candidates: int | None = None,
     sample_triples: int | None = None,
