@@ -17,7 +17,7 @@ from distjoint.data.dataset import SPLITS, Dataset, Triples
 from distjoint.data.types import Domains
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.breakdown import WAYS, breakdown, groups
-from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
+from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.ranks import Ties
@@ -225,7 +225,7 @@ class _Entities:
             if name in ("X", "W", "C")
         }
         vectors = entity_block(parts, self.run.layout, shard, self.run.info.coupling, self.map)
-        if not bool(torch.isfinite(vectors).all()):
+        if not all_finite(vectors):
             raise DistjointError(f"{self.checkpoint.folder}, shard {shard}: entity vectors hold NaN or infinity")
         if self.kept is not None:
             self.kept[shard] = vectors

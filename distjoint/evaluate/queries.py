@@ -66,6 +66,7 @@ class Setting:
         self,
         model: TripleModel,
         candidates: Candidates,
+        triples: Triples,
         known: Triples,
         allowed: Domains | None,
         sample: int | None,
@@ -76,7 +77,7 @@ class Setting:
         self.model, self.candidates, self.allowed = model, candidates, allowed
         self.sample, self.seed, self.memory, self.progress = sample, seed, memory, progress
         sides: tuple[Side, Side] = ("tail", "head")
-        self.known = {side: Known(known, side, model.relation_count) for side in sides}
+        self.known = {side: Known(known, triples, side, model.relation_count) for side in sides}
         self._buffers: tuple[Tensor, Tensor] | None = None
 
     def triples_at_once(self) -> int:
@@ -99,10 +100,15 @@ class Setting:
 class Known:
     """Right answers by what is asked: (head, relation, ?) or (?, relation, tail)."""
 
-    def __init__(self, known: Triples, side: Side, relations: int) -> None:
-        fixed, answer = (known.head, known.tail) if side == "tail" else (known.tail, known.head)
+    def __init__(self, known: Triples, asked: Triples, side: Side, relations: int) -> None:
+        """known: all right answers; asked: the triples whose ends will be asked for, as few of them may be."""
+        (fixed, answer), wanted = (known.head, known.tail), asked.head
+        if side == "head":
+            (fixed, answer), wanted = (answer, fixed), asked.tail
         self.relations = relations
-        keys = fixed * relations + known.relation
+        chosen = _among(known.relation, asked.relation) & _among(fixed, wanted)
+        fixed, answer, relation = fixed[chosen], answer[chosen], known.relation[chosen]
+        keys = fixed * relations + relation
         order = np.lexsort((answer, keys))
         keys, answer = keys[order], answer[order]
         first = np.ones(len(keys), np.bool_)
@@ -113,6 +119,13 @@ class Known:
         """For each query, where its answers start and stop: int64[n] each."""
         keys = fixed * self.relations + relation
         return np.searchsorted(self.keys, keys, "left"), np.searchsorted(self.keys, keys, "right")
+
+
+def _among(ids: Ints, wanted: Ints) -> Bools:
+    """bool[n]: which ids are wanted."""
+    flags = np.zeros(1 + max(int(ids.max(initial=-1)), int(wanted.max(initial=-1))), np.bool_)
+    flags[wanted] = True
+    return np.asarray(flags[ids])
 
 
 class Queries:

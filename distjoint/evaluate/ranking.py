@@ -56,7 +56,7 @@ def link_prediction(
     """
     if not len(triples):
         raise DistjointError("link prediction: the split holds no triples; prepare with --valid or --test")
-    setting = Setting(model, candidates, known, allowed, sample, seed, memory, progress)
+    setting = Setting(model, candidates, triples, known, allowed, sample, seed, memory, progress)
     found = {side: Counts.of(len(triples)) for side in ("tail", "head")}
     # Queries of a relation side by side share what is allowed to it.
     order = np.arange(len(triples)) if allowed is None else np.argsort(triples.relation, kind="stable")

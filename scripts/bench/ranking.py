@@ -66,14 +66,15 @@ def bench(args: argparse.Namespace, scratch: Path) -> None:
     found = json.loads(process.stdout.splitlines()[-1])
     size, operations = 4.0 * args.entities * args.dim, 4.0 * args.triples * args.entities * args.dim
     multiplied, read = operations / product_speed(args.dim), size / reading_speed(run, args.shards)
+    rate = short(args.triples / found["seconds"])
     print(
-        f"{args.entities:,} entities x {args.dim} in {args.shards} shards, {args.triples:,} triples, memory={args.memory}: "
-        f"{found['seconds']:.1f} s, {short(args.triples / found['seconds'])} triples/s; MRR {found['mrr']:.2g}"
+        f"{args.entities:,} entities x {args.dim} in {args.shards} shards, {args.triples:,} triples, "
+        f"memory={args.memory}: {found['seconds']:.1f} s, {rate} triples/s; MRR {found['mrr']:.2g}"
     )
     if args.sample_candidates is None:
         floor = max(multiplied, read)
         print(
-            f"{operations / 1e9:,.0f} GFLOP take {multiplied:.1f} s at least, reading {size / 1e9:.2f} GB {read:.1f} s: "
+            f"{operations / 1e9:,.0f} GFLOP take {multiplied:.1f} s, reading {size / 1e9:.2f} GB {read:.1f} s: "
             f"{found['seconds'] / floor:.2f} times the floor"
         )
     print(f"peak memory {found['peak'] / 1e9:.2f} GB, of which {found['before'] / 1e9:.2f} GB before evaluating")
