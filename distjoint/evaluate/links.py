@@ -130,9 +130,9 @@ class GraphResult:
     def _held_out(self, split: str) -> Triples:
         triples = self.splits[split] if split in self.splits else self.data.split(split)
         if not len(triples):
-            fix = "give --classify only where it has" if "negatives" in split else "choose another split"
             option = split.replace("_", "-")
-            raise UsageError(f"{self.data.folder}: has no {split} triples; prepare it with --{option}, or {fix}")
+            other = "leave --classify out" if "negatives" in split else "choose another split"
+            raise UsageError(f"{self.data.folder}: has no {split} triples; prepare it with --{option}, or {other}")
         return triples
 
     def _domains(self) -> Domains:
