@@ -2,8 +2,8 @@
 
 A right answer that ties with others has a rank only by agreement. The default is the mean of the places it may take
 ("realistic", 1 + higher + tied / 2); the first ("optimistic") and the last ("pessimistic") of them are kept too: a
-model that gives everything one score is perfect by the first and worthless by the last. Berrendorf et al. 2020 and
-Sun et al. 2020 show published results that differ by nothing else.
+model that gives everything one score is perfect by the first and worthless by the last. Berrendorf et al. 2020 name
+the three; Sun et al. 2020 found published results that rested on the first.
 """
 
 from __future__ import annotations
