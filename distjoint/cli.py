@@ -278,21 +278,47 @@ def train(
 def evaluate(
     run: Run,
     link_prediction: LinkPrediction = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="relation|category|degree",
+            help="Link prediction by relation, its category (1-1 to N-N) or the answer's degree; may be repeated.",
+        ),
+    ] = None,
+    ties: Annotated[
+        Literal["realistic", "optimistic", "pessimistic"],
+        typer.Option(help="The rank shown for answers that tie: their mean, the first or the last; JSON has all."),
+    ] = "realistic",
+    sample_candidates: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Rank each answer among N drawn entities, not among all.")
+    ] = None,
+    sample_triples: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Rank N drawn triples of the split, not all.")
+    ] = None,
+    typed: Annotated[
+        bool, typer.Option("--typed", help="Leave out candidates that the types of the relation do not allow.")
+    ] = False,
+    classify: Annotated[
+        bool, typer.Option("--classify", help="Take test triples and given negatives for right or wrong.")
+    ] = False,
     similarity: Similarity = None,
     analogies: Analogies = None,
     standardize: Standardize = True,
     vectors: Vectors = None,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory for vectors and scores, like 2GB.")] = "1GB",
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Decides what is drawn.")] = 0,
     dataset: Annotated[
         str | None, typer.Option(metavar="DATASET", help="Where the dataset lies now, if moved.")
     ] = None,
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run: link prediction, word similarity, analogies.
+    """Measure a run: link prediction, triple classification, word similarity, analogies.
 
     \b
-    Example:
+    Examples:
       distjoint evaluate runs/joint --link-prediction test --similarity sets/*.txt --analogies questions/
+      distjoint evaluate runs/joint --link-prediction test --by category --by degree
     """
     import distjoint
     from distjoint.storage import locate
@@ -300,10 +326,18 @@ def evaluate(
     report = distjoint.evaluate(
         run,
         link_prediction=link_prediction,
+        by=by or (),
+        ties=ties,
+        sample_candidates=sample_candidates,
+        sample_triples=sample_triples,
+        typed=typed,
+        classify=classify,
         similarity=similarity or (),
         analogies=analogies or (),
         standardize=standardize,
         vectors=vectors,
+        memory=memory,
+        seed=seed,
         dataset=dataset,
         progress=_progress(),
     )

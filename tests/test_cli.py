@@ -193,6 +193,18 @@ def test_ctrl_c_says_how_to_go_on(line: str, says: str, run: Any, monkeypatch: p
     assert says in err
 
 
+def test_evaluate_passes_on_how_to_rank(run: Any, calls: Any) -> None:
+    code, _, _ = run(
+        "evaluate r --link-prediction valid --by relation degree --by category --ties optimistic "
+        "--sample-candidates 500 --sample-triples 9 --typed --classify --memory 2GB --seed 4 --json"
+    )
+    assert code == 0
+    given = calls["evaluate"][1]
+    assert given["link_prediction"] == "valid" and given["by"] == ["relation", "degree", "category"]
+    assert (given["ties"], given["typed"], given["classify"]) == ("optimistic", True, True)
+    assert (given["sample_candidates"], given["sample_triples"], given["memory"], given["seed"]) == (500, 9, "2GB", 4)
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

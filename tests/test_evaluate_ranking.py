@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distjoint.data.dataset import Triples
+from distjoint.data.types import Domains
 from distjoint.errors import DistjointError
-from distjoint.evaluate import ranking
+from distjoint.evaluate import queries, ranking, sampling
 from distjoint.evaluate.ranking import Candidates, link_prediction
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model.scorers import SCORERS
@@ -32,28 +33,47 @@ def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, l
     return TripleModel(SCORERS[scorer], compare, 2.0, table, reciprocal), vectors, known
 
 
-def plain_rank(model, vectors, listed, known, h, r, t, side):
-    """The definition: 1 + those that score higher + half of the others that tie, right answers left out."""
+def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):
+    """The definition: 1 + those that score higher + half of the others that tie, right answers left out; and ties."""
     given_end, answer = (h, t) if side == "tail" else (t, h)
     query = model.queries(vectors[[given_end]], torch.tensor([r]), side)
     scores = model.score(query.double(), vectors.double())[0].tolist()
-    rank = 1.0
+    higher = ties = 0
     for candidate, score in enumerate(scores):
         triple = (h, r, candidate) if side == "tail" else (candidate, r, t)
         if candidate == answer or not listed[candidate] or triple in known:
             continue
+        if allowed is not None and not allowed.allowed(r, side)[candidate]:
+            continue
         if abs(score - scores[answer]) < 1e-6:
-            rank += 0.5
+            ties += 1
         elif score > scores[answer]:
-            rank += 1
-    return rank
+            higher += 1
+    return 1 + higher + ties / 2, ties
+
+
+def as_set(triples):
+    return set(zip(triples.head.tolist(), triples.relation.tolist(), triples.tail.tolist(), strict=True))
+
+
+def some_types(random, entities, relations):
+    """Domains of five sets of types; a tenth of the entities have none."""
+    type_of = random.integers(0, 5, entities).astype(np.int32)
+    type_of[random.random(entities) < 0.1] = -1
+    return Domains(type_of, *(random.random((relations, 5)) < 0.5 for _ in range(2)))
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
 @pytest.mark.parametrize(("cosine", "reciprocal"), [(False, True), (True, True), (False, False), (True, False)])
 @settings(max_examples=6, deadline=None)
-@given(seed=st.integers(0, 10**6), ties=st.booleans(), blocks=st.integers(1, 5), listed_only=st.booleans())
-def test_ranks_are_those_of_the_definition(scorer, cosine, reciprocal, seed, ties, blocks, listed_only):
+@given(
+    seed=st.integers(0, 10**6),
+    ties=st.booleans(),
+    blocks=st.integers(1, 5),
+    listed_only=st.booleans(),
+    typed=st.booleans(),
+)
+def test_ranks_are_those_of_the_definition(scorer, cosine, reciprocal, seed, ties, blocks, listed_only, typed):
     # Few levels make ties; for rotate the angles 0 and +-.5 keep the two sides of a tie within rounding.
     model, vectors, known = problem(scorer, cosine, reciprocal, 17, 3, 60, 4, seed, 0.5 if ties else None)
     random = np.random.default_rng(seed)
@@ -61,14 +81,17 @@ def test_ranks_are_those_of_the_definition(scorer, cosine, reciprocal, seed, tie
     listed = random.random(17) < 0.7 if listed_only else np.ones(17, bool)
     listed[triples.head] = listed[triples.tail] = True
     rows = np.array_split(random.permutation(17), blocks)
-    found = link_prediction(model, Candidates(rows, lambda i: vectors[rows[i]], listed), triples, known)
-    right = set(zip(known.head.tolist(), known.relation.tolist(), known.tail.tolist(), strict=True))
-    for side, ranks in (("head", found.head), ("tail", found.tail)):
+    allowed = some_types(random, 17, 3) if typed else None
+    found = link_prediction(
+        model, Candidates(rows, lambda i: vectors[rows[i]], listed), triples, known, allowed=allowed
+    )
+    for side, ranks, tied in (("head", found.head, found.head_ties), ("tail", found.tail, found.tail_ties)):
         expected = [
-            plain_rank(model, vectors, listed, right, h, r, t, side)
+            plain_rank(model, vectors, listed, as_set(known), h, r, t, side, allowed)
             for h, r, t in zip(triples.head, triples.relation, triples.tail, strict=True)
         ]
-        np.testing.assert_array_equal(ranks, expected)
+        np.testing.assert_array_equal(np.stack([ranks, tied], 1), expected)
+    assert found.typed == typed
     assert found.candidates == listed.sum()
 
 
@@ -78,8 +101,8 @@ def test_shards_tiles_and_chunks_change_no_rank(monkeypatch):
     triples = Triples(known.head[:500], known.relation[:500], known.tail[:500])
     whole = link_prediction(model, Candidates([np.arange(3000)], lambda i: vectors), triples, known)
     assert (whole.tail % 1 == 0.5).mean() > 0.9
-    monkeypatch.setattr(ranking, "QUERY_TILE", 37)
-    monkeypatch.setattr(ranking, "CANDIDATE_TILE", 101)
+    monkeypatch.setattr(queries, "QUERY_TILE", 37)
+    monkeypatch.setattr(queries, "CANDIDATE_TILE", 101)
     rows = np.array_split(np.random.default_rng(1).permutation(3000), 7)
     parts = link_prediction(model, Candidates(rows, lambda i: vectors[rows[i]]), triples, known, memory=4096)
     np.testing.assert_array_equal(parts.head, whole.head)
@@ -92,17 +115,98 @@ def test_vectors_that_say_nothing_rank_in_the_middle():
     none = Triples(*(np.empty(0, np.int64) for _ in range(3)))
     found = link_prediction(model, Candidates([np.arange(101)], lambda i: torch.zeros_like(vectors)), known, none)
     np.testing.assert_array_equal(found.tail, np.full(len(known), 51.0))
+    tree = found.metrics()
+    assert tree["optimistic"]["mrr"] == 1 and tree["pessimistic"]["mean_rank"] == 101
+
+
+def test_typed_ranks_survive_tiles_chunks_and_an_answer_of_the_wrong_type(monkeypatch):
+    model, vectors, known = problem("distmult", False, False, 400, 7, 3000, 8, 1)
+    triples = Triples(known.head[:300], known.relation[:300], known.tail[:300])
+    allowed = some_types(np.random.default_rng(2), 400, 7)
+    one = Candidates([np.arange(400)], lambda i: vectors)
+    whole = link_prediction(model, one, triples, known, allowed=allowed)
+    wrong = [not allowed.allowed(r, "tail")[t] for r, t in zip(triples.relation.tolist(), triples.tail, strict=True)]
+    assert 0.2 < np.mean(wrong) < 0.8 and whole.typed and not whole.sampled
+    for number in range(0, 300, 10):
+        h, r, t = (int(getattr(triples, end)[number]) for end in ("head", "relation", "tail"))
+        expected = plain_rank(model, vectors, np.ones(400, bool), as_set(known), h, r, t, "tail", allowed)
+        assert (whole.tail[number], whole.tail_ties[number]) == expected
+    sizes = [allowed.allowed(r, side).sum() for r in triples.relation.tolist() for side in ("head", "tail")]
+    assert whole.mean_candidates == pytest.approx(np.mean(sizes))
+    monkeypatch.setattr(queries, "QUERY_TILE", 37)
+    monkeypatch.setattr(queries, "CANDIDATE_TILE", 101)
+    rows = np.array_split(np.random.default_rng(1).permutation(400), 3)
+    parts = link_prediction(
+        model, Candidates(rows, lambda i: vectors[rows[i]]), triples, known, allowed=allowed, memory=4096
+    )
+    np.testing.assert_array_equal(parts.head, whole.head)
+    np.testing.assert_array_equal(parts.tail, whole.tail)
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_sampling_every_candidate_is_exact(typed):
+    model, vectors, known = problem("complex", True, True, 60, 4, 400, 8, 5, 0.5)
+    triples = Triples(known.head[:50], known.relation[:50], known.tail[:50])
+    listed = np.random.default_rng(0).random(60) < 0.8
+    allowed = some_types(np.random.default_rng(2), 60, 4) if typed else None
+    rows = np.array_split(np.random.default_rng(1).permutation(60), 3)
+    candidates = Candidates(rows, lambda i: vectors[rows[i]], listed)
+    exact = link_prediction(model, candidates, triples, known, allowed=allowed)
+    drawn = link_prediction(model, candidates, triples, known, allowed=allowed, sample=1000, memory=2048)
+    for name in ("head", "tail", "head_ties", "tail_ties"):
+        np.testing.assert_array_equal(getattr(drawn, name), getattr(exact, name))
+    assert drawn.sampled and not exact.sampled and drawn.typed == exact.typed == typed
+
+
+def test_sampled_candidates_are_seeded_even_and_independent_of_shards():
+    model, vectors, known = problem("distmult", False, False, 500, 3, 600, 16, 2)
+    triples = Triples(known.head[:200], known.relation[:200], known.tail[:200])
+    one = Candidates([np.arange(500)], lambda i: vectors)
+    rows = np.array_split(np.random.default_rng(1).permutation(500), 4)
+    several = Candidates(rows, lambda i: vectors[rows[i]])
+    found = link_prediction(model, one, triples, known, sample=50)
+    assert (found.candidates, found.mean_candidates) == (50, 50)
+    again = link_prediction(model, several, triples, known, sample=50, memory=1 << 14)
+    np.testing.assert_array_equal(found.head, again.head)
+    np.testing.assert_array_equal(found.tail, again.tail)
+    other = link_prediction(model, one, triples, known, sample=50, seed=1)
+    assert (other.tail != found.tail).any()
+    # Of those that score higher, a tenth is met.
+    exact = link_prediction(model, one, triples, known)
+    assert np.mean(found.tail - 1) == pytest.approx(np.mean(exact.tail - 1) / 10, rel=0.1)
+
+
+@given(st.integers(1, 40), st.sets(st.integers(0, 50)), st.integers(1, 45), st.integers(0, 10**6))
+def test_what_is_drawn_is_free_and_distinct(size, without, count, seed):
+    random = np.random.default_rng(seed)
+    pool = np.sort(random.choice(51, size, replace=False))
+    free = set(pool.tolist()) - without
+    found = sampling.draw(pool, np.array(sorted(without), np.int64), count, random)
+    assert len(found) == len(set(found.tolist())) == min(count, len(free)) and set(found.tolist()) <= free
+
+
+def test_every_free_candidate_is_drawn_as_often():
+    pool, without = np.arange(0, 40, 2), np.array([3, 4, 10, 38])
+    times = np.zeros(40)
+    for seed in range(3000):
+        times[sampling.draw(pool, without, 5, np.random.default_rng(seed))] += 1
+    free = np.setdiff1d(pool, without)
+    assert times.sum() == times[free].sum() == 15000
+    np.testing.assert_allclose(times[free], 15000 / len(free), rtol=0.15)
 
 
 def test_metrics_by_hand_with_unseen_apart():
+    none, four = np.array([0, 0]), np.array([0, 4])
     found = ranking.LinkPrediction(
-        np.array([1.0, 4.0]), np.array([2.0, 20.0]), np.array([False, True]), candidates=30
+        np.array([1.0, 4.0]), np.array([2.0, 20.0]), np.array([False, True]), 30, none, four
     ).metrics()
     assert found["mrr"] == pytest.approx((1 + 1 / 4 + 1 / 2 + 1 / 20) / 4)
     assert (found["hits@1"], found["hits@3"], found["hits@10"]) == (0.25, 0.5, 0.75)
     assert (found["mean_rank"], found["triples"], found["candidates"]) == (6.75, 2, 30)
     assert found["unseen"]["mrr"] == pytest.approx((1 / 4 + 1 / 20) / 2)
     assert found["head"]["mean_rank"] == 2.5
+    assert (found["tail"]["optimistic"]["mean_rank"], found["tail"]["pessimistic"]["mean_rank"]) == (10, 12)
+    assert found["unseen"]["pessimistic"]["mrr"] == pytest.approx((1 / 4 + 1 / 22) / 2)
 
 
 def test_not_finite_vectors_are_refused_not_ranked_first():

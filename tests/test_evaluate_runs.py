@@ -10,6 +10,8 @@ from rich.console import Console
 from runs import Rows, write_dataset, write_run
 
 import distjoint
+from distjoint.data.dataset import Dataset
+from distjoint.data.types import Domains
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate import Report, compare_reports
 from distjoint.storage import locate
@@ -94,6 +96,118 @@ def test_link_prediction_of_a_run_is_that_of_the_definition(world, coupling):
     assert tree["mrr"] == pytest.approx(np.mean([1 / rank for rank in expected.values()]))
     assert tree["candidates"] == candidates == COUNT
     assert 0 < tree["unseen"]["triples"] < tree["triples"] and "mean rank" in tree["ties"]
+
+
+def printed(result):
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(result)
+    return console.export_text()
+
+
+def test_groups_of_answers_are_printed_and_in_json_and_survive_the_disk(world):
+    url = graph_run(world, "run", 0.1)
+    report = distjoint.evaluate(url, link_prediction="test", by=["relation", "category", "degree"], ties="pessimistic")
+    tree = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    links = tree["link_prediction"]
+    assert {part["name"] for part in links["by"]["relation"]} == {"next", "near"}
+    assert {part["name"] for part in links["by"]["category"]} == {"1-1"}
+    for parts in links["by"].values():
+        assert sum(part["answers"] for part in parts) == 2 * links["triples"]
+        assert sum(part["mrr"] * part["answers"] for part in parts) == pytest.approx(
+            links["mrr"] * 2 * links["triples"]
+        )
+    assert links["optimistic"]["mrr"] >= links["mrr"] >= links["pessimistic"]["mrr"] and links["tie_tolerance"] == 1e-6
+    text = printed(report)
+    for part in ("by relation", "by category of relation", "by training triples of the answer", "MRR of heads",
+                 "ties before the right answer"):  # fmt: skip
+        assert part in text
+    report.save(locate(url))
+    assert Report.read(locate(url)).to_dict() == report.to_dict()
+
+
+def test_sampled_ranks_are_labelled_and_never_replace_or_meet_exact_ones(world):
+    url, other = graph_run(world, "run", 0.5), graph_run(world, "other", 0.0)
+    exact = distjoint.evaluate(url, link_prediction="test")
+    drawn = distjoint.evaluate(url, link_prediction="test", sample_candidates=5, sample_triples=10, seed=3)
+    tree = drawn.to_dict()["link_prediction"]
+    assert tree["sampled"] == {"candidates": 5, "triples": 10, "of": len(exact.links.ranks.head), "seed": 3}
+    assert (tree["candidates"], tree["triples"]) == (5, 10) and exact.to_dict()["link_prediction"]["sampled"] is None
+    text = printed(drawn)
+    assert "5 sampled candidates, 10 sampled triples" in text and "easier than against all" in text
+    both = compare_reports([exact, drawn])
+    assert both.differences["MRR"] == (None, None) and "MRR (5 sampled candidates, 10 sampled triples)" in both.measures
+    pair = compare_reports([drawn, distjoint.evaluate(other, link_prediction="test", sample_candidates=5,
+                                                      sample_triples=10, seed=3)])  # fmt: skip
+    assert pair.differences["MRR (5 sampled candidates, 10 sampled triples)"][1] is not None
+    drawn.save(locate(url))
+    assert Report.read(locate(url)).to_dict() == drawn.to_dict()
+    exact.save(locate(url))
+    drawn.save(locate(url))
+    assert Report.read(locate(url)).to_dict() == exact.to_dict()
+    few = distjoint.evaluate(url, link_prediction="test", sample_triples=10)
+    same = distjoint.evaluate(url, link_prediction="test", sample_triples=10, memory="1KB")
+    np.testing.assert_array_equal(few.links.ranks.head, same.links.ranks.head)
+    assert not few.links.ranks.sampled and few.links.label == "10 sampled triples"
+    for option in ("sample_candidates", "sample_triples"):
+        with pytest.raises(UsageError, match="is 0; give 1 or more"):
+            distjoint.evaluate(url, link_prediction="test", **{option: 0})
+
+
+def test_typed_ranks_need_types_and_are_labelled(world, monkeypatch):
+    url = graph_run(world, "run", 0.5)
+    with pytest.raises(UsageError, match="has no types of entities; prepare it with --types"):
+        distjoint.evaluate(url, link_prediction="test", typed=True)
+    rows = len(world[2].entity_ids) + 1
+    type_of = (np.arange(rows) % 2).astype(np.int32)
+    odd = np.array([[False, True]] * 2)
+    monkeypatch.setattr(Dataset, "domains", lambda _: Domains(type_of, odd, odd), raising=False)
+    exact, typed = (distjoint.evaluate(url, link_prediction="test", typed=typed) for typed in (False, True))
+    tree = typed.to_dict()["link_prediction"]
+    assert tree["typed"] and tree["mean_candidates"] == COUNT / 2 and tree["mrr"] > exact.links.ranks.mrr
+    assert "less those that the relation's types do not allow, 20 on average" in printed(typed)
+    assert "MRR (typed)" in compare_reports([exact, typed]).measures
+
+
+def test_classification_of_a_dataset_with_negatives(world):
+    folder, _, rows = world
+    with pytest.raises(UsageError, match="has no test_negatives triples; prepare it with --test-negatives"):
+        distjoint.evaluate(graph_run(world, "run", 0.0), classify=True)
+    # Right: the neighbour. Wrong: the entity across. TransE tells them apart by distance.
+    right = [(f"e{i}", "next", f"e{(i + 1) % COUNT}") for i in range(COUNT)]
+    wrong = [(f"e{i}", "next", f"e{(i + COUNT // 2) % COUNT}") for i in range(COUNT)]
+    splits = {"train": right[:20], "valid": right[20:30], "test": right[30:]}
+    data = write_dataset(folder / "data2", rows, **splits, valid_negatives=wrong[20:30], test_negatives=wrong[30:])
+    url = graph_run((folder, data, rows), "run2", 0.0)
+    report = distjoint.evaluate(url, classify=True)
+    tree = report.to_dict()
+    assert (tree["classification"]["accuracy"], tree["classification"]["f1"]) == (1, 1)
+    assert tree["link_prediction"] is None and list(tree["classification"]["thresholds"]) == ["next"]
+    assert "Triple classification, test" in printed(report)
+    report.save(locate(url))
+    assert Report.read(locate(url)).to_dict() == tree
+    worse = distjoint.evaluate(graph_run((folder, data, rows), "run3", 9.0), classify=True)
+    assert compare_reports([report, worse]).differences["classification accuracy"][1].significant
+
+
+def test_options_of_ranking_without_ranking_are_refused(world):
+    url = graph_run(world, "run", 0.0)
+    with pytest.raises(UsageError, match="add --link-prediction"):
+        distjoint.evaluate(url, by=["degree"], similarity=[str(world[0] / "near.txt")])
+    assert distjoint.evaluate(url, by=["degree"]).links.split == "test"
+    with pytest.raises(UsageError, match="choose relation, category or degree"):
+        distjoint.evaluate(url, by=["colour"])
+
+
+def test_a_report_of_another_format_is_named_and_written_over(world):
+    url = graph_run(world, "run", 0.0)
+    report = distjoint.evaluate(url, link_prediction="test")
+    report.save(locate(url))
+    place = world[0] / "run/evaluation.json"
+    place.write_text(place.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(DistjointError, match="format 1, this distjoint reads 2; evaluate the run again"):
+        Report.read(locate(url))
+    report.save(locate(url))
+    assert Report.read(locate(url)) is not None
 
 
 def test_words_of_a_text_run_and_of_a_graph_run(world):

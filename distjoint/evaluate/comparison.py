@@ -13,9 +13,10 @@ from rich.console import RenderableType
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate import bootstrap
 from distjoint.evaluate.bootstrap import Interval, Statistic
-from distjoint.evaluate.ranking import HITS
-from distjoint.evaluate.report import Report
-from distjoint.evaluate.run import Split, measure
+from distjoint.evaluate.links import Split
+from distjoint.evaluate.ranks import HITS
+from distjoint.evaluate.report import Links, Report
+from distjoint.evaluate.run import measure
 from distjoint.evaluate.similarity import LEAST
 from distjoint.evaluate.space import Kind
 from distjoint.progress import Progress
@@ -190,21 +191,29 @@ def measures_of(report: Report) -> list[Measure]:
     """Everything a report measures, item by item."""
     measures: list[Measure] = []
     if report.links is not None:
-        head, tail, unseen = report.links.ranks.head, report.links.ranks.tail, report.links.ranks.unseen
-        items = f"{report.links.split} {report.links.triples} {report.links.ranks.candidates}"
-        by_triple = {"MRR": (1 / head + 1 / tail) / 2}
-        by_triple |= {f"Hits@{k}": ((head <= k).astype(float) + (tail <= k)) / 2 for k in HITS}
-        by_triple["mean rank"] = (head + tail) / 2
-        measures += [Measure(name, values, None, items) for name, values in by_triple.items()]
-        if unseen.any():
-            values = np.where(unseen, by_triple["MRR"], np.nan)
-            measures.append(Measure("MRR, unseen end", values, None, items))
+        measures += _of_links(report.links)
+    if report.classification is not None:
+        right = (report.classification.truth == report.classification.taken).astype(float)
+        measures.append(Measure("classification accuracy", right, None, report.classification.triples))
     for result in report.similarity:
         measures.append(Measure(result.name, result.cosines, result.gold, f"{result.gold.tobytes().hex()}"))
     if report.analogies is not None:
         sections = " ".join(f"{name}:{count}" for name, count in report.analogies.sections)
         measures.append(Measure("analogies", report.analogies.right, None, sections))
     return measures
+
+
+def _of_links(links: Links) -> list[Measure]:
+    """The mean ranks, under a name of their own where they are not exact ranks of a whole split."""
+    head, tail, unseen, label = links.ranks.head, links.ranks.tail, links.ranks.unseen, links.label
+    items = f"{links.split} {links.triples} {links.ranks.candidates} {label} {links.sample and links.sample.seed}"
+    by_triple = {"MRR": (1 / head + 1 / tail) / 2}
+    by_triple |= {f"Hits@{k}": ((head <= k).astype(float) + (tail <= k)) / 2 for k in HITS}
+    by_triple["mean rank"] = (head + tail) / 2
+    if unseen.any():
+        by_triple["MRR, unseen end"] = np.where(unseen, by_triple["MRR"], np.nan)
+    named = f" ({label})" if label else ""
+    return [Measure(name + named, values, None, items) for name, values in by_triple.items()]
 
 
 def _difference(first: Measure | None, second: Measure | None, seed: int) -> Difference | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,45 @@ from safetensors.numpy import load, save
 from distjoint.errors import DistjointError
 from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.bootstrap import Interval
-from distjoint.evaluate.ranking import LinkPrediction
+from distjoint.evaluate.classification import Classification
+from distjoint.evaluate.queries import TIE
+from distjoint.evaluate.ranks import LinkPrediction, Ties
 from distjoint.evaluate.similarity import Similarity
 from distjoint.evaluate.space import Kind
 from distjoint.storage import Location
 
 JSON = "evaluation.json"
 ITEMS = "evaluation.safetensors"
-FORMAT = 1
+FORMAT = 2
+RANKS = ("head", "tail", "unseen", "head_ties", "tail_ties")
+"""What is kept of each triple."""
 
-TIES = "ties at their mean rank"
+TIES: dict[Ties, str] = {
+    "realistic": "ties at their mean rank",
+    "optimistic": "ties after the right answer",
+    "pessimistic": "ties before the right answer",
+}
 FILTER = "filtered by train, valid and test"
 CANDIDATES = "entities of train, valid and test"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was drawn of an evaluation that is not of everything.
+
+    candidates   drawn for each answer; None where it was ranked against all
+    triples      ranked, of so many in the split (`of`)
+    """
+
+    candidates: int | None
+    triples: int
+    of: int
+    seed: int
+
+    def __str__(self) -> str:
+        parts = [f"{self.candidates:,} sampled candidates"] if self.candidates is not None else []
+        parts += [f"{self.triples:,} sampled triples"] if self.triples < self.of else []
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -37,15 +64,53 @@ class Links:
     """Link prediction on a split.
 
     triples   stands for the triples: the same for the same triples by name, which are ranked in order of name
+    parts     the figures of groups of answers, by what they are grouped by
+    sample    what was drawn; None for every triple among every candidate
+    ties      the rank that tables show for answers that tie
     """
 
     split: str
     ranks: LinkPrediction
     triples: str
+    parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    sample: Sample | None = None
+    ties: Ties = "realistic"
+
+    @property
+    def label(self) -> str:
+        """What sets these ranks apart from exact ones of all triples; nothing for those."""
+        words = [str(self.sample) if self.sample else "", "typed" if self.ranks.typed else ""]
+        return ", ".join(word for word in words if word)
 
     def to_dict(self) -> dict[str, Any]:
-        policy = {"split": self.split, "ranked_against": CANDIDATES, "filter": FILTER, "ties": TIES}
-        return {**policy, "triples_checksum": self.triples, **self.ranks.metrics()}
+        return {
+            "split": self.split,
+            "sampled": asdict(self.sample) if self.sample else None,
+            "typed": self.ranks.typed,
+            "ranked_against": CANDIDATES,
+            "filter": FILTER,
+            "ties": TIES["realistic"],
+            "tie_tolerance": TIE,
+            "triples_checksum": self.triples,
+            **self.ranks.metrics(),
+            "by": self.parts,
+        }
+
+    @classmethod
+    def of(cls, tree: dict[str, Any], items: dict[str, Any]) -> Links:
+        """What `to_dict` and `items` wrote."""
+        ranks = LinkPrediction(
+            **{name: items[f"links.{name}"] for name in RANKS},
+            candidates=tree["candidates"],
+            sampled=bool(tree["sampled"] and tree["sampled"]["candidates"]),
+            typed=tree["typed"],
+            mean_candidates=tree.get("mean_candidates"),
+        )
+        sample = Sample(**tree["sampled"]) if tree["sampled"] else None
+        return cls(tree["split"], ranks, tree["triples_checksum"], tree["by"], sample)
+
+    def items(self) -> dict[str, Any]:
+        return {f"links.{name}": getattr(self.ranks, name) for name in RANKS}
 
 
 @dataclass(frozen=True)
@@ -65,6 +130,7 @@ class Report:
     links: Links | None = None
     similarity: tuple[Similarity, ...] = ()
     analogies: Analogies | None = None
+    classification: Classification | None = None
 
     @property
     def uncovered(self) -> list[str]:
@@ -82,6 +148,7 @@ class Report:
             "vectors": self.vectors,
             "standardize": self.standardize,
             "link_prediction": self.links.to_dict() if self.links else None,
+            "classification": self.classification.to_dict() if self.classification else None,
             "similarity": [result.to_dict() for result in self.similarity],
             "analogies": self.analogies.to_dict() if self.analogies else None,
         }
@@ -96,14 +163,22 @@ class Report:
     def save(self, folder: Location) -> None:
         """Write the report into the run's folder, over what it holds of earlier ones.
 
-        What an earlier report on the same checkpoint measured, in the same way, and this one did not, is kept.
+        What an earlier report on the same checkpoint measured, in the same way, and this one did not, is kept; so are
+        exact ranks where this one has only sampled or typed ones.
         """
-        self._with(Report.read(folder))._write(folder)
+        try:
+            earlier = Report.read(folder)
+        except DistjointError:
+            earlier = None  # damaged, or of another format
+        self._with(earlier)._write(folder)
 
     def _with(self, earlier: Report | None) -> Report:
         if earlier is None or earlier.checkpoint != self.checkpoint:
             return self
-        merged = replace(self, links=self.links or earlier.links)
+        links = self.links or earlier.links
+        if self.links and earlier.links and self.links.label and not earlier.links.label:
+            links = earlier.links
+        merged = replace(self, links=links, classification=self.classification or earlier.classification)
         if not (self.similarity or self.analogies):
             merged = replace(merged, vectors=earlier.vectors, standardize=earlier.standardize)
         if (merged.vectors, merged.standardize) != (earlier.vectors, earlier.standardize):
@@ -115,8 +190,9 @@ class Report:
     def _write(self, folder: Location) -> None:
         items: dict[str, Any] = {}
         if self.links:
-            ranks = self.links.ranks
-            items |= {"links.head": ranks.head, "links.tail": ranks.tail, "links.unseen": ranks.unseen}
+            items |= self.links.items()
+        if self.classification:
+            items |= {f"classification.{name}": getattr(self.classification, name) for name in ("truth", "taken")}
         for place, result in enumerate(self.similarity):
             items |= {f"similarity.{place}.gold": result.gold, f"similarity.{place}.cosines": result.cosines}
         if self.analogies:
@@ -127,26 +203,31 @@ class Report:
 
     @classmethod
     def read(cls, folder: Location) -> Report | None:
-        """The report in a run's folder, None where there is none. raises DistjointError when it is damaged"""
+        """The report in a run's folder, None where there is none.
+
+        raises DistjointError when it is damaged, or of another format
+        """
         if not (folder / JSON).exists():
             return None
         try:
             tree = json.loads((folder / JSON).read_bytes())
-            return cls._from(tree, load((folder / ITEMS).read_bytes()))
+            found = tree["format"]
+            if found == FORMAT:
+                return cls._from(tree, load((folder / ITEMS).read_bytes()))
         except (ValueError, KeyError, TypeError, SafetensorError) as error:
             raise DistjointError(f"{folder / JSON}: damaged ({error!r}); evaluate the run again") from error
+        raise DistjointError(f"{folder / JSON}: format {found}, this distjoint reads {FORMAT}; evaluate the run again")
 
     @classmethod
     def _from(cls, tree: dict[str, Any], items: dict[str, Any]) -> Report:
-        links = tree["link_prediction"] and Links(
-            tree["link_prediction"]["split"],
-            LinkPrediction(
-                items["links.head"],
-                items["links.tail"],
-                items["links.unseen"],
-                tree["link_prediction"]["candidates"],
-            ),
-            tree["link_prediction"]["triples_checksum"],
+        links = Links.of(tree["link_prediction"], items) if tree["link_prediction"] else None
+        decided = tree["classification"]
+        classification = decided and Classification(
+            items["classification.truth"],
+            items["classification.taken"],
+            decided["triples_checksum"],
+            decided["thresholds"],
+            decided["threshold"],
         )
         similarity = tuple(
             Similarity(
@@ -162,7 +243,8 @@ class Report:
             (part["name"], part["questions"]) for part in tree["analogies"]["sections"]
         )
         analogies = Analogies(sections, items["analogies.right"]) if sections else None
-        return cls(tree["run"], tree["checkpoint"], tree["vectors"], tree["standardize"], links, similarity, analogies)
+        about = tree["run"], tree["checkpoint"], tree["vectors"], tree["standardize"]
+        return cls(*about, links, similarity, analogies, classification)
 
 
 def _number(value: float | None) -> float:

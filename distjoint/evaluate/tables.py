@@ -10,15 +10,27 @@ from rich.table import Table
 from rich.text import Text
 
 from distjoint.evaluate import report as reports
+from distjoint.evaluate.classification import Classification
 from distjoint.evaluate.comparison import Comparison, Difference, Measure
-from distjoint.evaluate.ranking import HITS
+from distjoint.evaluate.queries import TIE
+from distjoint.evaluate.ranks import HITS, Ties
+
+_BY = {"relation": "by relation", "category": "by category of relation", "degree": "by training triples of the answer"}
+CLASSIFIED = (
+    "Triple classification: a threshold for each relation, chosen on valid and its negatives; one for all relations "
+    "that valid does not have."
+)
 
 
 def report_tables(report: reports.Report) -> Group:
     """Everything one evaluation found."""
     parts: list[RenderableType] = []
     if report.links is not None:
-        parts += [_links(report.links), _note(link_note(report.links))]
+        parts.append(_links(report.links))
+        parts += [_grouped(report.links, by) for by in report.links.parts]
+        parts.append(_note(link_note(report.links)))
+    if report.classification is not None:
+        parts += [_decided(report.classification), _note(CLASSIFIED)]
     if report.similarity:
         table = _table("Word similarity", "set", "Spearman", "95 % interval", "covered")
         for result in report.similarity:
@@ -60,8 +72,20 @@ def comparison_table(comparison: Comparison) -> Group:
 
 def link_note(links: reports.Links) -> str:
     """What ranks depend on, in a line."""
-    candidates = f"{links.ranks.candidates:,} {reports.CANDIDATES}"
-    return f"Link prediction: {links.split}, both directions, {reports.FILTER}; against {candidates}; {reports.TIES}."
+    ranks = links.ranks
+    against = f"{ranks.candidates:,} {reports.CANDIDATES}"
+    if links.sample and links.sample.candidates is not None:
+        against = (
+            f"{ranks.candidates:,} {reports.CANDIDATES}, drawn evenly for each answer (seed {links.sample.seed}), "
+            "which is easier than against all"
+        )
+    if ranks.typed:
+        against += f", less those that the relation's types do not allow, {ranks.mean_candidates:,.0f} on average"
+    of = ""
+    if links.sample and links.sample.triples < links.sample.of:
+        of = f"{links.sample.triples:,} of {links.sample.of:,} triples, drawn (seed {links.sample.seed}), "
+    ties = f"{reports.TIES[links.ties]} (scores within {TIE:g} of the size of their terms)"
+    return f"Link prediction: {links.split}, {of}both directions, {reports.FILTER}; against {against}; {ties}."
 
 
 def word_note(report: reports.Report) -> str:
@@ -77,14 +101,45 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _links(links: reports.Links) -> Table:
-    table = _table(f"Link prediction, {links.split}", "", "MRR", *(f"Hits@{k}" for k in HITS), "mean rank", "triples")
+    label = f" ({links.label})" if links.label else ""
+    columns = ("", "MRR", *(f"Hits@{k}" for k in HITS), "mean rank", "triples")
+    table = _table(f"Link prediction, {links.split}{label}", *columns)
     tree = links.ranks.metrics()
     rows: list[tuple[str, dict[str, Any]]] = [("both", tree), ("head", tree["head"]), ("tail", tree["tail"])]
     if "unseen" in tree:
         rows.append(("unseen end", tree["unseen"]))
     for name, part in rows:
-        hits = (number(part[f"hits@{k}"]) for k in HITS)
-        table.add_row(name, number(part["mrr"]), *hits, number(part["mean_rank"], 1), f"{part['triples']:,}")
+        table.add_row(name, *_figures(part, links.ties), f"{part['triples']:,}")
+    return table
+
+
+def _grouped(links: reports.Links, by: str) -> Table:
+    label = f" ({links.label})" if links.label else ""
+    title = f"Link prediction, {links.split}, {_BY[by]}{label}"
+    columns = ("MRR", *(f"Hits@{k}" for k in HITS), "mean rank", "MRR of heads", "MRR of tails", "answers")
+    table = _table(title, "", *columns)
+    for part in links.parts[by]:
+        ends = (number(_shown(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
+        table.add_row(part["name"], *_figures(part, links.ties), *ends, f"{part['answers']:,}")
+    return table
+
+
+def _figures(part: dict[str, Any], ties: Ties) -> Iterable[str]:
+    shown = _shown(part, ties)
+    return number(shown["mrr"]), *(number(shown[f"hits@{k}"]) for k in HITS), number(shown["mean_rank"], 1)
+
+
+def _shown(part: dict[str, Any], ties: Ties) -> dict[str, Any]:
+    figures: dict[str, Any] = part if ties == "realistic" else part[ties]
+    return figures
+
+
+def _decided(result: Classification) -> Table:
+    columns = ("accuracy", "F1", "precision", "recall", "triples", "negatives")
+    table = _table("Triple classification, test", "", *columns)
+    tree = result.to_dict()
+    figures = (number(tree[name]) for name in ("accuracy", "f1", "precision", "recall"))
+    table.add_row("all", *figures, *(f"{tree[name]:,}" for name in ("triples", "negatives")))
     return table
 
 

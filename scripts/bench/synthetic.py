@@ -27,19 +27,27 @@ _DRAW = 20_000_000
 """Samples drawn at a time: what making a dataset holds in memory."""
 
 
-def make_graph(folder: Path, entities: int, triples: int, shards: int, seed: int = 0) -> Dataset:
-    """A dataset of triples alone; triples at least as many as entities."""
+def make_graph(folder: Path, entities: int, triples: int, shards: int, seed: int = 0, test: int = 0) -> Dataset:
+    """A dataset of triples alone; triples at least as many as entities, and `test` more that are held out."""
     rng, place = np.random.default_rng(seed), _folder(folder)
     layout = Layout(shards, choose_tiles(0, shards), 0, 0, entities)
     heads = np.concatenate([rng.permutation(entities), zipf(rng, entities, triples - entities)])
-    relations, tails = zipf(rng, RELATIONS, triples), zipf(rng, entities, triples)
-    (place / "triples/train").make_dir()
-    with PartitionWriter(place, "triples/train/part-00000.parquet", TRIPLES) as writer:
-        for i, j, chosen, head, tail in by_partition(layout, heads, tails, seed):
-            writer.add(i, j, {"head": _int32(head), "relation": _int32(relations[chosen]), "tail": _int32(tail)})
+    tails = zipf(rng, entities, triples)
+    written = {"triples/train": [_write_triples(place, layout, "train", heads, zipf(rng, RELATIONS, triples), tails)]}
+    if test:
+        ends = (zipf(rng, entities, test), zipf(rng, RELATIONS, test), zipf(rng, entities, test))
+        written["triples/test"] = [_write_triples(place, layout, "test", *ends)]
     degree = np.bincount(heads, minlength=entities) + np.bincount(tails, minlength=entities)
     counts = {"triples/train": triples, "relations": RELATIONS}
-    return _finish(place, layout, {"triples/train": [writer.written()]}, counts, degree)
+    return _finish(place, layout, written, counts, degree)
+
+
+def _write_triples(place: Location, layout: Layout, split: str, heads: Ints, relations: Ints, tails: Ints) -> Written:
+    (place / f"triples/{split}").make_dir()
+    with PartitionWriter(place, f"triples/{split}/part-00000.parquet", TRIPLES) as writer:
+        for i, j, chosen, head, tail in by_partition(layout, heads, tails, 0):
+            writer.add(i, j, {"head": _int32(head), "relation": _int32(relations[chosen]), "tail": _int32(tail)})
+    return writer.written()
 
 
 def make_text(folder: Path, words: int, cells: int, shards: int, seed: int = 0) -> Dataset:

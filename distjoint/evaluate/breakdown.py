@@ -1,0 +1,96 @@
+"""Where a model is good: ranks by relation, by the relation's category, and by how often the answer was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from distjoint.data.dataset import Triples
+from distjoint.evaluate.candidates import Ints
+from distjoint.evaluate.ranks import LinkPrediction, part
+
+WAYS = ("relation", "category", "degree")
+
+CATEGORIES = ("1-1", "1-N", "N-1", "N-N", "not in training")
+MANY = 1.5
+"""Mean number of answers from which an end of a relation counts as N: Bordes et al. 2013, section 4.3."""
+DEGREES = ("0", "1-2", "3-10", "more than 10")
+_DEGREE_STARTS = (1, 3, 11)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A group for each answer of a split.
+
+    names        of the groups
+    head, tail   int64[n]: the group of each triple's right head, and of its right tail
+    """
+
+    names: Sequence[str]
+    head: Ints
+    tail: Ints
+
+
+def groups(by: str, triples: Triples, train: Triples, degree: Ints, relations: Sequence[str]) -> Groups:
+    """The groups of a split's answers.
+
+    by          `relation`; `category` of the relation; `degree` of the answer
+    train       the training triples, which decide category
+    degree      int64[rows]: training triples that each entity is in, by row id
+    relations   names by id
+    """
+    if by == "relation":
+        return Groups(relations, triples.relation, triples.relation)
+    if by == "category":
+        category = categories(train, len(relations))[triples.relation]
+        return Groups(CATEGORIES, category, category)
+    head, tail = (np.searchsorted(_DEGREE_STARTS, degree[end], "right") for end in (triples.head, triples.tail))
+    return Groups(DEGREES, head, tail)
+
+
+def categories(train: Triples, relations: int) -> Ints:
+    """int64[relations]: the place in CATEGORIES of each relation, by its training triples.
+
+    Bordes et al. 2013, section 4.3: 1-N where a head has 1.5 tails or more on average and a tail has fewer heads
+    than that, and so on.
+    """
+    triples = np.bincount(train.relation, minlength=relations)
+    heads, tails = (
+        np.bincount(np.unique(np.stack([train.relation, end], 1), axis=0)[:, 0], minlength=relations)
+        for end in (train.head, train.tail)
+    )
+    many_tails, many_heads = (triples >= MANY * np.maximum(ends, 1) for ends in (heads, tails))
+    return np.where(triples > 0, many_tails + 2 * many_heads, len(CATEGORIES) - 1)
+
+
+def breakdown(ranks: LinkPrediction, of: Groups, largest_first: bool = False) -> list[dict[str, Any]]:
+    """The figures of each group that has answers: `name`, `answers`, those of both directions together, and those of
+    one direction under `head` and `tail` (None where it has no answer in the group).
+    """
+    heads, tails = _members(of.head, len(of.names)), _members(of.tail, len(of.names))
+    result = []
+    for name, head, tail in zip(of.names, heads, tails, strict=True):
+        sides = ((ranks.head[head], ranks.head_ties[head]), (ranks.tail[tail], ranks.tail_ties[tail]))
+        if not len(head) + len(tail):
+            continue
+        entry = {"name": name, "answers": len(head) + len(tail), **_counted(part(*sides))}
+        entry |= {
+            side: {"answers": len(each[0]), **_counted(part(each))} if len(each[0]) else None
+            for side, each in zip(("head", "tail"), sides, strict=True)
+        }
+        result.append(entry)
+    return sorted(result, key=lambda entry: -entry["answers"]) if largest_first else result
+
+
+def _members(group: Ints, count: int) -> list[Ints]:
+    """For each group, the places of its members."""
+    order = np.argsort(group, kind="stable")
+    return np.split(order, np.searchsorted(group[order], np.arange(1, count)))
+
+
+def _counted(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures by answer: what is in a group are answers, not triples."""
+    return {name: value for name, value in figures.items() if name != "triples"}

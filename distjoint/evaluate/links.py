@@ -1,0 +1,232 @@
+"""The graph of a run against its dataset: ranks of held-out triples, and which triples are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+import xxhash
+from torch import Tensor
+
+from distjoint.data.dataset import SPLITS, Dataset, Triples
+from distjoint.data.types import Domains
+from distjoint.errors import DistjointError, UsageError
+from distjoint.evaluate.breakdown import WAYS, breakdown, groups
+from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
+from distjoint.evaluate.classification import Classification, classify
+from distjoint.evaluate.ranking import link_prediction
+from distjoint.evaluate.ranks import Ties
+from distjoint.evaluate.report import Links, Sample
+from distjoint.evaluate.scoring import TripleModel, entity_block
+from distjoint.progress import Progress
+from distjoint.run_folder import Checkpoint, RunFolder, open_dataset
+
+Split = Literal["valid", "test"]
+_ENDS = ("head", "relation", "tail")
+
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """How answers are ranked and shown.
+
+    by                  groups whose figures are given too
+    ties                the rank that tables show for answers that tie
+    sample_candidates   rank among so many drawn candidates; None for all
+    sample_triples      rank so many drawn triples of the split; None for all
+    typed               leave out candidates that the relation's types do not allow
+    seed                of what is drawn
+    """
+
+    by: tuple[str, ...] = ()
+    ties: Ties = "realistic"
+    sample_candidates: int | None = None
+    sample_triples: int | None = None
+    typed: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("candidates", self.sample_candidates), ("triples", self.sample_triples)):
+            if value is not None and value < 1:
+                raise UsageError(f"--sample-{name} is {value}; give 1 or more, or leave it out for all")
+        for by in self.by:
+            if by not in WAYS:
+                raise UsageError(f"--by {by}: choose {', '.join(WAYS[:-1])} or {WAYS[-1]}")
+
+
+class GraphResult:
+    """The graph of a run's result, and its dataset, opened once for all that is asked.
+
+    memory   bytes: half for entity vectors, which are kept where they all fit; a quarter for queries and scores
+    raises   UsageError for a run without a graph
+    """
+
+    def __init__(self, run: RunFolder, dataset: str | None, memory: int) -> None:
+        if "graph" not in run.info.sources:
+            raise UsageError(f"{run.folder}: was trained on text only, so it has no link prediction")
+        self.run, self.memory = run, memory
+        self.data: Dataset = open_dataset(run, dataset)
+        self.splits = {name: self.data.split(name) for name in SPLITS}
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.relations: list[str] = run.relations().column("name").to_pylist()
+
+    def rank(self, split: Split, options: LinkOptions, progress: Progress) -> Links:
+        """Filtered ranks of a split's triples, in order of the triples' names."""
+        every = self._held_out(split)
+        allowed = self._domains() if options.typed else None
+        rows = self.run.rows().select(["entity", "degree"])
+        wanted = _drawn(in_order_of_name(every, rows, self.relations), options.sample_triples, options.seed)
+        checksum = checksum_of_names(wanted, rows, self.relations)
+        degree = rows.column("degree").combine_chunks().to_numpy(zero_copy_only=False)
+        del rows  # the names are large
+        unseen = (degree[wanted.head] == 0) | (degree[wanted.tail] == 0)
+        known = _together(*self.splits.values())
+        with progress.task(f"link prediction, {split}", len(wanted), "triples") as task:
+            ranks = link_prediction(
+                self.model,
+                self.candidates,
+                wanted,
+                known,
+                unseen,
+                allowed=allowed,
+                sample=options.sample_candidates,
+                seed=options.seed,
+                memory=self._room,
+                progress=task.advance,
+            )
+        parts = {
+            by: breakdown(ranks, groups(by, wanted, self.splits["train"], degree, self.relations), by == "relation")
+            for by in dict.fromkeys(options.by)
+        }
+        sample = Sample(options.sample_candidates, len(wanted), len(every), options.seed)
+        return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties)
+
+    def classify(self, progress: Progress) -> Classification:
+        """Decide the test triples and their negatives by thresholds chosen on the validation triples."""
+        rows = self.run.rows().select(["entity"])
+        test = [in_order_of_name(self._held_out(name), rows, self.relations) for name in ("test", "test_negatives")]
+        valid = [self._held_out(name) for name in ("valid", "valid_negatives")]
+        checksum = checksum_of_names(_together(*test), rows, self.relations)
+        del rows
+        with progress.task("triple classification", unit="triples"):
+            return classify(
+                self.model,
+                self.candidates,
+                (valid[0], valid[1]),
+                (test[0], test[1]),
+                self.relations,
+                checksum,
+                memory=self._room,
+            )
+
+    @property
+    def _room(self) -> int:
+        return max(self.memory // 4, 1)
+
+    def _held_out(self, split: str) -> Triples:
+        triples = self.splits[split] if split in self.splits else self.data.split(split)
+        if not len(triples):
+            option = split.replace("_", "-")
+            other = "leave --classify out" if "negatives" in split else "choose another split"
+            raise UsageError(f"{self.data.folder}: has no {split} triples; prepare it with --{option}, or {other}")
+        return triples
+
+    def _domains(self) -> Domains:
+        read = getattr(self.data, "domains", None)
+        domains: Domains | None = read() if read is not None else None
+        if domains is None:
+            raise UsageError(f"{self.data.folder}: has no types of entities; prepare it with --types, or rank untyped")
+        return domains
+
+    @cached_property
+    def model(self) -> TripleModel:
+        return TripleModel.of(self.run.info.config.model, self._dense["relation"])
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """The entities of train, valid and test."""
+        layout = self.run.layout
+        entities = _Entities(self.run, self._checkpoint, self._dense.get("map"), self.device, self.memory)
+        return Candidates(entity_rows(layout), entities.block, listed_rows(layout.rows, *self.splits.values()))
+
+    @cached_property
+    def _checkpoint(self) -> Checkpoint:
+        return self.run.result()
+
+    @cached_property
+    def _dense(self) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in self._checkpoint.dense().items()}
+
+
+def _together(*parts: Triples) -> Triples:
+    return Triples(*(np.concatenate([getattr(part, end) for part in parts]) for end in _ENDS))
+
+
+def _drawn(triples: Triples, count: int | None, seed: int) -> Triples:
+    """So many of them, each as likely, in the same order."""
+    if count is None or count >= len(triples):
+        return triples
+    chosen = np.sort(np.random.default_rng(seed).choice(len(triples), count, replace=False))
+    return Triples(*(getattr(triples, end)[chosen] for end in _ENDS))
+
+
+def in_order_of_name(triples: Triples, rows: pa.Table, relations: list[str]) -> Triples:
+    """The triples sorted by the names of head, relation and tail.
+
+    Row ids differ from one dataset to the next; in this order runs on other datasets can be compared, triple by
+    triple, when the checksums of the names agree.
+    """
+    names = _names(triples, rows, relations)
+    places = pc.sort_indices(names, [(name, "ascending") for name in names.column_names]).to_numpy()
+    return Triples(*(getattr(triples, end)[places] for end in _ENDS))
+
+
+def checksum_of_names(triples: Triples, rows: pa.Table, relations: list[str]) -> str:
+    """Stands for these triples in this order, by name."""
+    digest = xxhash.xxh3_64()
+    for batch in _names(triples, rows, relations).to_batches(1 << 16):
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            digest.update(("\t".join(values) + "\n").encode())
+    return f"xxh3:{digest.hexdigest()}"
+
+
+def _names(triples: Triples, rows: pa.Table, relations: list[str]) -> pa.Table:
+    entity = rows.column("entity")
+    return pa.table(
+        {
+            "head": entity.take(pa.array(triples.head)),
+            "relation": pa.array(relations, pa.string()).take(pa.array(triples.relation)),
+            "tail": entity.take(pa.array(triples.tail)),
+        }
+    )
+
+
+class _Entities:
+    """Entity vectors of a checkpoint by shard: kept once read where they fit, read again where they do not."""
+
+    def __init__(
+        self, run: RunFolder, checkpoint: Checkpoint, map_: Tensor | None, device: torch.device, memory: int
+    ) -> None:
+        self.run, self.checkpoint, self.map, self.device = run, checkpoint, map_, device
+        entities = run.layout.aligned + run.layout.entities
+        self.kept: dict[int, Tensor] | None = {} if 4 * entities * checkpoint.manifest.dim <= memory // 2 else None
+
+    def block(self, shard: int) -> Tensor:
+        """float32[entities of the shard, dim]"""
+        if self.kept is not None and shard in self.kept:
+            return self.kept[shard]
+        parts = {
+            name: tensor.to(self.device)
+            for name, tensor in self.checkpoint.shard(shard).items()
+            if name in ("X", "W", "C")
+        }
+        vectors = entity_block(parts, self.run.layout, shard, self.run.info.coupling, self.map)
+        if not all_finite(vectors):
+            raise DistjointError(f"{self.checkpoint.folder}, shard {shard}: entity vectors hold NaN or infinity")
+        if self.kept is not None:
+            self.kept[shard] = vectors
+        return vectors

@@ -1,0 +1,93 @@
+"""Ranks of right answers, and the figures taken from them.
+
+A right answer that ties with others has a rank only by agreement. The default is the mean of the places it may take
+("realistic", 1 + higher + tied / 2); the first ("optimistic") and the last ("pessimistic") of them are kept too: a
+model that gives everything one score is perfect by the first and worthless by the last. Berrendorf et al. 2020 name
+the three; Sun et al. 2020 found published results that rested on the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+HITS = (1, 3, 10)
+Ties = Literal["realistic", "optimistic", "pessimistic"]
+_SHIFT: dict[Ties, float] = {"realistic": 0.0, "optimistic": -0.5, "pessimistic": 0.5}
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LinkPrediction:
+    """Ranks of the right answers, by triple, kept for paired comparisons.
+
+    head, tail             float64[n]: rank of the right head and of the right tail, from 1; ties at their mean
+    unseen                 bool[n]: an end of the triple is in no training triple
+    candidates             entities ranked against; where sampled, how many were drawn for an answer
+    head_ties, tail_ties   int64[n]: candidates that tie with the right answer
+    sampled                the candidates were drawn, so that ranks are better than among all
+    typed                  candidates that the relation's types do not allow were left out
+    mean_candidates        where sampled or typed: how many an answer was ranked against, on average
+    """
+
+    head: Floats
+    tail: Floats
+    unseen: Bools
+    candidates: int
+    head_ties: Ints
+    tail_ties: Ints
+    sampled: bool = False
+    typed: bool = False
+    mean_candidates: float | None = None
+
+    def metrics(self) -> dict[str, Any]:
+        """`mrr`, `hits@1`, `hits@3`, `hits@10`, `mean_rank`, `triples` over both directions; the same under `head`
+        and `tail` for one direction, and under `unseen` for the triples with an unseen end, where there are any.
+
+        Each has the figures of the two other ways to rank ties under `optimistic` and `pessimistic`.
+        """
+        head, tail = (self.head, self.head_ties), (self.tail, self.tail_ties)
+        result = {**part(head, tail), "candidates": self.candidates, "head": part(head), "tail": part(tail)}
+        if self.mean_candidates is not None:
+            result["mean_candidates"] = self.mean_candidates
+        if self.unseen.any():
+            chosen = self.unseen
+            result["unseen"] = part((self.head[chosen], self.head_ties[chosen]),
+                                    (self.tail[chosen], self.tail_ties[chosen]))  # fmt: skip
+        return result
+
+    @property
+    def mrr(self) -> float:
+        """Filtered mean reciprocal rank over both directions."""
+        return float(np.mean([1 / self.head, 1 / self.tail]))
+
+
+def ranks_with(ties: Ties, ranks: Floats, tied: Ints) -> Floats:
+    """float64[n]: ranks by one of the three ways, given the mean ranks and how many tie."""
+    return ranks + _SHIFT[ties] * tied
+
+
+def part(*directions: tuple[Floats, Ints]) -> dict[str, Any]:
+    """The figures of some answers by their mean ranks, and by the other two under their names.
+
+    directions   mean ranks float64[n] and ties int64[n], for one direction or both
+    """
+    result: dict[str, Any] = summary(*(ranks for ranks, _ in directions))
+    others: tuple[Ties, Ties] = ("optimistic", "pessimistic")
+    for ties in others:
+        figures = summary(*(ranks_with(ties, *direction) for direction in directions))
+        result[ties] = {name: value for name, value in figures.items() if name != "triples"}
+    return result
+
+
+def summary(*ranks: Floats) -> dict[str, float]:
+    """The usual figures of some ranks: float64[n] for each direction."""
+    every = np.concatenate(ranks)
+    hits = {f"hits@{k}": float(np.mean(every <= k)) for k in HITS}
+    return {"mrr": float(np.mean(1 / every)), **hits, "mean_rank": float(np.mean(every)), "triples": len(ranks[0])}
