@@ -316,3 +316,12 @@ def test_batches_of_any_size_train_and_padding_weighs_nothing(count: int, pool: 
     )
     assert np.isfinite(loss)
     assert torch.equal(before, world.parts()["X.state"]) == (count + pool == 1)  # one candidate alone is certain
+
+
+def test_a_pool_is_drawn_from_evenly_or_by_weight() -> None:
+    rows, rng = np.array([3, 5, 9]), np.random.default_rng(0)
+    even = np.bincount(Pool(rows).draw(rng, (30_000,)), minlength=10)
+    weighted = np.bincount(Pool(rows, np.cumsum([1.0, 0.0, 3.0])).draw(rng, (30_000,)), minlength=10)
+    assert even.sum() == even[rows].sum() == 30_000
+    np.testing.assert_allclose(even[rows] / 30_000, 1 / 3, atol=0.02)
+    np.testing.assert_allclose(weighted[rows] / 30_000, (0.25, 0, 0.75), atol=0.02)

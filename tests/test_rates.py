@@ -36,3 +36,13 @@ def test_a_decay_is_linear_to_zero_and_leaves_the_other_side_alone(side: str) ->
     other = "graph" if side == "text" else "text"
     assert [getattr(now, side) for now in found] == [1, 0.75, 0]
     assert [getattr(now, other) for now in found] == [1, 1, 1]
+
+
+def test_a_cosine_falls_slowly_first_and_ends_at_zero() -> None:
+    found = [rates(load_config(overrides={"graph.decay": "cosine"}), GRAPH, done).graph for done in (0, 0.25, 0.5, 1)]
+    assert found == [1, pytest.approx(0.8536, abs=1e-4), pytest.approx(0.5), pytest.approx(0)]
+
+
+def test_a_warm_up_grows_to_the_full_step() -> None:
+    settings = load_config(overrides={"graph.warmup": 0.1})
+    assert [rates(settings, GRAPH, done).graph for done in (0, 0.05, 0.1, 0.9)] == [0, 0.5, 1, 1]
