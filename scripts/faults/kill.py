@@ -148,7 +148,10 @@ class Trials:
             if process.poll() is not None:
                 return False
             found = {"moment": moment, "from": self._newest(run)}
-            nodes.kill_node(chance) if kind == "raylet" else os.kill(victim, signal.SIGKILL)
+            try:
+                nodes.kill_node(chance) if kind == "raylet" else os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:  # it has just left by itself: the run is at its end
+                return False
             found["code"] = process.wait(600)
         finally:
             process.kill()
