@@ -337,3 +337,29 @@ def test_a_disk_full_of_parked_shards_is_one_sentence(
     code, error = call(small.joint, "--out", str(tmp_path / "run"), *arguments)
     assert code == 1
     assert "bin: cannot park a shard here ([Errno 28] No space left on device); free some disk" in error
+
+
+@pytest.mark.parametrize(("free", "instead"), [(40_000, "; set train.groups=6 (3.8e-05 GB), or "), (1, "; ")])
+def test_all_entities_that_do_not_fit_say_what_they_need_and_what_fits(
+    call: Call, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, instead: str
+) -> None:
+    module = sys.modules["distjoint.train.run"]
+    monkeypatch.setattr(module, "memory", lambda: free)
+    monkeypatch.setattr(module, "bytes_needed", lambda entities, dim: 100 * entities * dim)
+    code, said = call(small.graph, "--out", str(tmp_path / "run"), "--set", "graph.candidates=1vsall")
+    assert code == 2
+    assert "graph.candidates=1vsall: a step over" in said
+    assert said.endswith(instead + "graph.candidates=sampled")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "settings", [("graph.candidates=kvsall", "graph.loss=margin"), ("graph.smoothing=0.1",), ("graph.warmup=1",)]
+)
+def test_a_loss_that_does_not_go_with_its_candidates_is_named(
+    call: Call, small: Small, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    given = [word for setting in settings for word in ("--set", setting)]
+    code, said = call(small.graph, "--out", str(tmp_path / "run"), *given)
+    assert code == 2
+    assert settings[-1].partition("=")[0].removeprefix("graph.").split("=")[0] in said

@@ -27,6 +27,11 @@ _QUERIES, _CANDIDATES = 64, 1024
 """Queries, and candidates, in a piece of work on a CPU."""
 
 
+def bytes_needed(entities: int, dim: int) -> int:
+    """Memory of a step over so many candidates, besides the table: what is shown of them, two gradients, scores."""
+    return 4 * entities * 4 * dim + max(ROOM, 4 * _QUERIES * entities)
+
+
 @dataclass(frozen=True)
 class _Queries:
     """The distinct queries of a batch.

@@ -14,11 +14,13 @@ from distjoint.config import Config, load_config
 from distjoint.data.dataset import Dataset
 from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError, UsageError
+from distjoint.machine import memory
 from distjoint.progress import Progress, Silent
 from distjoint.run_folder import RUN, RunFolder, RunInfo, Status, sizes_of
 from distjoint.storage import Location, Options, locate
 from distjoint.table.parts import Scheme
 from distjoint.train import journal
+from distjoint.train.full import bytes_needed
 from distjoint.train.residency import choose_groups, shard_bytes, slots_needed
 from distjoint.train.worker import Worker, local_place
 
@@ -132,6 +134,8 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
         raise UsageError(
             f"train.groups={groups}: must lie between 2 x lanes = {2 * lanes} and the dataset's {layout.shards} shards"
         )
+    if scheme.graph and config.graph.candidates != "sampled":
+        _refuse_too_many_candidates(config, layout, groups)
     return RunInfo(
         dataset=dataset,
         dataset_checksum=data.checksum(),
@@ -159,6 +163,24 @@ def _choose_groups(scheme: Scheme, layout: Layout, config: Config, lanes: int, w
     )
 
 
+def _refuse_too_many_candidates(config: Config, layout: Layout, groups: int) -> None:
+    """raises UsageError where a step over all resident entities does not fit this machine; says what would"""
+    entities, dim, free = layout.aligned + layout.entities, config.model.dim, memory()
+
+    def needed(groups: int) -> int:
+        return bytes_needed(entities * min(2, groups) // groups, dim)
+
+    if needed(groups) <= free:
+        return
+    fitting = next((more for more in range(groups, layout.shards + 1) if needed(more) <= free), None)
+    instead = f"set train.groups={fitting} ({needed(fitting) / 1e9:.2g} GB), or " if fitting else ""
+    raise UsageError(
+        f"graph.candidates={config.graph.candidates}: a step over {entities * min(2, groups) // groups:,} resident "
+        f"entities of {dim} dimensions takes {needed(groups) / 1e9:.2g} GB, and there are {free / 1e9:.2g} GB; "
+        f"{instead}graph.candidates=sampled"
+    )
+
+
 def summary(info: RunInfo, data: Dataset) -> str:
     """One line about what will be trained."""
     counts, layout, model = data.manifest.counts, data.layout, info.config.model
@@ -168,6 +190,9 @@ def summary(info: RunInfo, data: Dataset) -> str:
     if "graph" in info.sources:
         parts.append(f"{counts['triples/train']:,} triples x {info.config.train.triple_passes} per epoch")
         parts.append(model.scorer + (" (cosine)" if model.cosine else ""))
+        if info.config.graph.candidates != "sampled":
+            resident = "all" if info.groups == 2 else f"those of 2 of {info.groups} groups"
+            parts.append(f"{info.config.graph.candidates} over {resident} entities")
     if len(info.sources) == 2:
         parts.append(f"coupling {info.coupling}, alpha {info.config.loss.alpha:g}")
         shares = [100 * counts.get(f"aligned_ends/{ends}", 0) / counts["triples/train"] for ends in range(3)]
