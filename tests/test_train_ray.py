@@ -106,18 +106,19 @@ def test_more_workers_than_the_cluster_has_are_refused(small: Small, tmp_path: P
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_run_whose_worker_was_killed_goes_on_to_the_same_bits(small: Small, tmp_path: Path) -> None:
+@pytest.mark.parametrize("title", ["RayTrainWorker", "TrainController"])
+def test_a_run_a_process_of_which_was_killed_goes_on_to_the_same_bits(small: Small, tmp_path: Path, title: str) -> None:
     settings = {"loss.alpha": 0, "train.lanes": 2, "train.epochs": 60, "train.checkpoint_rounds": 2}
     train(small.joint, str(tmp_path / "one"), config(settings))
     said: list[str] = []
 
     class Killer(Silent):
-        """Kills a worker when the run is on its way."""
+        """Kills a process when the run is on its way."""
 
         def say(self, text: str) -> None:
             said.append(text)
             if text.startswith("epoch 3/"):
-                os.kill(max(pid for pid, command in train_workers()), signal.SIGKILL)
+                os.kill(max(pid for pid, command in processes(title)), signal.SIGKILL)
 
     train(small.joint, str(tmp_path / "two"), config(settings), workers=2, progress=Killer())
     broken = [line for line in said if line.startswith("training was broken off")]
@@ -127,12 +128,12 @@ def test_a_run_whose_worker_was_killed_goes_on_to_the_same_bits(small: Small, tm
     assert info(tmp_path / "two")["status"] == "finished"
 
 
-def train_workers() -> list[tuple[int, str]]:
-    """Processes of Ray Train's workers on this machine, of this test's cluster."""
+def processes(title: str) -> list[tuple[int, str]]:
+    """Ray's processes of this name on this machine."""
     found = []
     for place in Path("/proc").iterdir():
         with suppress(OSError):
             command = (place / "cmdline").read_text()
-            if "RayTrainWorker" in command:
+            if title in command:
                 found.append((int(place.name), command))
     return found

@@ -17,6 +17,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError, UsageError
@@ -50,6 +51,7 @@ def run(folder: Location, info: RunInfo, workers: int, options: Options | None, 
         _await_room(workers, 0.0 if fixed else _SCALING, progress)
         reached, failures = complete(folder)[-1:], 0
         while True:
+            before_it = _reservations()
             try:
                 with _follow(folder, info, progress), _interruptible():
                     _trainer(folder, info, workers, options).fit()
@@ -57,6 +59,7 @@ def run(folder: Location, info: RunInfo, workers: int, options: Options | None, 
             except Exception as error:
                 if _is_final(error):
                     raise _cause(error) or error from error
+                _release(_reservations() - before_it)
                 before, reached = reached, complete(folder)[-1:]
                 failures = 1 if reached != before else failures + 1
                 if failures > info.config.train.max_failures:
@@ -97,6 +100,21 @@ def _trainer(folder: Location, info: RunInfo, workers: int, options: Options | N
             failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
         ),
     )
+
+
+def _reservations() -> set[str]:
+    """Ids of the placement groups that this job holds; they end in the job's own."""
+    job = ray.get_runtime_context().get_job_id()
+    return {key for key, group in placement_group_table().items() if key.endswith(job) and group["state"] != "REMOVED"}
+
+
+def _release(reservations: set[str]) -> None:
+    """Free what an attempt has left: the workers of a controller that died keep their places, so that none is free.
+
+    Ray's own cleaner asks the dashboard whether the controller lives, and waits for ever where there is none.
+    """
+    for key in reservations:
+        remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(key))))
 
 
 def _room() -> int:
