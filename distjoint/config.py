@@ -37,7 +37,9 @@ class Model(_Section):
     """What is trained."""
 
     dim: int = Field(100, ge=2, description="Width of every vector, in reals; even for complex and rotate.")
-    scorer: Literal["transe", "distmult", "complex", "rotate"] = Field("transe", description="How triples are scored.")
+    scorer: Literal["transe", "distmult", "complex", "rotate", "rescal"] = Field(
+        "transe", description="How triples are scored."
+    )
     coupling: Literal["none", "tie", "dual"] = Field(
         "dual", description="How the word and the entity of an aligned row are bound; see docs/concepts.md."
     )

@@ -142,3 +142,9 @@ def test_rotate_by_zero_changes_nothing_and_turns_add_up() -> None:
     both = rotate.query(rotate.query(head, relation), other)
     torch.testing.assert_close(both, rotate.query(head, relation + other))
     torch.testing.assert_close(both.norm(dim=1), head.norm(dim=1))
+
+
+def test_rescal_is_the_bilinear_form_of_the_relations_matrix() -> None:
+    head, relation, tail = triples(SCORERS["rescal"])
+    expected = torch.einsum("ni,nij,nj->n", head, relation.view(-1, DIM, DIM), tail)
+    torch.testing.assert_close(score("rescal", head, relation, tail), expected)
