@@ -102,6 +102,12 @@ class Graph(_Section):
     batch: int = Field(4096, ge=1, description="Triples per step.")
     chunk: int = Field(64, ge=1, description="Triples that share negatives; each also serves the others as one.")
     negatives: int = Field(192, ge=0, description="Uniform negatives per chunk and side, besides those in the chunk.")
+    relation_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of predicting the relation between two entities (Chen et al. 2021), an auxiliary loss; for "
+        "distmult, complex and rescal, not as cosines.",
+    )
     in_batch: bool = Field(True, description="Whether the triples of a chunk serve each other as negatives.")
     power: float = Field(
         0.0, ge=0, description="Negatives are drawn by degree to this power: 0 all alike, 1 as often as in triples."
@@ -181,6 +187,17 @@ class Config(_Section):
     text: Text = Text()  # type: ignore[call-arg]
     graph: Graph = Graph()  # type: ignore[call-arg]
     train: Train = Train()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _linear(self) -> Config:
+        linear = self.model.scorer in ("distmult", "complex", "rescal") and not self.model.cosine
+        if self.graph.relation_weight and not linear:
+            raise ValueError(
+                f"graph.relation_weight={self.graph.relation_weight} needs a score that is linear in the relation: "
+                f"distmult, complex or rescal with model.cosine=false, not {self.model.scorer}"
+                + (" as cosine" if self.model.cosine else "")
+            )
+        return self
 
     def to_yaml(self, comments: bool = False) -> str:
         """The tree as YAML; with `comments`, the meaning of each key stands above it."""

@@ -14,7 +14,7 @@ from small import Small, config, tensors
 from test_graph_step import World
 
 from distjoint.kernels.rows import EPSILON, RowKernels
-from distjoint.model.losses import full_loss
+from distjoint.model.losses import full_loss, relation_loss
 from distjoint.model.scorers import SCORERS
 from distjoint.table.views import Own
 from distjoint.train import full
@@ -33,6 +33,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"graph.candidates": "1vsall", "graph.smoothing": 0.1, "graph.n3": 0.2, "model.scorer": "complex"},
     {"graph.candidates": "kvsall", "graph.smoothing": 0.1, "graph.l2": 0.2, "model.scorer": "distmult"},
     {"graph.candidates": "kvsall", "graph.loss": "logistic", "graph.smoothing": 0.1, "model.scorer": "transe"},
+    {"graph.candidates": "1vsall", "graph.relation_weight": 0.7, "model.scorer": "complex"},
     {"graph.candidates": "1vsall", "model.cosine": True, "model.scorer": "complex"},
     {"graph.candidates": "1vsall", "model.reciprocal": False, "model.scorer": "rotate"},
 ]
@@ -88,6 +89,10 @@ def test_a_step_is_that_of_the_plain_reference(
         own.n3,
         own.l2,
     )
+    if own.relation_weight and side == "tail":
+        entities, target = X[probe.arena.entity_index[pool]], torch.from_numpy(batch.relation)
+        known = relation_loss(scorer, entities[head], entities[tail], relation[: world.RELATIONS], target)
+        expected = expected + own.relation_weight * known
     expected.backward()
     assert found == pytest.approx(expected.item(), rel=1e-5)
     state = probe.arena.arrays["X.state"].double() + X.grad.square().mean(1)

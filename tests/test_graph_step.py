@@ -18,7 +18,7 @@ from distjoint.data.layout import Layout
 from distjoint.kernels.graph import Objective, as_candidates, gradient, through_candidates
 from distjoint.kernels.rows import EPSILON, RowKernels
 from distjoint.model.couplings import entity_vectors
-from distjoint.model.losses import Kind, sampled_loss
+from distjoint.model.losses import Kind, relation_loss, sampled_loss
 from distjoint.model.scorers import SCORERS
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.parts import Scheme, initial_shard
@@ -211,6 +211,10 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
         weight,
         config.graph.n3,
     )
+    if config.graph.relation_weight:
+        ends = (vectors[torch.from_numpy(rows)] for rows in (batch.head, batch.tail))
+        forward, target = relation[: world.RELATIONS], torch.from_numpy(batch.relation)
+        loss = loss + config.graph.relation_weight * relation_loss(scorer, *ends, forward, target)
     loss.backward()
     after = {name: array.double() for name, array in world.parts().items()}
     states = {"W": "word.graph_state", "C": "word.graph_state", "X": "X.state"}
@@ -242,6 +246,10 @@ STEPS: list[tuple[str, str, dict[str, Any]]] = [
     *[("dual", "word", {"model.scorer": name}) for name in ("distmult", "rotate")],
     ("tie", "tied", {"graph.n3": 0.1, "model.scorer": "complex", "model.cosine": False}),
     ("dual", "mapped", {"graph.n3": 0.1, "model.scorer": "distmult"}),
+    *[
+        ("none", "own", {"graph.relation_weight": 0.7, "model.scorer": name, "model.cosine": False})
+        for name in ("distmult", "complex", "rescal")
+    ],
 ]
 
 

@@ -354,7 +354,13 @@ def test_all_entities_that_do_not_fit_say_what_they_need_and_what_fits(
 
 
 @pytest.mark.parametrize(
-    "settings", [("graph.candidates=kvsall", "graph.loss=margin"), ("graph.smoothing=0.1",), ("graph.warmup=1",)]
+    "settings",
+    [
+        ("graph.candidates=kvsall", "graph.loss=margin"),
+        ("graph.smoothing=0.1",),
+        ("graph.warmup=1",),
+        ("graph.relation_weight=1",),
+    ],
 )
 def test_a_loss_that_does_not_go_with_its_candidates_is_named(
     call: Call, small: Small, tmp_path: Path, settings: tuple[str, ...]

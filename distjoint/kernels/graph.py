@@ -120,6 +120,33 @@ def regularise(objective: Objective, vectors: Tensor, weight: Tensor, gradient: 
     return loss, gradient
 
 
+def relation_gradient(
+    objective: Objective, head: Tensor, tail: Tensor, relations: Tensor, target: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss of the right relation among all, and gradients of heads, tails and relations.
+
+    For scorers whose score is linear in the relation: the gradient of the score for the relation is then a vector of
+    the two ends alone, and its product with all relations their scores.
+
+    head, tail     float[triples, dim]
+    relations      float[R, relation_dim]
+    target         int64[triples]
+    weight         float[triples]
+    """
+    scorer, triples = objective.scorer, torch.arange(len(head), device=head.device)
+    _, between = scorer.query_gradient(head, relations[target], tail)
+    scores = between @ relations.T
+    scores.sub_(scores.amax(1, keepdim=True))
+    right = scores[triples, target].clone()
+    total = scores.exp_().sum(1)
+    loss = (weight * (total.log() - right)).sum()
+    scores.mul_((weight / total)[:, None])
+    scores[triples, target] -= weight
+    d_between = scores @ relations
+    d_head, _ = scorer.query_gradient(head, d_between, tail)
+    return loss, d_head, scorer.query(head, d_between), scores.T @ between
+
+
 def _compare(
     objective: Objective, queries: Tensor, candidates: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -143,6 +143,17 @@ def full_loss(
     return total
 
 
+def relation_loss(scorer: Scorer, head: Tensor, tail: Tensor, relation: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of the right relation among all, given both ends (Chen et al. 2021, eq. 3), summed over triples.
+
+    head, tail   float[triples, dim]
+    relation     float[relations, relation_dim]
+    target       int64[triples]
+    """
+    queries = scorer.query(head[:, None], relation[None])
+    return cross_entropy((queries * tail[:, None]).sum(-1), target, reduction="sum")
+
+
 def regulariser(scorer: Scorer, vectors: Tensor, weight: Tensor, n3: float, l2: float) -> Tensor:
     """float[]: the nuclear 3-norm and half the squared norm of float[..., width], weighted by float[...]."""
     found = n3 * (cubed_moduli(vectors, scorer.complex) * weight[..., None]).sum() if n3 else vectors.new_zeros(())

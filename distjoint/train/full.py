@@ -75,6 +75,13 @@ class FullLoss(GraphLoss):
             part = queries.part(slice(start, min(start + most, len(queries))))
             loss += self._block(part, shown, relations, candidates, ends)
         loss += self._regularise_answers(queries.answers, shown.vectors, ends)
+        if self.relation_weight and batch.side == "tail":
+            head, tail = (torch.from_numpy(self._place_in(pool)[end]) for end in (batch.head, batch.tail))
+            head, tail, relation = (x.to(self.device) for x in (head, tail, torch.from_numpy(batch.relation)))
+            weight = torch.ones(len(head), device=self.device)
+            found, d_head, d_tail = self._predict_relations(shown, relations, head, tail, relation, weight)
+            loss += found
+            ends.index_add_(0, head, d_head).index_add_(0, tail, d_tail)
         self._learn_relations(relations)
         self._learn_rows(pool.rows, lambda cut: shown.back(cut, candidates[cut], ends[cut]), rate)
         return loss

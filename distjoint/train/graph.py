@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distjoint.config import Config
-from distjoint.kernels.graph import Objective, as_candidates, gradient, through_candidates
+from distjoint.kernels.graph import Objective, as_candidates, gradient, relation_gradient, through_candidates
 from distjoint.kernels.rows import RowKernels
 from distjoint.model.scorers import SCORERS, default_scale
 from distjoint.table.views import View
@@ -145,6 +145,7 @@ class GraphLoss:
         self.map_gradient, self.dim, self.device = map_gradient, model.dim, relation.device
         self.reciprocal, self.chunk, self.negatives = model.reciprocal, own.chunk, own.negatives
         self.dropout, self.relation_dropout = own.dropout, own.relation_dropout
+        self.relation_weight = own.relation_weight
 
     def step(self, batch: Batch, pool: Pool, rng: np.random.Generator, rate: float) -> float:
         """Train one batch.
@@ -167,6 +168,12 @@ class GraphLoss:
         weights = torch.from_numpy(weight.reshape(chunks, -1)).to(self.device)
         places = torch.from_numpy(inverse).to(self.device)
         loss, d_candidates, d_ends = self._compare(shown, places, relations, relation, weights)
+        if self.relation_weight:
+            tail, head = places[..., :chunk].flatten(1)
+            found = self._predict_relations(shown, relations, head, tail, relation.flatten(), weights.flatten())
+            loss += found[0]
+            d_ends.view(2, -1, self.dim)[1] += found[1]
+            d_ends.view(2, -1, self.dim)[0] += found[2]
         self._learn_relations(relations)
         as_candidate, as_end = distinct.occurrences(), distinct.occurrences(inverse[..., :chunk].reshape(-1))
 
@@ -176,6 +183,28 @@ class GraphLoss:
 
         self._learn_rows(distinct.rows, summed, rate)
         return loss
+
+    def _predict_relations(
+        self, shown: Shown, relations: Relations, head: Tensor, tail: Tensor, relation: Tensor, weight: Tensor
+    ) -> tuple[float, Tensor, Tensor]:
+        """Loss of the right relation among all and gradients of heads and tails; adds the relations'.
+
+        head, tail   int64[triples]: which of the shown rows they are
+        """
+        forward = len(relations.values) // 2
+
+        def run(cut: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            ends = shown.vectors[head[cut]], shown.vectors[tail[cut]]
+            own = self.relation_weight * weight[cut]
+            return relation_gradient(self.objective, *ends, relations.values[:forward], relation[cut], own)
+
+        loss, d_ends = 0.0, torch.empty(2, len(head), self.dim, device=self.device)
+        cuts = self._pieces(len(head), _ROWS)
+        for cut, (part, d_head, d_tail, d_relations) in zip(cuts, self.kernels.map(run, cuts), strict=True):
+            loss += float(part)
+            d_ends[0, cut], d_ends[1, cut] = d_head, d_tail
+            relations.gradient[:forward] += d_relations
+        return loss, d_ends[0], d_ends[1]
 
     def _learn_rows(self, rows: Ints, gradient: Callable[[slice], Tensor], rate: float) -> None:
         """Step some rows, piece by piece; `gradient` has that of what the view shows of a piece."""
