@@ -138,9 +138,23 @@ def prepare(
             metavar="FILE...", help="Text files, globs or folders: plain, .gz, .zst, .xz, .bz2, .jsonl, .parquet."
         ),
     ] = None,
+    graph: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="A benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's."
+        ),
+    ] = None,
     triples: Annotated[str | None, typer.Option(metavar="FILE", help="Training triples: TSV, CSV or Parquet.")] = None,
     valid: Annotated[str | None, typer.Option(metavar="FILE", help="Validation triples.")] = None,
     test: Annotated[str | None, typer.Option(metavar="FILE", help="Test triples.")] = None,
+    valid_negatives: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Triples known to be wrong, for 'evaluate --classify'.")
+    ] = None,
+    test_negatives: Annotated[str | None, typer.Option(metavar="FILE", help="The same for the test split.")] = None,
+    types: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON."),
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(metavar="FILE", help="TSV of: entity, label, any number of aliases.")
     ] = None,
@@ -186,7 +200,8 @@ def prepare(
     """Turn raw text and triples into a dataset to train on. Text alone or triples alone will do.
 
     \b
-    Example:
+    Examples:
+      distjoint prepare --graph FB15k-237 --align none --out data/fb15k-237
       distjoint prepare --corpus 'text/*.txt.zst' --triples kg/train.txt --valid kg/valid.txt --test kg/test.txt \\
                         --labels kg/labels.tsv --out data/mine --min-count 5 --memory 2GB
     """
@@ -196,9 +211,13 @@ def prepare(
         summary = distjoint.prepare(
             out,
             corpus=corpus or (),
+            graph=graph,
             triples=triples,
             valid=valid,
             test=test,
+            valid_negatives=valid_negatives,
+            test_negatives=test_negatives,
+            types=types,
             labels=labels,
             align=align,
             align_ambiguous=align_ambiguous,
