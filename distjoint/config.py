@@ -25,6 +25,12 @@ def parse_bytes(value: str | int | None) -> int | None:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** _UNITS.index(match[2].upper() or " "))
 
 
+def _listed(value: Any) -> Any:
+    """`words,contexts` as a list: how a command line says it."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+Group = Literal["words", "contexts", "entities", "relations", "map"]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 Decay = Literal["none", "linear", "cosine"]
 
@@ -157,6 +163,13 @@ class Train(_Section):
         ge=0,
         description="Object store: seconds that pass between the checkpoints of short epochs, but for the last's.",
     )
+    init: str | None = Field(
+        None,
+        description="Vectors to begin with, by name: text of GloVe or word2vec, or what 'export' wrote as safetensors.",
+    )
+    freeze: Annotated[tuple[Group, ...], BeforeValidator(_listed)] = Field(
+        (), description="What takes no step: any of words, contexts, entities, relations, map."
+    )
     keep: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     max_failures: int = Field(
         3, ge=0, description="Ray: failures in a row, without a new checkpoint between them, that a run gets over."
@@ -190,7 +203,7 @@ class Config(_Section):
             section = type(info.default)
             lines += [f"# {section.__doc__}", f"{name}:"]
             for key, value in tree[name].items():
-                text = yaml.safe_dump(value).removesuffix("...\n").strip()
+                text = yaml.safe_dump(value, default_flow_style=True, width=999).removesuffix("...\n").strip()
                 lines += [f"  # {section.model_fields[key].description}", f"  {key}: {text}"]
             lines.append("")
         return "\n".join(lines)

@@ -64,7 +64,8 @@ class Worker:
         self.start = checkpoint.newest(run, info)
         keep_freed()
         torch.set_num_threads(1)  # the threads are distjoint's own: over cuts of a batch, and tiles of a wave
-        self.scheme = Scheme(self.config.model.dim, "text" in info.sources, "graph" in info.sources, info.coupling)
+        text, graph, frozen = "text" in info.sources, "graph" in info.sources, frozenset(self.config.train.freeze)
+        self.scheme = Scheme(self.config.model.dim, text, graph, info.coupling, frozen)
         lanes = sum(self._worker_of(lane) == place.rank for lane in range(info.lanes))
         limit = self.config.train.memory
         fits = limit is None or self.scheme.bytes(layout) <= limit
