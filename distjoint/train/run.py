@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from distjoint.progress import Progress, Silent
 from distjoint.run_folder import RUN, RunFolder, RunInfo, Status, sizes_of
 from distjoint.storage import Location, Options, locate
 from distjoint.table.parts import Scheme
-from distjoint.train import journal
+from distjoint.train import initial, journal
 from distjoint.train.residency import choose_groups, shard_bytes, slots_needed
 from distjoint.train.worker import Worker, local_place
 
@@ -88,7 +88,8 @@ def train(
             raise UsageError("train needs a dataset; make one with 'distjoint prepare'")
         data = Dataset.open(dataset, storage_options)
         info = plan(data, dataset, _tree(config), workers)
-        _make_folder(run, info, data, overwrite)
+        with _initial(info, data, storage_options, progress) as found:
+            _make_folder(run, info, data, overwrite, found)
     progress.say(summary(info, data))
     info = _set_status(run, info, "running")
     try:
@@ -100,6 +101,8 @@ def train(
         _set_status(run, RunInfo.read(run), "failed")
         raise
     _set_status(run, RunInfo.read(run), "finished")
+    if info.config.train.init:
+        (run / initial.FOLDER).delete()
     history = journal.read(run)
     return Result(out, history[-1] if history else {}, history)
 
@@ -192,11 +195,27 @@ def _refuse_other(run: Location, dataset: str | None, config: Config | Mapping[s
         raise UsageError(f"{run}: is a run on {info.dataset}, not {dataset}")
 
 
-def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool) -> None:
+@contextmanager
+def _initial(
+    info: RunInfo, data: Dataset, options: Options | None, progress: Progress
+) -> Iterator[initial.Found | None]:
+    """What `train.init` has for the rows; None without it."""
+    url, text, graph = info.config.train.init, "text" in info.sources, "graph" in info.sources
+    if url is None:
+        yield None
+        return
+    with initial.find(
+        locate(url, options), data, Scheme(info.config.model.dim, text, graph, info.coupling), progress
+    ) as found:
+        yield found
+
+
+def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool, found: initial.Found | None) -> None:
     there = {place.name.removesuffix(".part") for place in run.list()}
     if RUN in there and not overwrite:
         raise UsageError(f"{run}: is a run; continue it with --resume {run}, or give --overwrite, or another --out")
-    if RUN not in there and not there <= {*_COPIED, CONFIG, RUN}:  # else it is what a start broken off has left
+    begun = {*_COPIED, CONFIG, RUN, initial.FOLDER}
+    if RUN not in there and not there <= begun:  # else it is what a start broken off has left
         raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")
     if there:
         run.delete()
@@ -205,6 +224,8 @@ def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool) -
         for name in _COPIED:
             (run / name).write_bytes((data.folder / name).read_bytes())
         (run / CONFIG).write_bytes(info.config.to_yaml().encode())
+        if found:
+            found.write(run, info)
         info.write(run)
     except BaseException:
         with suppress(DistjointError, OSError):
