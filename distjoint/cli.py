@@ -20,6 +20,7 @@ from typer.core import TyperCommand
 
 from distjoint.cli_doctor import doctor
 from distjoint.cli_jobs import job_app, submit
+from distjoint.cli_recipes import recipes
 from distjoint.errors import DistjointError, UsageError
 
 if TYPE_CHECKING:
@@ -249,7 +250,17 @@ def train(
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="RUN", help="Folder or URL of the run.")] = None,
     config: Annotated[str | None, typer.Option(metavar="FILE", help="YAML file; see 'distjoint config show'.")] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="One of 'distjoint recipes'.")] = None,
+    any_graph: Annotated[
+        bool, typer.Option("--any-graph", help="Take the recipe though it is for another graph.")
+    ] = False,
     settings: Settings = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VECTORS", help="Begin with these, by name: GloVe's text, word2vec's, or exported safetensors."
+        ),
+    ] = None,
     workers: Workers = 1,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Continue this run; takes nothing else.")] = None,
     go_on: Annotated[
@@ -266,12 +277,15 @@ def train(
     Examples:
       distjoint train data/mine --out runs/joint --set model.dim=100 --set loss.alpha=0.5
       distjoint train data/mine --out runs/glove --set loss.alpha=0
+      distjoint train data/wn18rr --out runs/wn18rr --recipe wn18rr-complex --set model.dim=400
+      distjoint train data/mine --out runs/more --init glove.6B.100d.txt --set train.freeze=words,contexts
       distjoint train --resume runs/joint
     """
     import distjoint
+    from distjoint.config import parse_settings
 
     if resume is not None:
-        if dataset or out or config or settings or overwrite or go_on:
+        if dataset or out or config or recipe or any_graph or settings or init or overwrite or go_on:
             raise UsageError("--resume RUN continues with the run's own dataset and configuration; give nothing else")
         run = resume
         arguments: tuple[Any, ...] = (None, run, None)
@@ -279,10 +293,14 @@ def train(
         raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")
     else:
         run = out
-        arguments = (dataset, run, distjoint.load_config(config, settings or ()))
+        overrides = parse_settings(settings or ()) | ({"train.init": init} if init else {})
+        checked = distjoint.load_config(config, overrides, recipe=recipe)
+        arguments = (dataset, run, overrides if recipe else checked)
     with _interruptible(f"continue with: distjoint train --resume {run}"):
         result = distjoint.train(
             *arguments,
+            recipe=recipe,
+            any_graph=any_graph,
             workers=workers,
             resume=resume is not None,
             go_on=go_on,
@@ -506,6 +524,7 @@ def demo(
 
 
 app.command()(doctor)
+app.command()(recipes)
 app.command()(submit)
 app.add_typer(job_app, name="job")
 

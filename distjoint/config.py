@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from distjoint.errors import UsageError
+from distjoint.recipes import find as find_recipe
 from distjoint.storage import Options, locate
 
 _UNITS = " KMGT"
@@ -210,26 +211,42 @@ class Config(_Section):
 
 
 def load_config(
-    url: str | None = None, overrides: Iterable[str] | Mapping[str, Any] = (), options: Options | None = None
+    url: str | None = None,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    options: Options | None = None,
+    *,
+    recipe: str | None = None,
 ) -> Config:
-    """A configuration from a YAML file and overrides on top of the defaults.
+    """A configuration from a YAML file or a recipe, and overrides, on top of the defaults.
 
     url         a YAML file, or None
+    recipe      name of one of `distjoint recipes`, in the place of a file
     overrides   `section.key=value` strings, or a mapping of `section.key` to value
     raises      UsageError that names the key, the value and what would be right
     """
     tree: dict[str, Any] = {}
-    if url is not None:
+    if recipe is not None:
+        if url is not None:
+            raise UsageError(f"--config {url} and --recipe {recipe}: give one of the two, and --set on top of it")
+        tree = find_recipe(recipe).settings()
+    elif url is not None:
         try:
             tree = yaml.safe_load(locate(url, options).read_bytes()) or {}
         except yaml.YAMLError as error:
             raise UsageError(f"{url}: not YAML: {str(error).splitlines()[0]}") from error
         if not isinstance(tree, dict):
             raise UsageError(f"{url}: holds {type(tree).__name__}, not a mapping of sections")
-    pairs = overrides.items() if isinstance(overrides, Mapping) else (_parse(text) for text in overrides)
-    for key, value in pairs:
+    for key, value in parse_settings(overrides).items():
         _set(tree, key, value)
-    return validate(tree, url or "config")
+    return validate(tree, url or recipe or "config")
+
+
+def parse_settings(settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """`section.key=value` strings as `section.key` to value; of a key that is there twice, the last counts.
+
+    raises   UsageError for a string that is not of this form
+    """
+    return dict(settings) if isinstance(settings, Mapping) else dict(_parse(text) for text in settings)
 
 
 def validate(tree: Mapping[str, Any], source: str = "config") -> Config:

@@ -15,6 +15,8 @@ from distjoint.data.dataset import Dataset
 from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError, UsageError
 from distjoint.progress import Progress, Silent
+from distjoint.recipes import Recipe
+from distjoint.recipes import find as find_recipe
 from distjoint.run_folder import RUN, RunFolder, RunInfo, Status, sizes_of
 from distjoint.storage import Location, Options, locate
 from distjoint.table.parts import Scheme
@@ -54,6 +56,8 @@ def train(
     out: str,
     config: Config | Mapping[str, Any] | None = None,
     *,
+    recipe: str | None = None,
+    any_graph: bool = False,
     workers: int = 1,
     resume: bool = False,
     go_on: bool = False,
@@ -65,7 +69,9 @@ def train(
 
     dataset           URL of what `prepare` made; None when resuming
     out               URL of the run's folder
-    config            a Config, or a mapping of `section.key` to value on top of the defaults
+    config            a Config, or a mapping of `section.key` to value on top of the recipe, or of the defaults
+    recipe            name of one of `distjoint recipes`
+    any_graph         train by the recipe though it is for another graph
     workers           1 trains in this process; more start Ray workers
     resume            continue the run at `out` after its newest checkpoint
     go_on             do so where there is a run at `out`, with this dataset and configuration; else begin it
@@ -75,6 +81,7 @@ def train(
     """
     progress = progress or Silent()
     run = locate(out, storage_options)
+    config = _tree(config, recipe)
     if go_on and (run / RUN).exists():
         _refuse_other(run, dataset, config)
         resume = True
@@ -87,7 +94,9 @@ def train(
         if dataset is None:
             raise UsageError("train needs a dataset; make one with 'distjoint prepare'")
         data = Dataset.open(dataset, storage_options)
-        info = plan(data, dataset, _tree(config), workers)
+        if recipe is not None:
+            _check_graph(find_recipe(recipe), data, any_graph, progress)
+        info = plan(data, dataset, config, workers)
         with _initial(info, data, storage_options, progress) as found:
             _make_folder(run, info, data, overwrite, found)
     progress.say(summary(info, data))
@@ -179,13 +188,31 @@ def summary(info: RunInfo, data: Dataset) -> str:
     return ", ".join(parts)
 
 
-def _tree(config: Config | Mapping[str, Any] | None) -> Config:
-    return config if isinstance(config, Config) else load_config(overrides=config or {})
+def _tree(config: Config | Mapping[str, Any] | None, recipe: str | None) -> Config:
+    if not isinstance(config, Config):
+        return load_config(overrides=config or {}, recipe=recipe)
+    if recipe is not None:
+        raise UsageError(
+            f"recipe {recipe} is a whole configuration; give what is to be other as a mapping, not a Config"
+        )
+    return config
 
 
-def _refuse_other(run: Location, dataset: str | None, config: Config | Mapping[str, Any] | None) -> None:
+def _check_graph(recipe: Recipe, data: Dataset, any_graph: bool, progress: Progress) -> None:
+    """raises UsageError where the dataset is not of the graph that the recipe is for, unless that is wanted"""
+    if misfit := recipe.misfit(data.manifest.counts):
+        is_error, sentence = misfit
+        if is_error and not any_graph:
+            scorer = recipe.settings()["model"]["scorer"]
+            raise UsageError(
+                f"{data.folder}: {sentence}; take recipe {scorer}, which is for any graph, or give --any-graph"
+            )
+        progress.say(f"{data.folder}: {sentence}")
+
+
+def _refuse_other(run: Location, dataset: str | None, config: Config) -> None:
     """raises UsageError where the run that is there is not of this dataset and configuration; both values are named"""
-    info, asked = RunInfo.read(run), _tree(config).model_dump(mode="json")
+    info, asked = RunInfo.read(run), config.model_dump(mode="json")
     there = info.config.model_dump(mode="json")
     for section, keys in asked.items():
         for key, value in keys.items():
