@@ -20,6 +20,7 @@ from typer.core import TyperCommand
 
 from distjoint.cli_doctor import doctor
 from distjoint.cli_jobs import job_app, submit
+from distjoint.cli_recipes import recipes
 from distjoint.errors import DistjointError, UsageError
 
 if TYPE_CHECKING:
@@ -138,9 +139,23 @@ def prepare(
             metavar="FILE...", help="Text files, globs or folders: plain, .gz, .zst, .xz, .bz2, .jsonl, .parquet."
         ),
     ] = None,
+    graph: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="A benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's."
+        ),
+    ] = None,
     triples: Annotated[str | None, typer.Option(metavar="FILE", help="Training triples: TSV, CSV or Parquet.")] = None,
     valid: Annotated[str | None, typer.Option(metavar="FILE", help="Validation triples.")] = None,
     test: Annotated[str | None, typer.Option(metavar="FILE", help="Test triples.")] = None,
+    valid_negatives: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Triples known to be wrong, for 'evaluate --classify'.")
+    ] = None,
+    test_negatives: Annotated[str | None, typer.Option(metavar="FILE", help="The same for the test split.")] = None,
+    types: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON."),
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(metavar="FILE", help="TSV of: entity, label, any number of aliases.")
     ] = None,
@@ -186,7 +201,8 @@ def prepare(
     """Turn raw text and triples into a dataset to train on. Text alone or triples alone will do.
 
     \b
-    Example:
+    Examples:
+      distjoint prepare --graph FB15k-237 --align none --out data/fb15k-237
       distjoint prepare --corpus 'text/*.txt.zst' --triples kg/train.txt --valid kg/valid.txt --test kg/test.txt \\
                         --labels kg/labels.tsv --out data/mine --min-count 5 --memory 2GB
     """
@@ -196,9 +212,13 @@ def prepare(
         summary = distjoint.prepare(
             out,
             corpus=corpus or (),
+            graph=graph,
             triples=triples,
             valid=valid,
             test=test,
+            valid_negatives=valid_negatives,
+            test_negatives=test_negatives,
+            types=types,
             labels=labels,
             align=align,
             align_ambiguous=align_ambiguous,
@@ -230,7 +250,17 @@ def train(
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="RUN", help="Folder or URL of the run.")] = None,
     config: Annotated[str | None, typer.Option(metavar="FILE", help="YAML file; see 'distjoint config show'.")] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="One of 'distjoint recipes'.")] = None,
+    any_graph: Annotated[
+        bool, typer.Option("--any-graph", help="Take the recipe though it is for another graph.")
+    ] = False,
     settings: Settings = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VECTORS", help="Begin with these, by name: GloVe's text, word2vec's, or exported safetensors."
+        ),
+    ] = None,
     workers: Workers = 1,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Continue this run; takes nothing else.")] = None,
     go_on: Annotated[
@@ -247,12 +277,15 @@ def train(
     Examples:
       distjoint train data/mine --out runs/joint --set model.dim=100 --set loss.alpha=0.5
       distjoint train data/mine --out runs/glove --set loss.alpha=0
+      distjoint train data/wn18rr --out runs/wn18rr --recipe wn18rr-complex --set model.dim=400
+      distjoint train data/mine --out runs/more --init glove.6B.100d.txt --set train.freeze=words,contexts
       distjoint train --resume runs/joint
     """
     import distjoint
+    from distjoint.config import parse_settings
 
     if resume is not None:
-        if dataset or out or config or settings or overwrite or go_on:
+        if dataset or out or config or recipe or any_graph or settings or init or overwrite or go_on:
             raise UsageError("--resume RUN continues with the run's own dataset and configuration; give nothing else")
         run = resume
         arguments: tuple[Any, ...] = (None, run, None)
@@ -260,10 +293,14 @@ def train(
         raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")
     else:
         run = out
-        arguments = (dataset, run, distjoint.load_config(config, settings or ()))
+        overrides = parse_settings(settings or ()) | ({"train.init": init} if init else {})
+        checked = distjoint.load_config(config, overrides, recipe=recipe)
+        arguments = (dataset, run, overrides if recipe else checked)
     with _interruptible(f"continue with: distjoint train --resume {run}"):
         result = distjoint.train(
             *arguments,
+            recipe=recipe,
+            any_graph=any_graph,
             workers=workers,
             resume=resume is not None,
             go_on=go_on,
@@ -487,6 +524,7 @@ def demo(
 
 
 app.command()(doctor)
+app.command()(recipes)
 app.command()(submit)
 app.add_typer(job_app, name="job")
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from distjoint.errors import UsageError
+from distjoint.recipes import find as find_recipe
 from distjoint.storage import Options, locate
 
 _UNITS = " KMGT"
@@ -25,6 +26,12 @@ def parse_bytes(value: str | int | None) -> int | None:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** _UNITS.index(match[2].upper() or " "))
 
 
+def _listed(value: Any) -> Any:
+    """`words,contexts` as a list: how a command line says it."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+Group = Literal["words", "contexts", "entities", "relations", "map"]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 Decay = Literal["none", "linear", "cosine"]
 
@@ -165,6 +172,13 @@ class Train(_Section):
         ge=0,
         description="Object store: seconds that pass between the checkpoints of short epochs, but for the last's.",
     )
+    init: str | None = Field(
+        None,
+        description="Vectors to begin with, by name: text of GloVe or word2vec, or what 'export' wrote as safetensors.",
+    )
+    freeze: Annotated[tuple[Group, ...], BeforeValidator(_listed)] = Field(
+        (), description="What takes no step: any of words, contexts, entities, relations, map."
+    )
     keep: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     max_failures: int = Field(
         3, ge=0, description="Ray: failures in a row, without a new checkpoint between them, that a run gets over."
@@ -209,33 +223,49 @@ class Config(_Section):
             section = type(info.default)
             lines += [f"# {section.__doc__}", f"{name}:"]
             for key, value in tree[name].items():
-                text = yaml.safe_dump(value).removesuffix("...\n").strip()
+                text = yaml.safe_dump(value, default_flow_style=True, width=999).removesuffix("...\n").strip()
                 lines += [f"  # {section.model_fields[key].description}", f"  {key}: {text}"]
             lines.append("")
         return "\n".join(lines)
 
 
 def load_config(
-    url: str | None = None, overrides: Iterable[str] | Mapping[str, Any] = (), options: Options | None = None
+    url: str | None = None,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    options: Options | None = None,
+    *,
+    recipe: str | None = None,
 ) -> Config:
-    """A configuration from a YAML file and overrides on top of the defaults.
+    """A configuration from a YAML file or a recipe, and overrides, on top of the defaults.
 
     url         a YAML file, or None
+    recipe      name of one of `distjoint recipes`, in the place of a file
     overrides   `section.key=value` strings, or a mapping of `section.key` to value
     raises      UsageError that names the key, the value and what would be right
     """
     tree: dict[str, Any] = {}
-    if url is not None:
+    if recipe is not None:
+        if url is not None:
+            raise UsageError(f"--config {url} and --recipe {recipe}: give one of the two, and --set on top of it")
+        tree = find_recipe(recipe).settings()
+    elif url is not None:
         try:
             tree = yaml.safe_load(locate(url, options).read_bytes()) or {}
         except yaml.YAMLError as error:
             raise UsageError(f"{url}: not YAML: {str(error).splitlines()[0]}") from error
         if not isinstance(tree, dict):
             raise UsageError(f"{url}: holds {type(tree).__name__}, not a mapping of sections")
-    pairs = overrides.items() if isinstance(overrides, Mapping) else (_parse(text) for text in overrides)
-    for key, value in pairs:
+    for key, value in parse_settings(overrides).items():
         _set(tree, key, value)
-    return validate(tree, url or "config")
+    return validate(tree, url or recipe or "config")
+
+
+def parse_settings(settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """`section.key=value` strings as `section.key` to value; of a key that is there twice, the last counts.
+
+    raises   UsageError for a string that is not of this form
+    """
+    return dict(settings) if isinstance(settings, Mapping) else dict(_parse(text) for text in settings)
 
 
 def validate(tree: Mapping[str, Any], source: str = "config") -> Config:

@@ -23,9 +23,9 @@ from safetensors.numpy import save
 from distjoint.errors import UsageError
 from distjoint.evaluate.space import Floats, Space
 from distjoint.storage import Location
+from distjoint.vectors import ENTITY
 
 Format = Literal["glove", "word2vec", "parquet", "safetensors"]
-PREFIX = "ENTITY/"
 _AT_ONCE = 4096
 
 Ints = NDArray[np.int32]
@@ -86,7 +86,7 @@ def _ends(vectors: Floats) -> Ints:
 def _blocks(spaces: Sequence[Space]) -> Iterator[tuple[list[str], Floats]]:
     """Names for text formats and their vectors, a few thousand at a time."""
     for space in spaces:
-        prefix = PREFIX if space.kind == "entity" and len(spaces) > 1 else ""
+        prefix = ENTITY if space.kind == "entity" and len(spaces) > 1 else ""
         for start in range(0, len(space), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             names = [prefix + "_".join(name.split()) for name in space.names[part]]

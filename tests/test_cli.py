@@ -23,6 +23,7 @@ pytestmark = pytest.mark.unit
 COMMANDS = (
     "prepare",
     "train",
+    "recipes",
     "evaluate",
     "compare",
     "nearest",
@@ -109,6 +110,7 @@ def test_no_command_shows_the_commands(run: Any) -> None:
 def test_prepare_passes_every_option_on(run: Any, calls: Any) -> None:
     code, out, _ = run(
         "prepare --corpus a.txt b.txt --corpus c.txt --triples t.tsv --valid v.tsv --labels l.tsv --align auto "
+        "--graph kg --valid-negatives n.tsv --types y.tsv "
         "--out data/mine --shards 8 --window 5 --left-only --min-count 3 --memory 1GB --triple-columns s,p,o --json"
     )
     assert (code, json.loads(out)) == (0, {"made": "prepare"})
@@ -116,6 +118,8 @@ def test_prepare_passes_every_option_on(run: Any, calls: Any) -> None:
     assert place == "data/mine"
     assert list(options["corpus"]) == ["a.txt", "b.txt", "c.txt"]
     assert options["triple_columns"] == ["s", "p", "o"]
+    given = {"graph": "kg", "valid_negatives": "n.tsv", "test_negatives": None, "types": "y.tsv"}
+    assert given.items() <= options.items()
     given = {"triples": "t.tsv", "valid": "v.tsv", "test": None, "shards": 8, "window": 5, "symmetric": False}
     assert given.items() <= options.items()
     assert {"min_count": 3, "memory": "1GB", "labels": "l.tsv", "workers": 1, "overwrite": False}.items() <= (
@@ -133,13 +137,27 @@ def test_train_builds_its_configuration_from_file_and_settings(run: Any, calls: 
     assert options["resume"] is False
 
 
+def test_train_takes_a_recipe_or_a_file_and_vectors_to_begin_with(run: Any, calls: Any, tmp_path: Path) -> None:
+    line = "train data/mine --out runs/x --recipe wn18rr-complex --set model.dim=64 --init v.txt --any-graph --json"
+    assert run(line)[0] == 0
+    (*_, settings), options = calls["train"]
+    assert settings == {"model.dim": 64, "train.init": "v.txt"}
+    assert (options["recipe"], options["any_graph"]) == ("wn18rr-complex", True)
+    assert run("train data/mine --out runs/x --init v.txt --json")[0] == 0
+    assert calls["train"][0][2].train.init == "v.txt"
+    (tmp_path / "c.yaml").write_text("model: {dim: 50}")
+    code, _, err = run(f"train d --out r --recipe complex --config {tmp_path / 'c.yaml'}")
+    assert (code, err.count("\n")) == (2, 1) and "give one of the two" in err
+
+
 def test_resume_takes_the_run_and_nothing_else(run: Any, calls: Any) -> None:
     assert run("train --resume runs/joint --json")[0] == 0
     assert calls["train"][0] == (None, "runs/joint", None)
     assert calls["train"][1]["resume"] is True
-    code, _, err = run("train data/mine --resume runs/joint")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "--resume" in err
+    for words in ("data/mine", "--recipe complex", "--init v.txt", "--any-graph"):
+        code, _, err = run(f"train {words} --resume runs/joint")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "--resume" in err
 
 
 @pytest.mark.parametrize(
@@ -212,6 +230,8 @@ def test_evaluate_passes_on_how_to_rank(run: Any, calls: Any) -> None:
         ("train", "say what to train and where"),
         ("train d --out r --workers many", "--workers"),
         ("train d --out r --set model.dmi=3", "did you mean 'model.dim'"),
+        ("train d --out r --recipe wn18r-complex", "no recipe 'wn18r-complex'; did you mean 'wn18rr-complex'?"),
+        ("recipes ../complex", "no recipe '../complex'; did you mean 'complex'?"),
         ("train d --out r --set model.dim", "section.key=value"),
         ("train d --out r --set model.dim=31 --set model.scorer=complex", "dim must be even"),
         ("evaluate", "Missing argument 'RUN'"),

@@ -69,7 +69,7 @@ def read_labels(file: Location) -> dict[str, list[str]]:
     raises DistjointError naming the line that is not one
     """
     labels: dict[str, list[str]] = {}
-    for number, fields in _lines(file):
+    for number, fields in fields_of_lines(file):
         if len(fields) < 2 or not fields[0] or not fields[1]:
             raise DistjointError(f"{file}, line {number}: expected 'entity TAB label [TAB alias...]'")
         if fields[0] in labels:
@@ -88,7 +88,7 @@ def read_pairs(file: Location) -> list[tuple[str, str]]:
     raises DistjointError naming the line that is not one
     """
     pairs: dict[tuple[str, str], None] = {}
-    for number, fields in _lines(file):
+    for number, fields in fields_of_lines(file):
         if len(fields) != 2 or not all(fields):
             raise DistjointError(f"{file}, line {number}: expected 'entity TAB word', found {len(fields)} columns")
         pairs[fields[0], fields[1]] = None
@@ -97,7 +97,8 @@ def read_pairs(file: Location) -> list[tuple[str, str]]:
     return list(pairs)
 
 
-def _lines(file: Location) -> Iterator[tuple[int, list[str]]]:
+def fields_of_lines(file: Location) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line that is not empty, parted by tabs. raises DistjointError for what is not UTF-8"""
     if file.size() == 0:
         raise DistjointError(f"{file}: the file is empty")
     with open_text(file, split_compression(file.path)[1]) as (stream, _):

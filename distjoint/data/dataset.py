@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from distjoint.data import partition
 from distjoint.data.manifest import NAME, File, Manifest, Span
 from distjoint.data.partition import CELLS, HELD_OUT
+from distjoint.data.types import NAME as TYPES
+from distjoint.data.types import Domains, observed_domains
 from distjoint.errors import DistjointError
 from distjoint.storage import Location, Options, locate
 
@@ -145,7 +147,10 @@ class Dataset:
         )
 
     def split(self, split: str) -> Triples:
-        """All triples of a split by row id: what evaluation ranks and filters with."""
+        """All triples of a split by row id: what evaluation ranks and filters with.
+
+        split   `train`, `valid`, `test`, or `valid_negatives`, `test_negatives`; empty where the dataset has none
+        """
         parts: list[Triples] = []
         ids = [self.layout.rows_of(shard) for shard in range(self.layout.shards)]
         for span in self.manifest.streams.get(f"triples/{split}", ()):
@@ -154,6 +159,21 @@ class Dataset:
         empty = Triples(*(np.empty(0, np.int64) for _ in range(3)))
         fields = ("head", "relation", "tail")
         return Triples(*(np.concatenate([getattr(p, name) for p in [empty, *parts]]) for name in fields))
+
+    def domains(self) -> Domains | None:
+        """Where entities may stand by their types, as observed in training; None where no types are known.
+
+        raises DistjointError when types.parquet is damaged
+        """
+        if not any(file.path == TYPES for file in self.manifest.files):
+            return None
+        table = self._read(TYPES, None)
+        with _reading(self.folder / TYPES):
+            if not {"row", "type"} <= set(table.column_names):
+                raise pa.ArrowInvalid("its columns are not row, type")
+            train, relations = self.split("train"), self.manifest.counts["relations"]
+            ends = (train.head, train.relation, train.tail)
+            return observed_domains(table, self.layout.rows, self.layout.words, relations, ends)
 
     def _partition(self, stream: str, i: int, j: int, columns: tuple[str, ...]) -> pa.Table | None:
         span = self.manifest.partition(stream, i, j)

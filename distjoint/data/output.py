@@ -12,11 +12,21 @@ from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import File, Span
 from distjoint.data.partition import ALIGNMENT, HELD_OUT, TRIPLES, PartitionWriter, Written, by_partition
 from distjoint.data.rows import Rows
+from distjoint.data.types import NAME as TYPES
 from distjoint.errors import UsageError
 from distjoint.progress import Progress
 from distjoint.storage import Location
 
-OURS = (MANIFEST, "rows.parquet", "relations.parquet", "triples", cooccurrence.STREAM, "alignment", unfinished.NAME)
+OURS = (
+    MANIFEST,
+    "rows.parquet",
+    "relations.parquet",
+    TYPES,
+    "triples",
+    cooccurrence.STREAM,
+    "alignment",
+    unfinished.NAME,
+)
 
 Int64s = NDArray[np.int64]
 

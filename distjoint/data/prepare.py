@@ -30,6 +30,7 @@ from distjoint.data.alignment import (
     read_labels,
     read_pairs,
 )
+from distjoint.data.benchmark import find_benchmark
 from distjoint.data.corpus import Corpus
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest, Sizes
@@ -41,7 +42,9 @@ from distjoint.data.shards import count_text
 from distjoint.data.summary import Aligned, Summary
 from distjoint.data.text import Text, no_text, read_text
 from distjoint.data.tokens import Tokenizer
-from distjoint.data.triples import Graph, read_graph
+from distjoint.data.triples import NEGATIVES, SPLITS, Graph, read_graph
+from distjoint.data.types import NAME as TYPES
+from distjoint.data.types import read_types, types_table
 from distjoint.data.unfinished import Made, made_from
 from distjoint.data.vocabulary import Vocabulary, key
 from distjoint.data.workers import Local, Workers
@@ -57,9 +60,13 @@ def prepare(
     out: str,
     *,
     corpus: str | Sequence[str] = (),
+    graph: str | None = None,
     triples: str | None = None,
     valid: str | None = None,
     test: str | None = None,
+    valid_negatives: str | None = None,
+    test_negatives: str | None = None,
+    types: str | None = None,
     labels: str | None = None,
     align: str = "auto",
     shards: int | None = None,
@@ -88,7 +95,12 @@ def prepare(
 
     out              where the dataset goes
     corpus           text: plain, .gz/.zst/.bz2/.xz, JSON Lines (`text_field`), Parquet (`text_column`)
+    graph            folder of a benchmark, as it was published: its files are found by their names. What is named by
+                     one of the following goes before what is found
     triples, valid, test    TSV, CSV or Parquet: head, relation, tail, or the three columns of `triple_columns`
+    valid_negatives, test_negatives    triples known to be wrong, in the same formats: for triple classification
+    types            types of entities, lines `entity TAB type`, several for an entity that has several; or .json,
+                     `{"entity": ["type", ...]}`
     labels           lines `entity TAB label [TAB alias...]`
     align            `auto` by labels and aliases (ids where there are no labels), `none`, or a file `entity TAB word`
     align_ambiguous  who shares a row where several entities have one name: nobody, or the `most-frequent`
@@ -106,10 +118,21 @@ def prepare(
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
     progress = progress or Silent()
+    found = find_benchmark(locate(graph, storage_options)) if graph else None
+    paths = {
+        "train": triples,
+        "valid": valid,
+        "test": test,
+        "valid_negatives": valid_negatives,
+        "test_negatives": test_negatives,
+    }
+    if found:
+        paths = {split: path or found.paths.get(split) for split, path in paths.items()}
     request = Request(
         corpus=(corpus,) if isinstance(corpus, str) else tuple(corpus),
-        paths={"train": triples, "valid": valid, "test": test},
+        paths=paths,
         labels=labels,
+        types=types or (found.types if found else None),
         align=align,
         align_ambiguous=align_ambiguous,
         shards=shards,
@@ -134,6 +157,8 @@ def prepare(
         raise UsageError(f"{scratch}: no such folder for temporary files")
     made = made_from(request, request.inputs())
     preparation = _Preparation(request, folder, made, overwrite, progress)
+    if found:
+        preparation.notes.append(f"Graph found: {found}.")
     try:
         with announce(progress), _workers_of(request, scratch, progress) as hands:
             return preparation.run(hands)
@@ -169,6 +194,7 @@ class _Preparation:
         self.continued = continues(folder, made, overwrite, progress)
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
+        self.types: dict[str, list[str]] | None = None
 
     def run(self, workers: Workers) -> Summary:
         corpus = self._corpus()
@@ -228,6 +254,8 @@ class _Preparation:
             graph = read_graph(request.paths, request.triple_columns, request.fractions, request.seed, request.storage)
             task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
         self._note_graph(graph)
+        if request.types:
+            self.types = self._types(graph)
         if request.labels:
             place = locate(request.labels, request.storage)
             labels = read_labels(place)
@@ -244,12 +272,31 @@ class _Preparation:
                 graph.entities.add(entity)
         return graph, labels
 
+    def _types(self, graph: Graph) -> dict[str, list[str]]:
+        """Types of the entities that are in the triples."""
+        assert self.request.types is not None
+        place = locate(self.request.types, self.request.storage)
+        types = read_types(place)
+        known = {entity: names for entity, names in types.items() if entity in graph.entities}
+        if not known:
+            raise DistjointError(
+                f"{place}: none of its {len(types):,} entities is in the triples: "
+                f"it has {next(iter(types))!r}, they have {next(iter(graph.entities.ids))!r}"
+            )
+        if others := len(types) - len(known):
+            self.notes.append(f"Entities of {place} that are in no triple, left out: {others:,}.")
+        if without := len(graph.entities) - len(known):
+            self.notes.append(f"Entities without a type: {without:,}.")
+        return known
+
     def _note_graph(self, graph: Graph) -> None:
         for split, dropped in graph.duplicates.items():
             if dropped:
                 self.notes.append(f"Duplicate {split} triples, dropped: {dropped:,}.")
         for split, repeated in graph.repeated.items():
-            if repeated:
+            if repeated and split in NEGATIVES:
+                self.notes.append(f"Triples of {split} that a split has too, kept: {repeated:,}.")
+            elif repeated:
                 self.notes.append(f"Triples of {split} that are in train too, kept: {repeated:,}.")
 
     def _pairs(self, graph: Graph) -> list[tuple[int, str]]:
@@ -302,7 +349,7 @@ class _Preparation:
     ) -> Manifest:
         """Everything that goes to storage; the manifest last."""
         with self._timed("counting"):
-            most = max(len(triples) for triples in graph.splits.values())
+            most = max(len(graph.splits[split]) for split in SPLITS if split in graph.splits)
             layout, written = count_text(text, rows, most, self.request, self.made, self.folder, workers, self.progress)
         with self._timed("writing"):
             streams = Streams(self.folder, rows, layout, self.request.seed)
@@ -336,6 +383,10 @@ class _Preparation:
             table = rows_table(rows, text.vocabulary.words, text.vocabulary.counts, entities, degrees, labels)
             streams.files.append(write_table(self.folder, "rows.parquet", table))
             streams.files.append(write_table(self.folder, "relations.parquet", relation_table))
+            if self.types is not None:
+                typed = types_table(self.types, graph.entities.ids, rows.of_entity)
+                streams.files.append(write_table(self.folder, TYPES, typed))
+                counts |= {"types": len(set(typed["type"].to_pylist())), "typed": len(self.types)}
             manifest = Manifest(
                 layout_sizes=Sizes(**asdict(layout)),
                 counts=counts,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args
 
 from distjoint.config import parse_bytes
+from distjoint.data.numbered import name_files
 from distjoint.data.tokens import Tokenizer
-from distjoint.data.triples import SPLITS
+from distjoint.data.triples import NEGATIVES, SPLITS
 from distjoint.errors import UsageError
 from distjoint.storage import Location, expand, locate
 
@@ -20,6 +21,7 @@ class Request:
     corpus: tuple[str, ...]
     paths: dict[str, str | None]
     labels: str | None
+    types: str | None
     align: str
     align_ambiguous: str
     shards: int | None
@@ -40,13 +42,15 @@ class Request:
     def check(self) -> None:
         """raises UsageError for what cannot be meant"""
         if not self.corpus and not self.paths["train"]:
-            given = next((split for split in SPLITS if self.paths[split]), None)
-            also = f"; --{given} alone is not enough" if given else ""
-            raise UsageError(f"nothing to prepare: give text with --corpus, a graph with --triples, or both{also}")
+            given = next((split for split in (*SPLITS, *NEGATIVES) if self.paths[split]), None)
+            also = f"; --{_option(given)} alone is not enough" if given else ""
+            raise UsageError(
+                f"nothing to prepare: give text with --corpus, a graph with --triples or --graph, or both{also}"
+            )
         if not self.paths["train"]:
-            for name, value in (("valid", self.paths["valid"]), ("test", self.paths["test"]), ("labels", self.labels)):
+            for name, value in {**self.paths, "labels": self.labels, "types": self.types}.items():
                 if value:
-                    raise UsageError(f"--{name} belongs to a graph; give its triples with --triples")
+                    raise UsageError(f"--{_option(name)} belongs to a graph; give its triples with --triples")
         for name in ("window", "min_count", "max_words", "shards", "workers", "memory"):
             number = getattr(self, name)
             if number is not None and number < 1:
@@ -62,7 +66,9 @@ class Request:
         """Every file that is read. raises DistjointError where a pattern finds nothing"""
         patterns = [*self.corpus, *(path for path in self.paths.values() if path)]
         files = [locate(name, self.storage) for pattern in patterns for name in expand(pattern, self.storage)]
-        names = [self.labels, self.align if self.align not in ("auto", "none") else None]
+        if self.triple_columns is None:
+            files += {place.url: place for file in files for place in name_files(file)}.values()
+        names = [self.labels, self.types, self.align if self.align not in ("auto", "none") else None]
         return files + [locate(name, self.storage) for name in names if name]
 
     def record(self) -> dict[str, Any]:
@@ -72,11 +78,14 @@ class Request:
             del plain[name]
         return plain | {
             "triples": self.paths["train"],
-            "valid": self.paths["valid"],
-            "test": self.paths["test"],
+            **{split: self.paths[split] for split in (*SPLITS[1:], *NEGATIVES)},
             "valid_fraction": self.fractions[0],
             "test_fraction": self.fractions[1],
         }
+
+
+def _option(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def memory_in_bytes(value: str | int) -> int:

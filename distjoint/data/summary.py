@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from distjoint.data.triples import NEGATIVES, SPLITS
 from distjoint.progress import short
 
 
@@ -83,11 +84,16 @@ class Summary:
             ]
         if counts["entities"]:
             lines += [("entities", counts["entities"], ""), ("relations", counts["relations"], "")]
-            for split in ("train", "valid", "test"):
+            for split in SPLITS:
                 if f"triples/{split}" in counts:
                     unseen = counts.get(f"unseen/{split}", 0)
                     remark = f"{unseen:,} with an entity not seen in training" if unseen else ""
                     lines.append((f"{split} triples", counts[f"triples/{split}"], remark))
+            for split in NEGATIVES:
+                if f"triples/{split}" in counts:
+                    lines.append((split.replace("_", " "), counts[f"triples/{split}"], "known to be wrong"))
+            if "types" in counts:
+                lines.append(("types", counts["types"], f"of {counts['typed']:,} entities"))
         if self.alignment:
             found = ", ".join(f"{number:,} by {how}" for how, number in sorted(self.alignment.how.items()))
             lines += [
@@ -118,5 +124,5 @@ class Summary:
 
     def __str__(self) -> str:
         counts = self.counts
-        triples = sum(number for name, number in counts.items() if name.startswith("triples/"))
+        triples = sum(counts.get(f"triples/{split}", 0) for split in SPLITS)
         return f"{self.dataset}: {counts['rows']:,} rows, {short(counts['cells'])} cells, {short(triples)} triples"

@@ -17,10 +17,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from distjoint.data.corpus import open_text, split_compression
+from distjoint.data.numbered import NUMBERED, read_numbered
 from distjoint.errors import DistjointError, UsageError
 from distjoint.storage import Location, Options, expand, locate
 
 SPLITS = ("train", "valid", "test")
+NEGATIVES = ("valid_negatives", "test_negatives")
+"""Triples known to be wrong, for classification. They are never known answers, nor do they count as degrees."""
 _PARTS = ("head", "relation", "tail")
 
 Ints = NDArray[np.int64]
@@ -57,7 +60,7 @@ class Graph:
 
     splits       split -> int64[n, 3]: head, relation, tail
     duplicates   split -> triples that were dropped because the same one came before
-    repeated     split -> triples of valid or test that are in train too (kept)
+    repeated     split -> triples of valid or test that are in train too (kept); of negatives, that are in any split
     """
 
     entities: Names = field(default_factory=Names)
@@ -87,14 +90,15 @@ def read_graph(
 ) -> Graph:
     """Read all splits.
 
-    paths       `train`, `valid`, `test`: URL, glob or folder of each; None where there is none
+    paths       `train`, `valid`, `test`, `valid_negatives`, `test_negatives`: URL, glob or folder of each; None where
+                there is none
     columns     names of the columns of head, relation and tail, or their positions from 0; by order when None
     fractions   shares of the training triples to hold out for valid and test, drawn by `seed`
     raises      DistjointError naming file, line and value of a bad triple; UsageError for options at odds
     """
     _check(paths, fractions)
     graph, names = Graph(), _column_names(columns)
-    for split in SPLITS:
+    for split in (*SPLITS, *NEGATIVES):
         if pattern := paths.get(split):
             files = [locate(name, options) for name in expand(pattern, options)]
             rows = np.concatenate([part for file in files for part in _read(file, names, graph)])
@@ -104,6 +108,10 @@ def read_graph(
         if split in graph.splits:
             both = np.concatenate([graph.splits["train"], graph.splits[split]])
             graph.repeated[split] = _distinct(both)[1]
+    for split in NEGATIVES:
+        if split in graph.splits:
+            known, _ = _distinct(np.concatenate([graph.splits[name] for name in SPLITS if name in graph.splits]))
+            graph.repeated[split] = _distinct(np.concatenate([known, graph.splits[split]]))[1]
     return graph
 
 
@@ -137,7 +145,12 @@ def _read(file: Location, columns: list[str] | None, graph: Graph) -> list[Ints]
     parts = []
     name, compression = split_compression(file.path)
     parquet = name.endswith((".parquet", ".pq"))
-    batches = _parquet(file, columns) if parquet else _delimited(file, compression, name.endswith(".csv"), columns)
+    if columns is None and NUMBERED.fullmatch(file.name):
+        batches = read_numbered(file)
+    elif parquet:
+        batches = _parquet(file, columns)
+    else:
+        batches = _delimited(file, compression, name.endswith(".csv"), columns)
     rows = 0
     for head, relation, tail in batches:
         for part, column in zip(_PARTS, (head, relation, tail), strict=True):

@@ -45,12 +45,14 @@ class Scheme:
 
     text, graph   whether each loss trains
     coupling      how aligned rows are bound; `none` unless both train
+    frozen        what takes no step: `words` (W), `contexts` (C), `entities` (X), `relations`, `map`
     """
 
     dim: int
     text: bool
     graph: bool
     coupling: str
+    frozen: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, config: Config, has_text: bool, has_graph: bool) -> Scheme:
@@ -58,7 +60,8 @@ class Scheme:
         text = has_text and (config.loss.alpha < 1 or not has_graph)
         graph = has_graph and (config.loss.alpha > 0 or not has_text)
         assert config.model.coupling in COUPLINGS
-        return cls(config.model.dim, text, graph, config.model.coupling if text and graph else "none")
+        coupling = config.model.coupling if text and graph else "none"
+        return cls(config.model.dim, text, graph, coupling, frozenset(config.train.freeze))
 
     @property
     def parts(self) -> tuple[Part, ...]:

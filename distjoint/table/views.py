@@ -44,6 +44,8 @@ class Own:
         return self.X.index_select(0, self._places(rows))
 
     def apply(self, rows: Ints, gradient: Tensor, rate: float) -> None:
+        if "entities" in self.arena.scheme.frozen:
+            return
         self.kernels.step(self.X, self.state, self.arena.entity_index[rows], gradient, rate)
 
     def _places(self, rows: Ints) -> Tensor:
@@ -62,7 +64,12 @@ class Word:
         return self.W.index_select(0, places) + self.C.index_select(0, places)
 
     def apply(self, rows: Ints, gradient: Tensor, rate: float) -> None:
-        self.kernels.step_pair(self.W, self.C, self.state, self.arena.word_index[rows], gradient, rate)
+        places, frozen = self.arena.word_index[rows], self.arena.scheme.frozen
+        learning = [part for part, name in ((self.W, "words"), (self.C, "contexts")) if name not in frozen]
+        if len(learning) == 2:
+            self.kernels.step_pair(self.W, self.C, self.state, places, gradient, rate)
+        elif learning:
+            self.kernels.step(learning[0], self.state, places, gradient, 0.5 * rate)
 
 
 class Tied:

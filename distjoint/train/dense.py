@@ -43,6 +43,7 @@ class Dense:
         }
         self.rates = dict.fromkeys(self.values, config.graph.learning_rate)
         self.rates["map"] = config.graph.map_learning_rate
+        self._frozen = {name for name in self.values if ("map" if name == "map" else "relations") in scheme.frozen}
         self._ddp = _wrap(self.values) if self.values else None
 
     def sync(self, factor: float) -> None:
@@ -54,7 +55,9 @@ class Dense:
             _sum_over_workers(self._ddp, self.gradients)
         for name, value in self.values.items():
             gradient, state, rate = self.gradients[name], self.states[name], factor * self.rates[name]
-            if name == "map":
+            if name in self._frozen:
+                pass
+            elif name == "map":
                 state += gradient.square()
                 value -= rate * gradient / (state + EPSILON).sqrt()
             else:

@@ -9,11 +9,13 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from distjoint.config import Config
 from distjoint.data.dataset import COOCCURRENCE
@@ -51,6 +53,15 @@ class Equipment:
     waves: WaveTrainer
     losses: tuple[GraphLoss, ...]
     degree: Ints
+
+    @cached_property
+    def held(self) -> dict[str, Tensor]:
+        """In the place of the accumulators of what is frozen, infinite ones: a step divided by their root is zero."""
+        parts = [part for part, name in (("W", "words"), ("C", "contexts")) if name in self.scheme.frozen]
+        if not parts or not self.scheme.text:
+            return {}
+        endless = torch.full_like(self.arena.arrays["W.state"], math.inf)
+        return {f"{part}{kind}": endless for part in parts for kind in (".state", ".bias.state")}
 
 
 def batches_of(visit: Visit, manifest: Manifest, config: Config) -> int:
@@ -221,7 +232,7 @@ class Lane:
     def _parts(self) -> WordParts:
         arrays = self._on.arena.arrays
         names = ("W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state")
-        return WordParts(*(arrays[name] for name in names))
+        return WordParts(*(self._on.held.get(name, arrays[name]) for name in names))
 
     def _has_cells(self, i: int, j: int) -> bool:
         return self._on.manifest.samples(COOCCURRENCE, i, j) > 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,12 @@ from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError, UsageError
 from distjoint.machine import memory
 from distjoint.progress import Progress, Silent
+from distjoint.recipes import Recipe
+from distjoint.recipes import find as find_recipe
 from distjoint.run_folder import RUN, RunFolder, RunInfo, Status, sizes_of
 from distjoint.storage import Location, Options, locate
 from distjoint.table.parts import Scheme
-from distjoint.train import journal
+from distjoint.train import initial, journal
 from distjoint.train.full import bytes_needed
 from distjoint.train.residency import choose_groups, shard_bytes, slots_needed
 from distjoint.train.worker import Worker, local_place
@@ -56,6 +58,8 @@ def train(
     out: str,
     config: Config | Mapping[str, Any] | None = None,
     *,
+    recipe: str | None = None,
+    any_graph: bool = False,
     workers: int = 1,
     resume: bool = False,
     go_on: bool = False,
@@ -67,7 +71,9 @@ def train(
 
     dataset           URL of what `prepare` made; None when resuming
     out               URL of the run's folder
-    config            a Config, or a mapping of `section.key` to value on top of the defaults
+    config            a Config, or a mapping of `section.key` to value on top of the recipe, or of the defaults
+    recipe            name of one of `distjoint recipes`
+    any_graph         train by the recipe though it is for another graph
     workers           1 trains in this process; more start Ray workers
     resume            continue the run at `out` after its newest checkpoint
     go_on             do so where there is a run at `out`, with this dataset and configuration; else begin it
@@ -77,6 +83,7 @@ def train(
     """
     progress = progress or Silent()
     run = locate(out, storage_options)
+    config = _tree(config, recipe)
     if go_on and (run / RUN).exists():
         _refuse_other(run, dataset, config)
         resume = True
@@ -89,8 +96,11 @@ def train(
         if dataset is None:
             raise UsageError("train needs a dataset; make one with 'distjoint prepare'")
         data = Dataset.open(dataset, storage_options)
-        info = plan(data, dataset, _tree(config), workers)
-        _make_folder(run, info, data, overwrite)
+        if recipe is not None:
+            _check_graph(find_recipe(recipe), data, any_graph, progress)
+        info = plan(data, dataset, config, workers)
+        with _initial(info, data, storage_options, progress) as found:
+            _make_folder(run, info, data, overwrite, found)
     progress.say(summary(info, data))
     info = _set_status(run, info, "running")
     try:
@@ -102,6 +112,8 @@ def train(
         _set_status(run, RunInfo.read(run), "failed")
         raise
     _set_status(run, RunInfo.read(run), "finished")
+    if info.config.train.init:
+        (run / initial.FOLDER).delete()
     history = journal.read(run)
     return Result(out, history[-1] if history else {}, history)
 
@@ -201,13 +213,31 @@ def summary(info: RunInfo, data: Dataset) -> str:
     return ", ".join(parts)
 
 
-def _tree(config: Config | Mapping[str, Any] | None) -> Config:
-    return config if isinstance(config, Config) else load_config(overrides=config or {})
+def _tree(config: Config | Mapping[str, Any] | None, recipe: str | None) -> Config:
+    if not isinstance(config, Config):
+        return load_config(overrides=config or {}, recipe=recipe)
+    if recipe is not None:
+        raise UsageError(
+            f"recipe {recipe} is a whole configuration; give what is to be other as a mapping, not a Config"
+        )
+    return config
 
 
-def _refuse_other(run: Location, dataset: str | None, config: Config | Mapping[str, Any] | None) -> None:
+def _check_graph(recipe: Recipe, data: Dataset, any_graph: bool, progress: Progress) -> None:
+    """raises UsageError where the dataset is not of the graph that the recipe is for, unless that is wanted"""
+    if misfit := recipe.misfit(data.manifest.counts):
+        is_error, sentence = misfit
+        if is_error and not any_graph:
+            scorer = recipe.settings()["model"]["scorer"]
+            raise UsageError(
+                f"{data.folder}: {sentence}; take recipe {scorer}, which is for any graph, or give --any-graph"
+            )
+        progress.say(f"{data.folder}: {sentence}")
+
+
+def _refuse_other(run: Location, dataset: str | None, config: Config) -> None:
     """raises UsageError where the run that is there is not of this dataset and configuration; both values are named"""
-    info, asked = RunInfo.read(run), _tree(config).model_dump(mode="json")
+    info, asked = RunInfo.read(run), config.model_dump(mode="json")
     there = info.config.model_dump(mode="json")
     for section, keys in asked.items():
         for key, value in keys.items():
@@ -217,11 +247,27 @@ def _refuse_other(run: Location, dataset: str | None, config: Config | Mapping[s
         raise UsageError(f"{run}: is a run on {info.dataset}, not {dataset}")
 
 
-def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool) -> None:
+@contextmanager
+def _initial(
+    info: RunInfo, data: Dataset, options: Options | None, progress: Progress
+) -> Iterator[initial.Found | None]:
+    """What `train.init` has for the rows; None without it."""
+    url, text, graph = info.config.train.init, "text" in info.sources, "graph" in info.sources
+    if url is None:
+        yield None
+        return
+    with initial.find(
+        locate(url, options), data, Scheme(info.config.model.dim, text, graph, info.coupling), progress
+    ) as found:
+        yield found
+
+
+def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool, found: initial.Found | None) -> None:
     there = {place.name.removesuffix(".part") for place in run.list()}
     if RUN in there and not overwrite:
         raise UsageError(f"{run}: is a run; continue it with --resume {run}, or give --overwrite, or another --out")
-    if RUN not in there and not there <= {*_COPIED, CONFIG, RUN}:  # else it is what a start broken off has left
+    begun = {*_COPIED, CONFIG, RUN, initial.FOLDER}
+    if RUN not in there and not there <= begun:  # else it is what a start broken off has left
         raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")
     if there:
         run.delete()
@@ -230,6 +276,8 @@ def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool) -
         for name in _COPIED:
             (run / name).write_bytes((data.folder / name).read_bytes())
         (run / CONFIG).write_bytes(info.config.to_yaml().encode())
+        if found:
+            found.write(run, info)
         info.write(run)
     except BaseException:
         with suppress(DistjointError, OSError):

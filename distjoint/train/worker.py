@@ -31,6 +31,7 @@ from distjoint.train.checkpoint import Position
 from distjoint.train.dense import Dense
 from distjoint.train.full import FullLoss
 from distjoint.train.graph import GraphLoss
+from distjoint.train.initial import begin_with, open_initial
 from distjoint.train.journal import Journal
 from distjoint.train.lane import Equipment, Lane, batches_of
 from distjoint.train.peers import Watch
@@ -62,9 +63,11 @@ class Worker:
         self.run, self.info, self.dataset, self.place, self.progress = run, info, dataset, place, progress
         self.config, layout = info.config, dataset.layout
         self.start = checkpoint.newest(run, info)
+        self.initial = open_initial(run) if self.config.train.init and not self.start else None
         keep_freed()
         torch.set_num_threads(1)  # the threads are distjoint's own: over cuts of a batch, and tiles of a wave
-        self.scheme = Scheme(self.config.model.dim, "text" in info.sources, "graph" in info.sources, info.coupling)
+        text, graph, frozen = "text" in info.sources, "graph" in info.sources, frozenset(self.config.train.freeze)
+        self.scheme = Scheme(self.config.model.dim, text, graph, info.coupling, frozen)
         lanes = sum(self._worker_of(lane) == place.rank for lane in range(info.lanes))
         limit = self.config.train.memory
         fits = limit is None or self.scheme.bytes(layout) <= limit
@@ -263,7 +266,10 @@ class Worker:
     def _begin(self, shard: int) -> Shard:
         if self.start:
             return self.start.shard(shard)
-        return initial_shard(self.scheme, self.config, self.dataset.layout, shard)
+        parts = initial_shard(self.scheme, self.config, self.dataset.layout, shard)
+        if self.initial:
+            parts = begin_with(parts, self.initial.shard(shard), self.scheme, self.dataset.layout, shard)
+        return parts
 
     def _worker_of(self, lane: int) -> int:
         """Lanes are dealt to workers in runs; workers beyond the number of lanes idle."""

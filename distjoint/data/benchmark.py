@@ -1,0 +1,109 @@
+"""The folders that benchmarks of link prediction come in: which file is which split, told from their names.
+
+Files of triples called train, valid and test are what most bring (FB15k-237, WN18RR, YAGO3-10, those of PyKEEN), CoDEx
+with negatives beside them and types of entities; OpenKE numbers names and triples (see `numbered`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from distjoint.data.numbered import NUMBERED
+from distjoint.data.triples import NEGATIVES, SPLITS
+from distjoint.errors import DistjointError
+from distjoint.storage import Location
+
+TYPES = "entity2types.json"
+_BELOW = ("", "original", "release", "Release", "triples", "data", "data/triples")
+"""Where archives keep the triples, below the folder that they unpack to."""
+_OTHER_NAMES = {"valid": ("dev", "validation")}
+_FORMATS = r"(\.(txt|tsv|csv|parquet|pq))?(\.(gz|zst|zstd|bz2|xz))?"
+_ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What lies in a folder.
+
+    layout   `OpenKE`, `CoDEx` or `plain`
+    folder   where the triples lie
+    paths    split -> URL, of those that are there
+    types    URL of the types of entities
+    """
+
+    layout: str
+    folder: str
+    paths: Mapping[str, str]
+    types: str | None = None
+
+    def __str__(self) -> str:
+        names = [path.rpartition("/")[2] for path in (*self.paths.values(), self.types) if path]
+        layout = "" if self.layout == "plain" else f" (the layout of {self.layout})"
+        return f"{self.folder}: {', '.join(names)}{layout}"
+
+
+def find_benchmark(folder: Location) -> Benchmark:
+    """Which files of a folder, or of the usual ones below it, are the splits of a graph.
+
+    raises DistjointError where no training triples are found, or several graphs
+    """
+    if not folder.exists():
+        raise DistjointError(f"{folder}: no such folder; --graph takes the folder of a benchmark")
+    if not folder.is_dir():
+        unpack = "unpack it first" if folder.path.endswith(_ARCHIVES) else "a file of triples goes to --triples"
+        raise DistjointError(f"{folder}: is a file; --graph takes the folder of a benchmark; {unpack}")
+    several: list[Location] = []
+    for below in _BELOW:
+        place = folder / below if below else folder
+        there = place.list()
+        if found := _splits({item.name: item for item in there}):
+            return _benchmark(place, found, [item for item in there if item.name == TYPES])
+        if below in ("triples", "data", "data/triples", ""):
+            several += [item for item in there if item.name not in _BELOW and item.is_dir() and _holds(item)]
+    if len(several) == 1:
+        return find_benchmark(several[0])
+    if several:
+        names = ", ".join(str(place) for place in several)
+        raise DistjointError(f"{folder}: holds {len(several)} graphs; give one of them with --graph: {names}")
+    there_are = ", ".join(item.name for item in folder.list()[:8]) or "nothing"
+    raise DistjointError(
+        f"{folder}: no training triples: looked for train.txt (.tsv, .csv, .parquet; compressed or not) and OpenKE's "
+        f"train2id.txt there and in {', '.join(_BELOW[1:])}; it holds {there_are}; name the files with --triples"
+    )
+
+
+def _holds(folder: Location) -> bool:
+    return bool(_splits({item.name: item for item in folder.list()}))
+
+
+def _benchmark(folder: Location, paths: dict[str, str], types: list[Location]) -> Benchmark:
+    layout = "plain"
+    if any(NUMBERED.fullmatch(path.rpartition("/")[2]) for path in paths.values()):
+        layout = "OpenKE"
+    elif any(split in paths for split in NEGATIVES):
+        layout = "CoDEx"
+    return Benchmark(layout, folder.url, paths, types[0].url if types else None)
+
+
+def _splits(there: Mapping[str, Location]) -> dict[str, str]:
+    """Split -> URL, of files by their names; nothing where there are no training triples."""
+    numbered = {split: there[f"{split}2id.txt"].url for split in SPLITS if f"{split}2id.txt" in there}
+    found = {split: url for split in (*SPLITS, *NEGATIVES) if (url := _file_of(split, there))}
+    return found if "train" in found else numbered if "train" in numbered else {}
+
+
+def _file_of(split: str, there: Mapping[str, Location]) -> str | None:
+    """`train.txt` before `wordnet-mlj12-train.txt`, and a name that only one file has before one that two have."""
+    for name in (split, *_OTHER_NAMES.get(split, ())):
+        for prefix in ("", r"[^.].*[-_]"):
+            matches = _matching(re.compile(prefix + name + _FORMATS), there)
+            if len(matches) == 1 or (matches and not prefix):
+                return matches[0].url
+    return None
+
+
+def _matching(pattern: re.Pattern[str], there: Mapping[str, Location]) -> list[Location]:
+    names: Iterable[str] = sorted(there, key=lambda name: (not name.endswith(".txt"), name))
+    return [there[name] for name in names if pattern.fullmatch(name) and not there[name].is_dir()]

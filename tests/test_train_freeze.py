@@ -1,0 +1,67 @@
+"""What is frozen takes no step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small import Small, assert_same_bits, config, tensors
+
+from distjoint.errors import UsageError
+from distjoint.train.run import train
+from distjoint.train.worker import Worker
+
+pytestmark = pytest.mark.unit
+
+GROUPS = {
+    "words": {"W", "W.state", "W.bias", "W.bias.state"},
+    "contexts": {"C", "C.state", "C.bias", "C.bias.state"},
+    "entities": {"X", "X.state"},
+    "relations": {"relation", "relation.state", "word_relation", "word_relation.state"},
+    "map": {"map", "map.state"},
+}
+
+
+@pytest.mark.parametrize("coupling", ["dual", "tie", "none"])
+@pytest.mark.parametrize("frozen", [[name] for name in GROUPS] + [["words", "contexts"]])
+def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
+    frozen: list[str], coupling: str, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: dict[str, np.ndarray] = {}
+    begin, dense = Worker._begin, Worker.__init__
+
+    def noted(self: Worker, shard: int) -> Any:
+        parts = begin(self, shard)
+        started.update({f"{shard}/{name}": value.numpy().copy() for name, value in parts.items()})
+        return parts
+
+    def made(self: Worker, *rest: Any) -> None:
+        dense(self, *rest)
+        started.update({f"dense/{name}": value.numpy().copy() for name, value in self.dense.tensors().items()})
+
+    monkeypatch.setattr(Worker, "_begin", noted)
+    monkeypatch.setattr(Worker, "__init__", made)
+    settings = config({"train.freeze": frozen, "model.coupling": coupling, "train.epochs": 1})
+    train(small.joint, str(tmp_path / "run"), settings)
+    after = tensors(tmp_path / "run")
+    held = set().union(*(GROUPS[name] for name in frozen))
+    held |= {"word.graph_state"} if frozen == ["words", "contexts"] else set()
+    changed = {name.partition("/")[2] for name, value in started.items() if not np.array_equal(value, after[name])}
+    there = {name.partition("/")[2] for name in after}
+    # Coupled by `none`, words have no part in the graph: its accumulators of them are not there.
+    assert changed == there - held
+
+
+def test_a_frozen_run_is_the_same_by_any_number_of_threads(small: Small, tmp_path: Path) -> None:
+    for threads in (1, 3):
+        settings = config({"train.freeze": "words, relations", "train.threads": threads})
+        train(small.joint, str(tmp_path / str(threads)), settings)
+    assert_same_bits(tensors(tmp_path / "1"), tensors(tmp_path / "3"))
+
+
+def test_only_groups_can_be_frozen() -> None:
+    assert config({"train.freeze": "words,map"}).train.freeze == ("words", "map")
+    with pytest.raises(UsageError, match=r"train\.freeze\.0 = 'verbs': .*'words', 'contexts', 'entities'"):
+        config({"train.freeze": ["verbs"]})
