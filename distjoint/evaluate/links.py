@@ -136,8 +136,7 @@ class GraphResult:
         return triples
 
     def _domains(self) -> Domains:
-        read = getattr(self.data, "domains", None)
-        domains: Domains | None = read() if read is not None else None
+        domains = self.data.domains()
         if domains is None:
             raise UsageError(f"{self.data.folder}: has no types of entities; prepare it with --types, or rank untyped")
         return domains
