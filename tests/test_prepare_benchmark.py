@@ -96,7 +96,8 @@ def test_a_compressed_benchmark_is_prepared_and_said(tmp_path: Path) -> None:
 
 def test_what_is_named_goes_before_what_is_found(tmp_path: Path) -> None:
     folder, other = plain(tmp_path / "graph"), write(tmp_path / "other.tsv", [("dog", "likes", "cow")])
-    distjoint.prepare(str(tmp_path / "data"), graph=str(folder), test=str(other))
+    summary = distjoint.prepare(str(tmp_path / "data"), graph=str(folder), test=str(other))
+    assert f"Graph found: {folder}: train.txt, valid.txt." in summary.notes
     data = Dataset.open(str(tmp_path / "data"))
     assert triples_of(data, "test") == {("dog", "likes", "cow")} and triples_of(data, "valid") == set(VALID)
 
