@@ -65,7 +65,10 @@ def _text(file: Location, dim: int, wanted: Container[str]) -> Iterator[Named]:
         # A name may hold spaces; numbers do not.
         first, *numbers = line.rsplit(b" ", dim)
         if len(numbers) != dim:
-            raise DistjointError(f"{file}, line {number}: {len(numbers)} numbers after the name instead of {dim}")
+            binary = "; word2vec's binary form is not read, export it as text" if b"\0" in line else ""
+            raise DistjointError(
+                f"{file}, line {number}: {len(numbers)} numbers after the name instead of {dim}{binary}"
+            )
         try:
             name = first.decode()
         except UnicodeDecodeError:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from test_prepare_continue import Said, content, interrupt_after, write_inputs
@@ -94,9 +95,21 @@ def test_a_compressed_benchmark_is_prepared_and_said(tmp_path: Path) -> None:
     assert not len(data.split("valid_negatives")) and data.domains() is None
 
 
+def test_a_benchmark_is_found_at_a_url(tmp_path: Path) -> None:
+    for folder in (codex(tmp_path / "codex"), openke(tmp_path / "openke")):
+        for place in folder.iterdir():
+            with fsspec.open(f"memory://kg/{folder.name}/{place.name}", "wb") as stream:
+                stream.write(place.read_bytes())
+        distjoint.prepare(str(tmp_path / f"data-{folder.name}"), graph=f"memory://kg/{folder.name}")
+        data = Dataset.open(str(tmp_path / f"data-{folder.name}"))
+        assert triples_of(data, "train") == set(TRAIN) and triples_of(data, "test") == set(TEST)
+        assert len(data.split("test_negatives")) == (folder.name == "codex")
+
+
 def test_what_is_named_goes_before_what_is_found(tmp_path: Path) -> None:
     folder, other = plain(tmp_path / "graph"), write(tmp_path / "other.tsv", [("dog", "likes", "cow")])
-    distjoint.prepare(str(tmp_path / "data"), graph=str(folder), test=str(other))
+    summary = distjoint.prepare(str(tmp_path / "data"), graph=str(folder), test=str(other))
+    assert f"Graph found: {folder}: train.txt, valid.txt." in summary.notes
     data = Dataset.open(str(tmp_path / "data"))
     assert triples_of(data, "test") == {("dog", "likes", "cow")} and triples_of(data, "valid") == set(VALID)
 

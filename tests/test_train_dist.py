@@ -31,6 +31,7 @@ from distjoint.progress import Silent
 from distjoint.run_folder import RunInfo
 from distjoint.storage import locate
 from distjoint.table.parts import Scheme
+from distjoint.train import initial
 from distjoint.train.checkpoint import Position
 from distjoint.train.dense import Dense
 from distjoint.train.peers import Watch
@@ -151,6 +152,25 @@ def test_text_alone_has_the_same_bits_on_any_number_of_workers(
     np.testing.assert_allclose(
         *([line["text_loss"] for line in losses(run)] for run in (one, tmp_path / "many")), rtol=1e-9
     )
+
+
+def test_given_vectors_and_frozen_rows_are_the_same_on_any_number_of_workers(
+    small: Small, tmp_path: Path, crews: Crews
+) -> None:
+    (tmp_path / "v.txt").write_text("".join(f"{name}{' 0.25' * 16}\n" for name in ("teama", "topicaa", "common")))
+    settings: dict[str, Any] = {
+        "loss.alpha": 0,
+        "train.lanes": 2,
+        "train.init": str(tmp_path / "v.txt"),
+        "train.freeze": "contexts",
+    }
+    one, many = alone(small, tmp_path / "one", settings), tmp_path / "many"
+    record, data = record_of(small.joint, settings, 2), Dataset.open(small.joint)
+    info = RunInfo.model_validate(record)
+    with initial.find(locate(settings["train.init"]), data, Scheme(16, True, False, "none"), Silent()) as found:
+        found.write(locate(str(many)), info)
+    crews(2).do(run_worker, str(many), small.joint, record)
+    assert_same_bits(tensors(one), tensors(many))
 
 
 @pytest.mark.parametrize(("workers", "coupling"), [(2, "dual"), (3, "tie")])

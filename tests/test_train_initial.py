@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from small import Small, assert_same_bits, config, tensors
@@ -80,6 +82,10 @@ def test_what_export_writes_comes_back(form: Any, small: Small, tmp_path: Path) 
         ("dog 1 2\ncat 1 x\n", "v.txt, line 2: 'x' is not a finite number"),
         ("dog 1 2\n\ncat nan 1\n", "v.txt, line 3: 'nan' is not a finite number"),
         ("dog 1 1e99\n", "v.txt, line 1: '1e99' is not a finite number"),
+        (
+            b"2 2\ndog \0\0\x80?\0\0\0@\n",
+            "v.txt, line 2: 1 numbers after the name instead of 2; word2vec's binary form",
+        ),
         (b"dog 1 2\n\xff\xfe 1 2\n", "v.txt, line 2: the name is not UTF-8"),
     ],
 )
@@ -155,6 +161,16 @@ def test_a_label_names_an_entity_and_its_id_outweighs_it(tmp_path: Path) -> None
             for entity, name in (("Q1", "Q1"), ("Q2", "Q2"), ("Q3", "Q1")):
                 row = np.array([ids.index(entity)])
                 np.testing.assert_array_equal(found.entities.get(row)[0].numpy(), vectors[name])
+
+
+def test_vectors_come_compressed_and_from_anywhere(small: Small, tmp_path: Path) -> None:
+    vectors = some(["teama", "city_3"])
+    text = Path(write_text(tmp_path / "v.txt", vectors)).read_bytes()
+    with fsspec.open("memory://vectors/v.txt.gz", "wb") as stream:
+        stream.write(gzip.compress(text))
+    train(small.joint, str(tmp_path / "one"), config({"train.init": "memory://vectors/v.txt.gz", "train.epochs": 1}))
+    train(small.joint, str(tmp_path / "two"), config({"train.init": str(tmp_path / "v.txt"), "train.epochs": 1}))
+    assert_same_bits(tensors(tmp_path / "one"), tensors(tmp_path / "two"))
 
 
 def test_a_file_that_names_no_row_is_refused_and_leaves_no_run(small: Small, tmp_path: Path) -> None:

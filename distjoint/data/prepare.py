@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,11 +27,11 @@ from distjoint.data.alignment import (
     align_by_names,
     align_by_pairs,
     names_of,
-    read_labels,
     read_pairs,
 )
 from distjoint.data.benchmark import find_benchmark
 from distjoint.data.corpus import Corpus
+from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest, Sizes
 from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
@@ -42,15 +42,15 @@ from distjoint.data.shards import count_text
 from distjoint.data.summary import Aligned, Summary
 from distjoint.data.text import Text, no_text, read_text
 from distjoint.data.tokens import Tokenizer
-from distjoint.data.triples import NEGATIVES, SPLITS, Graph, read_graph
+from distjoint.data.triples import SPLITS, Graph
 from distjoint.data.types import NAME as TYPES
-from distjoint.data.types import read_types, types_table
+from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
 from distjoint.data.vocabulary import Vocabulary, key
 from distjoint.data.workers import Local, Workers
 from distjoint.errors import DistjointError, UsageError
 from distjoint.kernels.compiled import announce
-from distjoint.progress import Progress, Silent, short
+from distjoint.progress import Progress, Silent
 from distjoint.storage import Location, Options, locate
 
 __all__ = ["Summary", "prepare"]
@@ -158,6 +158,8 @@ def prepare(
     made = made_from(request, request.inputs())
     preparation = _Preparation(request, folder, made, overwrite, progress)
     if found:
+        taken = {split: path for split, path in found.paths.items() if paths[split] == path}
+        found = replace(found, paths=taken, types=found.types if request.types == found.types else None)
         preparation.notes.append(f"Graph found: {found}.")
     try:
         with announce(progress), _workers_of(request, scratch, progress) as hands:
@@ -194,12 +196,13 @@ class _Preparation:
         self.continued = continues(folder, made, overwrite, progress)
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
-        self.types: dict[str, list[str]] | None = None
 
     def run(self, workers: Workers) -> Summary:
         corpus = self._corpus()
         with self._timed("graph"):
-            graph, labels = self._graph()
+            known = read_knowledge(self.request, self.progress)
+            graph, labels = known.graph, known.labels
+            self.notes += known.notes
         names = names_of(graph.entities.list(), labels) if self.request.align == "auto" else []
         pairs = self._pairs(graph)
         with self._timed("text"):
@@ -212,7 +215,7 @@ class _Preparation:
         self.writing = True
         if not self.continued:
             clear(self.folder)
-        manifest = self._write(workers, graph, text, labels or {}, alignment, rows, degrees)
+        manifest = self._write(workers, known, text, alignment, rows, degrees)
         return Summary(
             dataset=self.folder.url,
             counts=manifest.counts,
@@ -245,59 +248,6 @@ class _Preparation:
         if not request.corpus:
             return None
         return Corpus.find(request.corpus, request.text_field, request.text_column, request.storage)
-
-    def _graph(self) -> tuple[Graph, dict[str, list[str]] | None]:
-        request, labels = self.request, None
-        if not request.paths["train"]:
-            return Graph(splits={"train": np.zeros((0, 3), np.int64)}), None
-        with self.progress.task("reading triples") as task:
-            graph = read_graph(request.paths, request.triple_columns, request.fractions, request.seed, request.storage)
-            task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
-        self._note_graph(graph)
-        if request.types:
-            self.types = self._types(graph)
-        if request.labels:
-            place = locate(request.labels, request.storage)
-            labels = read_labels(place)
-            known = sum(entity in graph.entities for entity in labels)
-            if not known:
-                raise DistjointError(
-                    f"{place}: none of its {len(labels):,} entities is in the triples: "
-                    f"it has {next(iter(labels))!r}, they have {next(iter(graph.entities.ids))!r}"
-                )
-            if known < len(labels):
-                alone = len(labels) - known
-                self.notes.append(f"Entities of {place} that are in no triple, but have a row: {alone:,}.")
-            for entity in labels:
-                graph.entities.add(entity)
-        return graph, labels
-
-    def _types(self, graph: Graph) -> dict[str, list[str]]:
-        """Types of the entities that are in the triples."""
-        assert self.request.types is not None
-        place = locate(self.request.types, self.request.storage)
-        types = read_types(place)
-        known = {entity: names for entity, names in types.items() if entity in graph.entities}
-        if not known:
-            raise DistjointError(
-                f"{place}: none of its {len(types):,} entities is in the triples: "
-                f"it has {next(iter(types))!r}, they have {next(iter(graph.entities.ids))!r}"
-            )
-        if others := len(types) - len(known):
-            self.notes.append(f"Entities of {place} that are in no triple, left out: {others:,}.")
-        if without := len(graph.entities) - len(known):
-            self.notes.append(f"Entities without a type: {without:,}.")
-        return known
-
-    def _note_graph(self, graph: Graph) -> None:
-        for split, dropped in graph.duplicates.items():
-            if dropped:
-                self.notes.append(f"Duplicate {split} triples, dropped: {dropped:,}.")
-        for split, repeated in graph.repeated.items():
-            if repeated and split in NEGATIVES:
-                self.notes.append(f"Triples of {split} that a split has too, kept: {repeated:,}.")
-            elif repeated:
-                self.notes.append(f"Triples of {split} that are in train too, kept: {repeated:,}.")
 
     def _pairs(self, graph: Graph) -> list[tuple[int, str]]:
         """(entity, word) of the file that --align names."""
@@ -340,14 +290,14 @@ class _Preparation:
     def _write(
         self,
         workers: Workers,
-        graph: Graph,
+        known: Knowledge,
         text: Text,
-        labels: Mapping[str, Sequence[str]],
         alignment: Alignment,
         rows: Rows,
         degrees: NDArray[np.int64],
     ) -> Manifest:
         """Everything that goes to storage; the manifest last."""
+        graph, labels = known.graph, known.labels or {}
         with self._timed("counting"):
             most = max(len(graph.splits[split]) for split in SPLITS if split in graph.splits)
             layout, written = count_text(text, rows, most, self.request, self.made, self.folder, workers, self.progress)
@@ -383,10 +333,10 @@ class _Preparation:
             table = rows_table(rows, text.vocabulary.words, text.vocabulary.counts, entities, degrees, labels)
             streams.files.append(write_table(self.folder, "rows.parquet", table))
             streams.files.append(write_table(self.folder, "relations.parquet", relation_table))
-            if self.types is not None:
-                typed = types_table(self.types, graph.entities.ids, rows.of_entity)
+            if known.types is not None:
+                typed = types_table(known.types, graph.entities.ids, rows.of_entity)
                 streams.files.append(write_table(self.folder, TYPES, typed))
-                counts |= {"types": len(set(typed["type"].to_pylist())), "typed": len(self.types)}
+                counts |= {"types": len(set(typed["type"].to_pylist())), "typed": len(known.types)}
             manifest = Manifest(
                 layout_sizes=Sizes(**asdict(layout)),
                 counts=counts,

@@ -1,0 +1,84 @@
+"""All that `prepare` is given about a graph: triples, types of entities, labels, and what is worth saying of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from distjoint.data.alignment import read_labels
+from distjoint.data.request import Request
+from distjoint.data.triples import NEGATIVES, Graph, read_graph
+from distjoint.data.types import read_types
+from distjoint.errors import DistjointError
+from distjoint.progress import Progress, short
+from distjoint.storage import Location, locate
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """A graph as it was read. Entities of labels have a row each, those of types alone have not.
+
+    labels   entity -> label, alias...; None where no labels were given
+    types    entity -> types; None where none were given
+    notes    sentences: duplicates dropped, entities left out
+    """
+
+    graph: Graph
+    labels: dict[str, list[str]] | None = None
+    types: dict[str, list[str]] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_knowledge(request: Request, progress: Progress) -> Knowledge:
+    """raises DistjointError naming the file, and the line, that is wrong"""
+    if not request.paths["train"]:
+        return Knowledge(Graph(splits={"train": np.zeros((0, 3), np.int64)}))
+    with progress.task("reading triples") as task:
+        graph = read_graph(request.paths, request.triple_columns, request.fractions, request.seed, request.storage)
+        task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
+    notes = _of_triples(graph)
+    types = _types(locate(request.types, request.storage), graph, notes) if request.types else None
+    labels = _labels(locate(request.labels, request.storage), graph, notes) if request.labels else None
+    return Knowledge(graph, labels, types, notes)
+
+
+def _of_triples(graph: Graph) -> list[str]:
+    notes = [f"Duplicate {split} triples, dropped: {n:,}." for split, n in graph.duplicates.items() if n]
+    for split, repeated in graph.repeated.items():
+        if repeated:
+            where = "that a split has too" if split in NEGATIVES else "that are in train too"
+            notes.append(f"Triples of {split} {where}, kept: {repeated:,}.")
+    return notes
+
+
+def _types(file: Location, graph: Graph, notes: list[str]) -> dict[str, list[str]]:
+    """Types of the entities that are in the triples."""
+    types = read_types(file)
+    _meet(file, types, graph)
+    known = {entity: names for entity, names in types.items() if entity in graph.entities}
+    if others := len(types) - len(known):
+        notes.append(f"Entities of {file} that are in no triple, left out: {others:,}.")
+    if without := len(graph.entities) - len(known):
+        notes.append(f"Entities without a type: {without:,}.")
+    return known
+
+
+def _labels(file: Location, graph: Graph, notes: list[str]) -> dict[str, list[str]]:
+    labels = read_labels(file)
+    _meet(file, labels, graph)
+    if alone := sum(entity not in graph.entities for entity in labels):
+        notes.append(f"Entities of {file} that are in no triple, but have a row: {alone:,}.")
+    for entity in labels:
+        graph.entities.add(entity)
+    return labels
+
+
+def _meet(file: Location, entities: Collection[str], graph: Graph) -> None:
+    """raises DistjointError where a file is about other entities than the triples"""
+    if not any(entity in graph.entities for entity in entities):
+        raise DistjointError(
+            f"{file}: none of its {len(entities):,} entities is in the triples: "
+            f"it has {next(iter(entities))!r}, they have {next(iter(graph.entities.ids))!r}"
+        )
