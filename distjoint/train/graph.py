@@ -30,7 +30,7 @@ _CHUNKS, _ROWS = 8, 1024
 
 @dataclass(frozen=True)
 class Batch:
-    """Triples by arena row; int64[n] each.
+    """Triples by arena row; int64[n] each, or int32 as they are read.
 
     side   the end that is asked for
     """
@@ -46,6 +46,11 @@ class Batch:
     @property
     def sides(self) -> int:
         return 2 if self.side == "both" else 1
+
+    def wide(self) -> Batch:
+        """As int64: read from files, rows are int32."""
+        head, relation, tail = (x.astype(np.int64) for x in (self.head, self.relation, self.tail))
+        return Batch(head, relation, tail, self.side)
 
     def select(self, which: NDArray[np.bool_] | Ints) -> Batch:
         return Batch(self.head[which], self.relation[which], self.tail[which], self.side)

@@ -191,8 +191,8 @@ class Lane:
             del parts
             stream.release("triples", block)
             stream.read_ahead("triples", following)
-            triples = Batch(head.astype(np.int64), relation.astype(np.int64), tail.astype(np.int64))
-            yield from shuffled(triples, size, self._on.config.graph.candidates != "sampled", rng)
+            grouped = self._on.config.graph.candidates != "sampled"
+            yield from shuffled(Batch(head, relation, tail), size, grouped, rng)
 
     def _first_cells(self) -> list[Partition]:
         """What the next visit begins with."""
@@ -261,12 +261,12 @@ def shuffled(triples: Batch, size: int, grouped: bool, rng: np.random.Generator)
     if not grouped:
         order = rng.permutation(len(triples))
         for start in range(0, len(order), size):
-            yield triples.select(order[start : start + size])
+            yield triples.select(order[start : start + size]).wide()
         return
     batches: list[Batch] = []
     sides: tuple[tuple[Literal["tail", "head"], Ints], ...] = (("tail", triples.head), ("head", triples.tail))
     for side, given in sides:
-        keys = given * (int(triples.relation.max()) + 1) + triples.relation
+        keys = given.astype(np.int64) * (int(triples.relation.max()) + 1) + triples.relation
         _, question = np.unique(keys, return_inverse=True)
         place = rng.permutation(int(question.max()) + 1)[question]
         order = np.argsort(place, kind="stable")
@@ -277,7 +277,7 @@ def shuffled(triples: Batch, size: int, grouped: bool, rng: np.random.Generator)
             part = triples.select(order[start:stop])
             batches.append(Batch(part.head, part.relation, part.tail, side))
     for which in rng.permutation(len(batches)):
-        yield batches[which]
+        yield batches[which].wide()
 
 
 def _rngs(config: Config, epoch: int, visit: Visit) -> tuple[np.random.Generator, np.random.Generator]:
