@@ -108,7 +108,7 @@ class Graph(_Section):
     )
     batch: int = Field(4096, ge=1, description="Triples per step.")
     chunk: int = Field(64, ge=1, description="Triples that share negatives; each also serves the others as one.")
-    negatives: int = Field(192, ge=0, description="Uniform negatives per chunk and side, besides those in the chunk.")
+    negatives: int = Field(192, ge=0, description="Negatives drawn per chunk and side, besides those in the chunk.")
     relation_weight: float = Field(
         0.0,
         ge=0,

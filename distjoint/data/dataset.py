@@ -29,6 +29,7 @@ from distjoint.storage import Location, Options, locate
 COOCCURRENCE = "cooccurrence"
 ALIGNMENT = "alignment"
 SPLITS = ("train", "valid", "test")
+_ENDS = ("head", "relation", "tail")
 _TYPES = {field.name: field.type for schema in (CELLS, HELD_OUT, partition.ALIGNMENT) for field in schema}
 
 
@@ -46,6 +47,22 @@ class Triples:
 
     def __len__(self) -> int:
         return len(self.head)
+
+    @classmethod
+    def together(cls, *parts: Triples) -> Triples:
+        """All of them, one part after the other; none of none."""
+        none = np.empty(0, np.int64)
+        return cls(*(np.concatenate([none, *(getattr(part, end) for part in parts)]) for end in _ENDS))
+
+    def select(self, which: NDArray[Any] | slice) -> Triples:
+        """Those at some places, or where a mask is true."""
+        return Triples(self.head[which], self.relation[which], self.tail[which])
+
+    def drawn(self, count: int | None, seed: int) -> Triples:
+        """So many of them, each as likely, in the same order; all where there are no more, or `count` is None."""
+        if count is None or count >= len(self):
+            return self
+        return self.select(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
 
 
 @dataclass(frozen=True)
@@ -118,8 +135,8 @@ class Dataset:
         """The triples whose head lies in shard i and whose tail in shard j; offsets within the shards."""
         table = self._partition(f"triples/{split}", i, j, ("head", "relation", "tail"))
         if table is None:
-            return Triples(*(np.empty(0, np.int64) for _ in range(3)))
-        triples = Triples(*(_array(table, name).astype(np.int64) for name in ("head", "relation", "tail")))
+            return Triples.together()
+        triples = Triples(*(_array(table, name).astype(np.int64) for name in _ENDS))
         heads, tails = self.layout.shard_rows(i), self.layout.shard_rows(j)
         limits = {"head": (triples.head, heads), "tail": (triples.tail, tails)}
         if "relations" in self.manifest.counts:
@@ -156,9 +173,7 @@ class Dataset:
         for span in self.manifest.streams.get(f"triples/{split}", ()):
             triples = self.triples(span.i, span.j, split)
             parts.append(Triples(ids[span.i][triples.head], triples.relation, ids[span.j][triples.tail]))
-        empty = Triples(*(np.empty(0, np.int64) for _ in range(3)))
-        fields = ("head", "relation", "tail")
-        return Triples(*(np.concatenate([getattr(p, name) for p in [empty, *parts]]) for name in fields))
+        return Triples.together(*parts)
 
     def domains(self) -> Domains | None:
         """Where entities may stand by their types, as observed in training; None where no types are known.

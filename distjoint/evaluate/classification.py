@@ -19,8 +19,6 @@ from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import Candidates, Ints
 from distjoint.evaluate.scoring import TripleModel
 
-_ENDS = ("head", "relation", "tail")
-
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -170,6 +168,6 @@ def _scored(
     model: TripleModel, candidates: Candidates, right: Triples, wrong: Triples, memory: int
 ) -> tuple[Floats, Bools, Ints]:
     """Score, truth and relation of right and wrong triples together."""
-    both = Triples(*(np.concatenate([getattr(part, end) for part in (right, wrong)]) for end in _ENDS))
+    both = Triples.together(right, wrong)
     truth = np.arange(len(both)) < len(right)
     return score_triples(model, candidates, both, memory), truth, both.relation

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -27,7 +26,6 @@ from distjoint.progress import Progress
 from distjoint.run_folder import Checkpoint, RunFolder, open_dataset
 
 Split = Literal["valid", "test"]
-_ENDS = ("head", "relation", "tail")
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,12 @@ class GraphResult:
         every = self._held_out(split)
         allowed = self._domains() if options.typed else None
         rows = self.run.rows().select(["entity", "degree"])
-        wanted = _drawn(in_order_of_name(every, rows, self.relations), options.sample_triples, options.seed)
+        wanted = in_order_of_name(every, rows, self.relations).drawn(options.sample_triples, options.seed)
         checksum = checksum_of_names(wanted, rows, self.relations)
         degree = rows.column("degree").combine_chunks().to_numpy(zero_copy_only=False)
         del rows  # the names are large
         unseen = (degree[wanted.head] == 0) | (degree[wanted.tail] == 0)
-        known = _together(*self.splits.values())
+        known = Triples.together(*self.splits.values())
         with progress.task(f"link prediction, {split}", len(wanted), "triples") as task:
             ranks = link_prediction(
                 self.model,
@@ -110,7 +108,7 @@ class GraphResult:
         rows = self.run.rows().select(["entity"])
         test = [in_order_of_name(self._held_out(name), rows, self.relations) for name in ("test", "test_negatives")]
         valid = [self._held_out(name) for name in ("valid", "valid_negatives")]
-        checksum = checksum_of_names(_together(*test), rows, self.relations)
+        checksum = checksum_of_names(Triples.together(*test), rows, self.relations)
         del rows
         with progress.task("triple classification", unit="triples"):
             return classify(
@@ -161,18 +159,6 @@ class GraphResult:
         return {name: tensor.to(self.device) for name, tensor in self._checkpoint.dense().items()}
 
 
-def _together(*parts: Triples) -> Triples:
-    return Triples(*(np.concatenate([getattr(part, end) for part in parts]) for end in _ENDS))
-
-
-def _drawn(triples: Triples, count: int | None, seed: int) -> Triples:
-    """So many of them, each as likely, in the same order."""
-    if count is None or count >= len(triples):
-        return triples
-    chosen = np.sort(np.random.default_rng(seed).choice(len(triples), count, replace=False))
-    return Triples(*(getattr(triples, end)[chosen] for end in _ENDS))
-
-
 def in_order_of_name(triples: Triples, rows: pa.Table, relations: list[str]) -> Triples:
     """The triples sorted by the names of head, relation and tail.
 
@@ -181,7 +167,7 @@ def in_order_of_name(triples: Triples, rows: pa.Table, relations: list[str]) -> 
     """
     names = _names(triples, rows, relations)
     places = pc.sort_indices(names, [(name, "ascending") for name in names.column_names]).to_numpy()
-    return Triples(*(getattr(triples, end)[places] for end in _ENDS))
+    return triples.select(places)
 
 
 def checksum_of_names(triples: Triples, rows: pa.Table, relations: list[str]) -> str:

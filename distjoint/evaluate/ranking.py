@@ -63,7 +63,7 @@ def link_prediction(
     most = setting.triples_at_once()
     for start in range(0, len(triples), most):
         chosen = order[start : start + most]
-        chunk = Triples(triples.head[chosen], triples.relation[chosen], triples.tail[chosen])
+        chunk = triples.select(chosen)
         for side, counts in _rank(setting, chunk, chosen).items():
             found[side].put(chosen, counts)
     head, tail = found["head"], found["tail"]

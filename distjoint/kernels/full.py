@@ -58,7 +58,7 @@ def against_all(
     else:
         distance = None
         scores = torch.mm(q, candidates.T, out=room).mul_(objective.scale)
-    loss = (_logistic if objective.loss == "logistic" else _softmax)(scores, answers, objective.smoothing)
+    loss = _against_target(objective, scores, answers)
     if distance is None:
         room.mul_(objective.scale)
         return loss, q, through_candidates(room @ candidates, q, norms)
@@ -72,32 +72,33 @@ def candidate_gradient(objective: Objective, candidates: Tensor, q: Tensor, room
     return product if objective.compare != "distance" else (candidates * room.sum(0)[:, None]).sub_(product)
 
 
-def _softmax(scores: Tensor, answers: Answers, smoothing: float) -> Tensor:
-    """Cross-entropy; the scores become its gradient."""
-    scores.sub_(scores.amax(1, keepdim=True))
-    right, wrong = (1 - smoothing) * answers.each, smoothing / scores.shape[1] * answers.weight
+def _against_target(objective: Objective, scores: Tensor, answers: Answers) -> Tensor:
+    """Either loss is a sum over all candidates less the scores that the target weighs; the scores become its gradient.
+
+    Smoothing as LibKGE and ConvE do: its share of the target is spread over all candidates.
+    """
+    smoothing = objective.smoothing
+    right, spread = (1 - smoothing) * answers.each, smoothing / scores.shape[1] * answers.weight
     loss = -(right * scores[answers.query, answers.candidate]).sum()
     if smoothing:
-        loss = loss - (wrong * scores.sum(1)).sum()
-    total = scores.exp_().sum(1)
-    loss = loss + (answers.weight * total.log()).sum()
-    scores.mul_((answers.weight / total)[:, None])
-    return _subtract(scores, answers, right, wrong if smoothing else None, loss)
-
-
-def _logistic(scores: Tensor, answers: Answers, smoothing: float) -> Tensor:
-    """Binary cross-entropy of every candidate; the scores become its gradient. Smoothing as LibKGE and ConvE do."""
-    right, wrong = (1 - smoothing) * answers.each, smoothing / scores.shape[1] * answers.weight
-    loss = (answers.weight * softplus(scores).sum(1)).sum()
-    loss = loss - (right * scores[answers.query, answers.candidate]).sum()
-    if smoothing:
-        loss = loss - (wrong * scores.sum(1)).sum()
-    scores.sigmoid_().mul_(answers.weight[:, None])
-    return _subtract(scores, answers, right, wrong if smoothing else None, loss)
-
-
-def _subtract(scores: Tensor, answers: Answers, right: Tensor, wrong: Tensor | None, loss: Tensor) -> Tensor:
+        loss = loss - (spread * scores.sum(1)).sum()
+    loss = loss + (_sum_logistic if objective.loss == "logistic" else _sum_softmax)(scores, answers.weight)
     scores.index_put_((answers.query, answers.candidate), -right, accumulate=True)
-    if wrong is not None:
-        scores.sub_(wrong[:, None])
+    if smoothing:
+        scores.sub_(spread[:, None])
+    return loss
+
+
+def _sum_softmax(scores: Tensor, weight: Tensor) -> Tensor:
+    """Weighted logarithms of the sums of exponentials."""
+    top = scores.amax(1, keepdim=True)
+    total = scores.sub_(top).exp_().sum(1)
+    scores.mul_((weight / total)[:, None])
+    return (weight * (total.log() + top[:, 0])).sum()
+
+
+def _sum_logistic(scores: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sums of log(1 + exp)."""
+    loss = (weight * softplus(scores).sum(1)).sum()
+    scores.sigmoid_().mul_(weight[:, None])
     return loss

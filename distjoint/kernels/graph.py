@@ -194,9 +194,7 @@ def _softmax(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tens
 
 
 def _logistic(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    right, share = scores.diagonal(dim1=1, dim2=2).clone(), _shares(objective, scores)
-    loss = softplus(-right) + (softplus(scores) * share).sum(-1)
-    return (loss * weight).sum(), _place(scores.sigmoid().mul_(share), -torch.sigmoid(-right), weight)
+    return _binary(scores, _shares(objective, scores), weight)
 
 
 def _margin(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,7 +206,11 @@ def _margin(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tenso
 def _adversarial(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     share = _shares(objective, scores)
     share = (scores * objective.temperature).masked_fill(share == 0, -torch.inf).softmax(-1).nan_to_num_()
-    scores = scores + objective.margin
+    return _binary(scores + objective.margin, share, weight)
+
+
+def _binary(scores: Tensor, share: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy of the right answer, and of the negatives by their shares."""
     right = scores.diagonal(dim1=1, dim2=2).clone()
     loss = softplus(-right) + (softplus(scores) * share).sum(-1)
     return (loss * weight).sum(), _place(scores.sigmoid().mul_(share), -torch.sigmoid(-right), weight)

@@ -252,13 +252,12 @@ def _initial(
     info: RunInfo, data: Dataset, options: Options | None, progress: Progress
 ) -> Iterator[initial.Found | None]:
     """What `train.init` has for the rows; None without it."""
-    url, text, graph = info.config.train.init, "text" in info.sources, "graph" in info.sources
+    url = info.config.train.init
     if url is None:
         yield None
         return
-    with initial.find(
-        locate(url, options), data, Scheme(info.config.model.dim, text, graph, info.coupling), progress
-    ) as found:
+    scheme = Scheme.of(info.config, "text" in info.sources, "graph" in info.sources)
+    with initial.find(locate(url, options), data, scheme, progress) as found:
         yield found
 
 

@@ -67,8 +67,7 @@ class Validation:
     def _mrr(self, checkpoint: Checkpoint) -> float:
         dense, layout, info = checkpoint.dense(), self._dataset.layout, self._info
         splits = {split: self._dataset.split(split) for split in SPLITS}
-        fields = ("head", "relation", "tail")
-        known = Triples(*(np.concatenate([getattr(splits[s], f) for s in SPLITS]) for f in fields))
+        known = Triples.together(*splits.values())
         listed = listed_rows(layout.rows, *splits.values())
 
         def block(shard: int) -> torch.Tensor:
@@ -76,12 +75,6 @@ class Validation:
 
         model = TripleModel.of(info.config.model, dense["relation"])
         candidates = Candidates(entity_rows(layout), block, listed)
-        return link_prediction(model, candidates, self._sample(splits["valid"]), known).mrr
-
-    def _sample(self, triples: Triples) -> Triples:
-        """The same part of the valid split every time."""
-        most = self._settings.validation_triples
-        if len(triples) <= most:
-            return triples
-        chosen = np.sort(np.random.default_rng(0).choice(len(triples), most, replace=False))
-        return Triples(triples.head[chosen], triples.relation[chosen], triples.tail[chosen])
+        return link_prediction(
+            model, candidates, splits["valid"].drawn(self._settings.validation_triples, seed=0), known
+        ).mrr

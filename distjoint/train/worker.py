@@ -66,8 +66,7 @@ class Worker:
         self.initial = open_initial(run) if self.config.train.init and not self.start else None
         keep_freed()
         torch.set_num_threads(1)  # the threads are distjoint's own: over cuts of a batch, and tiles of a wave
-        text, graph, frozen = "text" in info.sources, "graph" in info.sources, frozenset(self.config.train.freeze)
-        self.scheme = Scheme(self.config.model.dim, text, graph, info.coupling, frozen)
+        self.scheme = Scheme.of(self.config, "text" in info.sources, "graph" in info.sources)
         lanes = sum(self._worker_of(lane) == place.rank for lane in range(info.lanes))
         limit = self.config.train.memory
         fits = limit is None or self.scheme.bytes(layout) <= limit
