@@ -51,6 +51,10 @@ class Model(_Section):
         "dual", description="How the word and the entity of an aligned row are bound; see docs/concepts.md."
     )
     cosine: bool = Field(True, description="Compare query and candidate by cosine instead of dot product or distance.")
+    norm: Literal[1, 2] = Field(
+        2,
+        description="Of transe's distance: 2 Euclidean, 1 the sum of differences, which costs eight times as much.",
+    )
     scale: float | None = Field(
         None, gt=0, description="Factor on scores before the softmax; by default 10 for cosine scores, else 1."
     )
@@ -60,6 +64,9 @@ class Model(_Section):
     def _even(self) -> Model:
         if self.scorer in ("complex", "rotate") and self.dim % 2:
             raise ValueError(f"{self.scorer} pairs real and imaginary parts, so dim must be even, not {self.dim}")
+        if self.norm == 1 and (self.scorer != "transe" or self.cosine):
+            which = "a cosine has none; set cosine to false" if self.cosine else f"{self.scorer} has none to choose"
+            raise ValueError(f"norm 1 is for the distance of transe; {which}")
         return self
 
 
@@ -119,6 +126,20 @@ class Graph(_Section):
     power: float = Field(
         0.0, ge=0, description="Negatives are drawn by degree to this power: 0 all alike, 1 as often as in triples."
     )
+    mask_known: bool = Field(
+        False, description="Leave out negatives that are right by a training triple; sampled candidates only."
+    )
+    typed: bool = Field(
+        False,
+        description="Only entities whose types a relation has at an end in training are its negatives there, and what "
+        "validation and the final test rank; sampled candidates only, of a dataset with types.",
+    )
+    subsampling: float = Field(
+        0.0,
+        ge=0,
+        description="Triples weigh less by this power of how many share their head and relation, or relation and tail "
+        "(Sun et al. 2019: 0.5); sampled candidates only.",
+    )
     n3: float = Field(0.0, ge=0, description="Weight of the nuclear 3-norm (Lacroix et al. 2018) of each triple.")
     l2: float = Field(0.0, ge=0, description="Weight of half the squared norm of each triple's vectors.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of the coordinates of entities that a step leaves out.")
@@ -132,6 +153,10 @@ class Graph(_Section):
             )
         if self.candidates == "sampled" and self.smoothing:
             raise ValueError("smoothing spreads the target over all entities; set candidates to 1vsall or kvsall")
+        sampled = {"mask_known": self.mask_known, "typed": self.typed, "subsampling": self.subsampling}
+        for name, value in sampled.items():
+            if value and self.candidates != "sampled":
+                raise ValueError(f"{name} is for sampled negatives; leave it out, or set candidates to sampled")
         return self
 
 
@@ -158,6 +183,9 @@ class Train(_Section):
     validate_every: int = Field(0, ge=0, description="Epochs between validations; 0 for none.")
     metric: Literal["mrr"] = Field("mrr", description="What validation measures: filtered MRR on the valid split.")
     validation_triples: int = Field(2000, ge=1, description="Triples of the valid split that a validation ranks.")
+    final_test: bool = Field(
+        False, description="Rank the test split in the end, by the best epoch where there were validations."
+    )
     patience: int = Field(
         0, ge=0, description="Stop after this many validations without gain, and keep the best epoch; 0: never."
     )

@@ -14,12 +14,12 @@ from distjoint.errors import DistjointError
 from distjoint.evaluate import queries, ranking, sampling
 from distjoint.evaluate.ranking import Candidates, link_prediction
 from distjoint.evaluate.scoring import TripleModel
-from distjoint.model.scorers import SCORERS
+from distjoint.model.scorers import SCORERS, comparison
 
 pytestmark = pytest.mark.unit
 
 
-def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, levels=None):
+def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, levels=None, norm=2):
     """Random entities, relations and distinct triples; `levels` rounds the values to few, so that scores tie."""
     random = np.random.default_rng(seed)
     vectors = torch.from_numpy(random.normal(size=(entities, dim)).astype(np.float32))
@@ -29,7 +29,7 @@ def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, l
         vectors, table = vectors.clamp(-1, 1).round() * levels, table.clamp(-1, 1).round() * levels
     every = np.unique(random.integers(0, [entities, relations, entities], (count, 3)), axis=0)
     known = Triples(*every[random.permutation(len(every))].T.copy())
-    compare = "cosine" if cosine else SCORERS[scorer].compare
+    compare = comparison(SCORERS[scorer], cosine, norm)
     return TripleModel(SCORERS[scorer], compare, 2.0, table, reciprocal), vectors, known
 
 
@@ -64,7 +64,10 @@ def some_types(random, entities, relations):
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
-@pytest.mark.parametrize(("cosine", "reciprocal"), [(False, True), (True, True), (False, False), (True, False)])
+@pytest.mark.parametrize(
+    ("cosine", "reciprocal", "norm"),
+    [(False, True, 2), (True, True, 2), (False, False, 2), (True, False, 2), (False, True, 1)],
+)
 @settings(max_examples=6, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
@@ -73,9 +76,9 @@ def some_types(random, entities, relations):
     listed_only=st.booleans(),
     typed=st.booleans(),
 )
-def test_ranks_are_those_of_the_definition(scorer, cosine, reciprocal, seed, ties, blocks, listed_only, typed):
+def test_ranks_are_those_of_the_definition(scorer, cosine, reciprocal, norm, seed, ties, blocks, listed_only, typed):
     # Few levels make ties; for rotate the angles 0 and +-.5 keep the two sides of a tie within rounding.
-    model, vectors, known = problem(scorer, cosine, reciprocal, 17, 3, 60, 4, seed, 0.5 if ties else None)
+    model, vectors, known = problem(scorer, cosine, reciprocal, 17, 3, 60, 4, seed, 0.5 if ties else None, norm)
     random = np.random.default_rng(seed)
     triples = Triples(known.head[:12], known.relation[:12], known.tail[:12])
     listed = random.random(17) < 0.7 if listed_only else np.ones(17, bool)

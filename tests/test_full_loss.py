@@ -15,12 +15,12 @@ from test_graph_step import World
 
 from distjoint.kernels.rows import EPSILON, RowKernels
 from distjoint.model.losses import full_loss, relation_loss
-from distjoint.model.scorers import SCORERS
+from distjoint.model.scorers import SCORERS, comparison
 from distjoint.table.views import Own
 from distjoint.train import full
+from distjoint.train.batches import Batch, shuffled
 from distjoint.train.full import FullLoss
-from distjoint.train.graph import Batch, Pool
-from distjoint.train.lane import shuffled
+from distjoint.train.negatives import Pool
 from distjoint.train.run import train
 
 pytestmark = pytest.mark.unit
@@ -34,6 +34,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"graph.candidates": "kvsall", "graph.smoothing": 0.1, "graph.l2": 0.2, "model.scorer": "distmult"},
     {"graph.candidates": "kvsall", "graph.loss": "logistic", "graph.smoothing": 0.1, "model.scorer": "transe"},
     {"graph.candidates": "1vsall", "graph.relation_weight": 0.7, "model.scorer": "complex"},
+    {"graph.candidates": "1vsall", "model.norm": 1, "model.scorer": "transe"},
     {"graph.candidates": "1vsall", "model.cosine": True, "model.scorer": "complex"},
     {"graph.candidates": "1vsall", "model.reciprocal": False, "model.scorer": "rotate"},
 ]
@@ -77,7 +78,7 @@ def test_a_step_is_that_of_the_plain_reference(
         read = scorer.inverse(read) if back is None else back
     expected = full_loss(
         scorer,
-        "cosine" if model.cosine else scorer.compare,
+        comparison(scorer, model.cosine, model.norm),
         10.0 if model.cosine else 1.0,
         X[probe.arena.entity_index[pool]],
         tail if side == "head" else head,

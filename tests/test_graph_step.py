@@ -15,34 +15,40 @@ from torch import Tensor
 
 from distjoint.config import Config, load_config
 from distjoint.data.layout import Layout
-from distjoint.kernels.graph import Objective, as_candidates, gradient, through_candidates
+from distjoint.kernels.comparison import Objective, as_candidates, through_candidates
+from distjoint.kernels.graph import gradient
 from distjoint.kernels.rows import EPSILON, RowKernels
 from distjoint.model.couplings import entity_vectors
 from distjoint.model.losses import Kind, relation_loss, sampled_loss
-from distjoint.model.scorers import SCORERS
+from distjoint.model.scorers import SCORERS, Compare, comparison
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.parts import Scheme, initial_shard
 from distjoint.table.views import Mapped, Own, Tied, View, Word
 from distjoint.train import graph
-from distjoint.train.graph import Batch, GraphLoss, Pool
+from distjoint.train.batches import Batch
+from distjoint.train.graph import GraphLoss
+from distjoint.train.negatives import Pool
 
 pytestmark = pytest.mark.unit
 
 CPU = torch.device("cpu")
 COMPARISONS = [(name, cosine) for name, cosine in product(sorted(SCORERS), (False, True))]
+COMPARES: list[tuple[str, Compare]] = [
+    *[(name, comparison(SCORERS[name], cosine, 2)) for name, cosine in COMPARISONS],
+    ("transe", "manhattan"),
+]
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize(("name", "cosine"), COMPARISONS)
+@pytest.mark.parametrize(("name", "compare"), COMPARES)
 @pytest.mark.parametrize(("negatives", "n3"), [(5, 0.0), (0, 0.0), (5, 0.3)])
 def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
-    name: str, cosine: bool, negatives: int, n3: float
+    name: str, compare: Compare, negatives: int, n3: float
 ) -> None:
-    scorer, chunks, triples, dim = SCORERS[name], 3, 4, 6
-    compare, scale = "cosine" if cosine else scorer.compare, 2.5
+    scorer, chunks, triples, dim, scale = SCORERS[name], 3, 4, 6, 2.5
     ends = draw(2, chunks, triples + negatives, dim).requires_grad_()
     width = scorer.relation_dim(dim)
     relation, inverse = (draw(chunks, triples, width, seed=seed).requires_grad_() for seed in (1, 2))
@@ -75,10 +81,13 @@ def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
         torch.testing.assert_close(actual, wanted, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("in_batch", [True, False])
 @pytest.mark.parametrize("kind", get_args(Kind))
 @pytest.mark.parametrize("name", sorted(SCORERS))
-def test_each_loss_and_its_gradients_are_those_of_the_plain_loss(name: str, kind: Kind, in_batch: bool) -> None:
+def test_each_loss_and_its_gradients_are_those_of_the_plain_loss(
+    name: str, kind: Kind, in_batch: bool, masked: bool
+) -> None:
     scorer, chunks, triples, negatives, dim = SCORERS[name], 2, 4, 5, 6
     ends = draw(2, chunks, triples + negatives, dim).requires_grad_()
     relation, inverse = (draw(chunks, triples, scorer.relation_dim(dim), seed=k).requires_grad_() for k in (1, 2))
@@ -86,14 +95,30 @@ def test_each_loss_and_its_gradients_are_those_of_the_plain_loss(name: str, kind
     weight[-1, 2:] = 0
     head, tail = ends[1, :, :triples], ends[0, :, :triples]
     drawn = ends[1, :, triples:], ends[0, :, triples:]
+    refused = None
+    if masked:
+        refused = draw(2, chunks, triples, triples + negatives, seed=9) > 0
+        refused[0, 0, 0] = True  # one has no negative at all
+        refused.diagonal(dim1=2, dim2=3).fill_(False)
     settings = {"l2": 0.2, "margin": 1.5, "temperature": 0.7, "in_batch": in_batch}
     expected = sampled_loss(
-        scorer, scorer.compare, 1.0, head, tail, relation, inverse, *drawn, weight, kind=kind, **settings
+        scorer,
+        scorer.compare,
+        1.0,
+        head,
+        tail,
+        relation,
+        inverse,
+        *drawn,
+        weight,
+        kind=kind,
+        refused=refused,
+        **settings,
     )
     expected_gradients = torch.autograd.grad(expected, (ends, relation, inverse))
     objective = Objective(scorer, scorer.compare, 1.0, loss=kind, **settings)
     with torch.no_grad():
-        found = gradient(objective, ends, head, tail, relation, inverse, weight)
+        found = gradient(objective, ends, head, tail, relation, inverse, weight, refused)
         d_ends = found.candidates
         d_ends[0, :, :triples] += found.tail
         d_ends[1, :, :triples] += found.head
@@ -200,7 +225,7 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
     backward = chunked(relation, relations + world.RELATIONS) if config.model.reciprocal else scorer.inverse(forward)
     loss = sampled_loss(
         scorer,
-        "cosine" if config.model.cosine else scorer.compare,
+        comparison(scorer, config.model.cosine, config.model.norm),
         10.0 if config.model.cosine else 1.0,
         chunked(vectors, head),
         chunked(vectors, tail),
@@ -241,6 +266,7 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
 
 STEPS: list[tuple[str, str, dict[str, Any]]] = [
     *[("none", "own", {"model.scorer": name, "model.cosine": cosine}) for name, cosine in COMPARISONS],
+    ("none", "own", {"model.scorer": "transe", "model.cosine": False, "model.norm": 1}),
     *[("tie", "tied", {"model.scorer": name}) for name in ("transe", "complex")],
     *[("dual", "mapped", {"model.scorer": name, "graph.own_l2": 0.4}) for name in ("transe", "rotate")],
     *[("dual", "word", {"model.scorer": name}) for name in ("distmult", "rotate")],
@@ -327,9 +353,9 @@ def test_batches_of_any_size_train_and_padding_weighs_nothing(count: int, pool: 
 
 
 def test_a_pool_is_drawn_from_evenly_or_by_weight() -> None:
-    rows, rng = np.array([3, 5, 9]), np.random.default_rng(0)
-    even = np.bincount(Pool(rows).draw(rng, (30_000,)), minlength=10)
-    weighted = np.bincount(Pool(rows, np.cumsum([1.0, 0.0, 3.0])).draw(rng, (30_000,)), minlength=10)
+    rows, rng, relation = np.array([3, 5, 9]), np.random.default_rng(0), np.zeros((15, 4), np.int64)
+    even = np.bincount(Pool(rows).draw(rng, relation, 1_000).reshape(-1), minlength=10)
+    weighted = np.bincount(Pool(rows, np.cumsum([1.0, 0.0, 3.0])).draw(rng, relation, 1_000).reshape(-1), minlength=10)
     assert even.sum() == even[rows].sum() == 30_000
     np.testing.assert_allclose(even[rows] / 30_000, 1 / 3, atol=0.02)
     np.testing.assert_allclose(weighted[rows] / 30_000, (0.25, 0, 0.75), atol=0.02)

@@ -175,12 +175,17 @@ class Dataset:
             parts.append(Triples(ids[span.i][triples.head], triples.relation, ids[span.j][triples.tail]))
         return Triples.together(*parts)
 
+    @property
+    def has_types(self) -> bool:
+        """Whether types of entities are known."""
+        return any(file.path == TYPES for file in self.manifest.files)
+
     def domains(self) -> Domains | None:
         """Where entities may stand by their types, as observed in training; None where no types are known.
 
         raises DistjointError when types.parquet is damaged
         """
-        if not any(file.path == TYPES for file in self.manifest.files):
+        if not self.has_types:
             return None
         table = self._read(TYPES, None)
         with _reading(self.folder / TYPES):

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from distjoint import config
 from distjoint.data.layout import Layout
 from distjoint.model.couplings import entity_vectors
-from distjoint.model.scorers import SCORERS, Compare, Scorer, default_scale, similarity
+from distjoint.model.scorers import SCORERS, Compare, Scorer, comparison, default_scale, similarity
 
 Side = Literal["head", "tail"]
 
@@ -40,7 +40,7 @@ class TripleModel:
     def of(cls, model: config.Model, relations: Tensor) -> TripleModel:
         """The scorer that a run's configuration names, with its trained relations."""
         scorer = SCORERS[model.scorer]
-        compare: Compare = "cosine" if model.cosine else scorer.compare
+        compare = comparison(scorer, model.cosine, model.norm)
         return cls(scorer, compare, model.scale or default_scale(compare), relations, model.reciprocal)
 
     @property
@@ -70,7 +70,7 @@ class TripleModel:
         return normalize(vectors, dim=-1) if self.compare == "cosine" else vectors
 
     def order(self, query: Tensor, candidate: Tensor, out: Tensor) -> Tensor:
-        """A number for each query and candidate that ranks as the score does, and costs one matrix product.
+        """A number for each query and candidate that ranks as the score does, and costs one matrix product, but for L1.
 
         Of -||q - c|| it keeps what differs between candidates of one query: 2 q.c - c.c.
 
@@ -78,17 +78,23 @@ class TripleModel:
         candidate  float[candidates, dim], prepared
         out        float[queries, candidates], which is filled and returned
         """
+        if self.compare == "manhattan":
+            return torch.neg(torch.cdist(query, candidate, p=1), out=out)
         if self.compare != "distance":
             return torch.mm(query, candidate.T, out=out)
         return torch.addmm((candidate * candidate).sum(-1), query, candidate.T, beta=-1, alpha=2, out=out)
 
     def order_pairs(self, query: Tensor, candidate: Tensor) -> Tensor:
         """The same number for query i and candidate i only: float[n, dim], float[n, dim] to float[n]."""
+        if self.compare == "manhattan":
+            return -(query - candidate).abs().sum(-1)
         products = (query * candidate).sum(-1)
         return products if self.compare != "distance" else 2 * products - (candidate * candidate).sum(-1)
 
     def rounding(self, query: Tensor, candidate: Tensor) -> Tensor:
         """How large the terms are that `order_pairs` adds up, which bounds its rounding: float[n]."""
+        if self.compare == "manhattan":
+            return query.abs().sum(1) + candidate.abs().sum(1)
         norm, other = query.norm(dim=1), candidate.norm(dim=1)
         if self.compare == "cosine":
             return torch.ones_like(norm)

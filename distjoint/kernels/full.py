@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from distjoint.kernels.graph import Objective, as_candidates, distances, through_candidates
+from distjoint.kernels.comparison import Objective, as_candidates, pairwise, scores, through_candidates, toward
 
 
 @dataclass(frozen=True)
@@ -52,24 +52,15 @@ def against_all(
     room         float[m, n]: filled with what `candidate_gradient` needs of the scores
     """
     q, norms = as_candidates(objective, queries)
-    if objective.compare == "distance":
-        distance = distances(q, candidates, q @ candidates.T)
-        scores = torch.mul(distance, -objective.scale, out=room)
-    else:
-        distance = None
-        scores = torch.mm(q, candidates.T, out=room).mul_(objective.scale)
-    loss = _against_target(objective, scores, answers)
-    if distance is None:
-        room.mul_(objective.scale)
-        return loss, q, through_candidates(room @ candidates, q, norms)
-    room.mul_(-objective.scale).div_(distance)
-    return loss, q, (q * room.sum(1, keepdim=True)).sub_(room @ candidates)
+    found, distance = scores(objective, q, candidates, room)
+    loss = _against_target(objective, found, answers)
+    pairwise(objective, found, distance)
+    return loss, q, through_candidates(toward(objective, room, q, candidates), q, norms)
 
 
 def candidate_gradient(objective: Objective, candidates: Tensor, q: Tensor, room: Tensor) -> Tensor:
     """Gradient of some candidates, float[n, dim], from what `against_all` has left of all queries: float[m, n]."""
-    product = room.T @ q
-    return product if objective.compare != "distance" else (candidates * room.sum(0)[:, None]).sub_(product)
+    return toward(objective, room.T, candidates, q)
 
 
 def _against_target(objective: Objective, scores: Tensor, answers: Answers) -> Tensor:

@@ -11,32 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from distjoint.model.losses import Kind
-from distjoint.model.scorers import Compare, Scorer
-
-_NORM = 1e-12
-_SQUARE = 1e-9
-
-
-@dataclass(frozen=True)
-class Objective:
-    """How triples are scored and compared: the part of a step that stays the same all run.
-
-    n3, l2        weights of the nuclear 3-norm and of the squared norm
-    loss          as in model/losses.py, with its margin, and temperature; smoothing where all are candidates
-    in_batch      whether the triples of a chunk are each other's negatives
-    """
-
-    scorer: Scorer
-    compare: Compare
-    scale: float
-    n3: float = 0.0
-    l2: float = 0.0
-    loss: Kind = "softmax"
-    margin: float = 1.0
-    temperature: float = 1.0
-    smoothing: float = 0.0
-    in_batch: bool = True
+from distjoint.kernels.comparison import Objective, as_candidates, pairwise, scores, through_candidates, toward
 
 
 @dataclass(frozen=True)
@@ -54,26 +29,6 @@ class Gradient:
     inverse: Tensor
 
 
-def as_candidates(objective: Objective, vectors: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Vectors as they are compared with queries: unit vectors for a cosine. Done once per distinct row.
-
-    vectors   float[rows, dim]
-    returns   float[rows, dim], and their norms float[rows, 1] where they were divided by them
-    """
-    if objective.compare != "cosine":
-        return vectors, None
-    norms = vectors.norm(dim=-1, keepdim=True).clamp_min_(_NORM)
-    return vectors / norms, norms
-
-
-def through_candidates(gradient: Tensor, candidates: Tensor, norms: Tensor | None) -> Tensor:
-    """The gradient for the vectors behind `as_candidates`, given that for the candidates; may change it in place."""
-    if norms is None:
-        return gradient
-    along = (gradient * candidates).sum(-1, keepdim=True)
-    return gradient.addcmul_(candidates, along, value=-1).div_(norms)
-
-
 def gradient(
     objective: Objective,
     candidates: Tensor,
@@ -82,6 +37,7 @@ def gradient(
     relation: Tensor,
     inverse: Tensor,
     weight: Tensor,
+    refused: Tensor | None = None,
 ) -> Gradient:
     """Loss of a batch and its gradient.
 
@@ -89,11 +45,13 @@ def gradient(
                  chunk's tails, then its negatives) and for the head ([1])
     head, tail   float[chunks, triples, dim]
     relation     float[chunks, triples, relation_dim], read from head to tail; inverse: read from tail to head
-    weight       float[chunks, triples]: 1, or 0 for padding
+    weight       float[chunks, triples]: 0 for padding
+    refused      bool[2, chunks, triples, triples + negatives]: what serves as no negative; never a right answer's
+                 own place
     """
     scorer = objective.scorer
     queries = torch.stack([scorer.query(head, relation), scorer.query(tail, inverse)])
-    loss, d_queries, d_candidates = _compare(objective, queries, candidates, weight)
+    loss, d_queries, d_candidates = _compare(objective, queries, candidates, weight, refused)
     d_head, d_relation = scorer.query_gradient(head, relation, d_queries[0])
     d_tail, d_inverse = scorer.query_gradient(tail, inverse, d_queries[1])
     ways = ((head, d_head), (tail, d_tail), (relation, d_relation), (inverse, d_inverse))
@@ -148,40 +106,23 @@ def relation_gradient(
 
 
 def _compare(
-    objective: Objective, queries: Tensor, candidates: Tensor, weight: Tensor
+    objective: Objective, queries: Tensor, candidates: Tensor, weight: Tensor, refused: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The loss; gradients for queries [2, chunks, triples, dim] and candidates."""
-    dim, scale = queries.shape[-1], objective.scale
-    raw, k = queries.flatten(0, 1), candidates.flatten(0, 1)
-    q, norms = as_candidates(objective, raw)
-    scores = torch.bmm(q, k.transpose(1, 2))
-    if objective.compare == "distance":
-        distance = distances(q, k, scores)
-        scores = distance * -scale
-    elif scale != 1.0:
-        scores *= scale
-    loss, g = _LOSSES[objective.loss](objective, scores, weight.repeat(2, 1))
-    if objective.compare == "distance":
-        g = g.mul_(-scale).div_(distance)
-        d_q = (q * g.sum(-1)[..., None]).sub_(torch.bmm(g, k))
-        d_k = (k * g.sum(-2)[..., None]).sub_(torch.bmm(g.transpose(1, 2), q))
-    else:
-        g = g.mul_(scale) if scale != 1.0 else g
-        d_q, d_k = torch.bmm(g, k), torch.bmm(g.transpose(1, 2), q)
-    d_q = through_candidates(d_q, q, norms)
-    return loss, d_q.view(*queries.shape[:3], dim), d_k.view(candidates.shape)
+    q, norms = as_candidates(objective, queries.flatten(0, 1))
+    k = candidates.flatten(0, 1)
+    found, distance = scores(objective, q, k)
+    refused = _refused(objective, found, None if refused is None else refused.flatten(0, 1))
+    loss, g = _LOSSES[objective.loss](objective, found, weight.repeat(2, 1), refused)
+    g = pairwise(objective, g, distance)
+    d_q = through_candidates(toward(objective, g, q, k), q, norms)
+    return loss, d_q.view(queries.shape), toward(objective, g.transpose(1, 2), k, q).view(candidates.shape)
 
 
-def distances(q: Tensor, k: Tensor, products: Tensor) -> Tensor:
-    """||q - k|| of float[..., n, dim] and float[..., m, dim], in the memory of their products: float[..., n, m]."""
-    products.mul_(-2).add_((q * q).sum(-1)[..., :, None]).add_((k * k).sum(-1)[..., None, :])
-    return products.clamp_min_(_SQUARE).sqrt_()
-
-
-def _softmax(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _softmax(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:
     """Cross-entropy of candidate i for query i, and its gradient, in the memory of `scores`."""
-    if not objective.in_batch:
-        scores.masked_fill_(_beside(scores), -torch.inf)
+    if refused is not None:
+        scores.masked_fill_(refused, -torch.inf)
     top = scores.amax(-1, keepdim=True)
     scores.sub_(top)
     target = scores.diagonal(dim1=1, dim2=2).clone()
@@ -193,18 +134,18 @@ def _softmax(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tens
     return loss, scores
 
 
-def _logistic(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return _binary(scores, _shares(objective, scores), weight)
+def _logistic(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:
+    return _binary(scores, _shares(scores, refused), weight)
 
 
-def _margin(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _margin(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:
     short = scores - scores.diagonal(dim1=1, dim2=2)[..., None] + objective.margin
-    share = _shares(objective, scores) * (short > 0)
+    share = _shares(scores, refused) * (short > 0)
     return ((short * share).sum(-1) * weight).sum(), _place(share, -share.sum(-1), weight)
 
 
-def _adversarial(objective: Objective, scores: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    share = _shares(objective, scores)
+def _adversarial(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:
+    share = _shares(scores, refused)
     share = (scores * objective.temperature).masked_fill(share == 0, -torch.inf).softmax(-1).nan_to_num_()
     return _binary(scores + objective.margin, share, weight)
 
@@ -219,19 +160,21 @@ def _binary(scores: Tensor, share: Tensor, weight: Tensor) -> tuple[Tensor, Tens
 _LOSSES = {"softmax": _softmax, "logistic": _logistic, "margin": _margin, "adversarial": _adversarial}
 
 
-def _beside(scores: Tensor) -> Tensor:
-    """bool[triples, candidates]: ends of the other triples of the chunk."""
+def _refused(objective: Objective, scores: Tensor, refused: Tensor | None) -> Tensor | None:
+    """With the ends of the other triples of the chunk, where these serve as no negatives."""
+    if objective.in_batch:
+        return refused
     triples, width = scores.shape[1:]
     beside = torch.zeros(triples, width, dtype=torch.bool, device=scores.device)
     beside[:, :triples] = ~torch.eye(triples, dtype=torch.bool, device=scores.device)
-    return beside
+    return beside if refused is None else refused | beside
 
 
-def _shares(objective: Objective, scores: Tensor) -> Tensor:
-    """float[triples, candidates]: one by the number of negatives for each of them, 0 for the right answer."""
+def _shares(scores: Tensor, refused: Tensor | None) -> Tensor:
+    """float[.., triples, candidates]: one by the number of negatives for each of them, 0 for the right answer."""
     negative = torch.ones(scores.shape[1:], dtype=torch.bool, device=scores.device).fill_diagonal_(False)
-    if not objective.in_batch:
-        negative &= ~_beside(scores)
+    if refused is not None:
+        negative = negative & ~refused
     return negative / negative.sum(-1, keepdim=True).clamp_min(1).to(scores.dtype)
 
 

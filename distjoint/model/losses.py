@@ -23,13 +23,13 @@ def ranking_loss(kind: Kind, scores: Tensor, negative: Tensor, margin: float = 1
                   times `temperature`, taken as given (Sun et al. 2019, eq. 5 and 6)
 
     scores     float[..., queries, candidates]
-    negative   bool[queries, candidates]: which candidates are negatives; never the right answer
+    negative   bool[.., queries, candidates]: which candidates are negatives; never the right answer
     returns    float[..., queries]
     """
     right = scores.diagonal(dim1=-2, dim2=-1)
     count = negative.sum(-1).clamp_min(1)
     if kind == "softmax":
-        allowed = negative | torch.eye(*negative.shape, dtype=torch.bool)
+        allowed = negative | torch.eye(*negative.shape[-2:], dtype=torch.bool)
         scores = scores.masked_fill(~allowed, -torch.inf)
         target = torch.arange(scores.shape[-2]).expand(scores.shape[:-1])
         return cross_entropy(scores.flatten(0, -2), target.flatten(), reduction="none").view(target.shape)
@@ -58,6 +58,7 @@ def sampled_loss(
     margin: float = 1.0,
     temperature: float = 1.0,
     in_batch: bool = True,
+    refused: Tensor | None = None,
 ) -> Tensor:
     """Loss of the true tail, and of the true head, among shared candidates.
 
@@ -68,23 +69,27 @@ def sampled_loss(
     relation         float[chunks, triples, relation_dim], read from head to tail
     inverse          the same shape, read from tail to head
     negative_head    float[chunks, negatives, dim]; negative_tail the same
-    weight           float[chunks, triples]: 1, or 0 for padding
+    weight           float[chunks, triples]: 0 for padding
     n3               weight of the nuclear 3-norm of the three vectors (Lacroix et al. 2018, eq. 4)
     l2               weight of half their squared norm
     kind             as in `ranking_loss`, with its margin and temperature
     in_batch         whether the triples of a chunk are each other's negatives
+    refused          bool[2, chunks, triples, triples + negatives]: what serves as no negative for tails, for heads
     returns          float[], the sum over triples and both directions
     """
     total = head.new_zeros(())
     triples, negatives = head.shape[1], negative_head.shape[1]
     others = ~torch.eye(triples, dtype=torch.bool) if in_batch else torch.zeros(triples, triples, dtype=torch.bool)
     negative_of = torch.cat([others, torch.ones(triples, negatives, dtype=torch.bool)], 1)
-    for query, positive, negative in (
-        (scorer.query(head, relation), tail, negative_tail),
-        (scorer.query(tail, inverse), head, negative_head),
+    for side, (query, positive, negative) in enumerate(
+        (
+            (scorer.query(head, relation), tail, negative_tail),
+            (scorer.query(tail, inverse), head, negative_head),
+        )
     ):
         scores = similarity(query, torch.cat([positive, negative], 1), compare, scale)
-        losses = ranking_loss(kind, scores, negative_of, margin, temperature)
+        counted = negative_of if refused is None else negative_of & ~refused[side]
+        losses = ranking_loss(kind, scores, counted, margin, temperature)
         total = total + (losses * weight).sum()
     for vectors in (head, tail, relation, inverse):
         total = total + regulariser(scorer, vectors, weight, n3, l2)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-Compare = Literal["dot", "distance", "cosine"]
+Compare = Literal["dot", "distance", "manhattan", "cosine"]
 
 
 class Scorer(ABC):
@@ -63,7 +63,7 @@ class Scorer(ABC):
 
 
 class TransE(Scorer):
-    """Bordes et al. 2013, eq. 1: a tail lies near head + relation. Scored by Euclidean distance, or by cosine."""
+    """Bordes et al. 2013, eq. 1: a tail lies near head + relation, by either distance, or by cosine."""
 
     name = "transe"
     compare = "distance"
@@ -182,17 +182,26 @@ def similarity(query: Tensor, candidate: Tensor, compare: Compare, scale: float 
 
     query       float[..., queries, dim]
     candidate   float[..., candidates, dim]
-    compare     `dot`: q . c; `distance`: -||q - c||; `cosine`: cos(q, c)
+    compare     `dot`: q . c; `distance`: -||q - c||; `manhattan`: -||q - c||_1; `cosine`: cos(q, c)
     scale       factor on the score; sharpens the softmax of bounded scores
     returns     float[..., queries, candidates]
     """
     if compare == "cosine":
         query, candidate = normalize(query, dim=-1), normalize(candidate, dim=-1)
+    if compare == "manhattan":
+        return -scale * torch.cdist(query, candidate, p=1)
     products = query @ candidate.transpose(-1, -2)
     if compare == "distance":
         squares = (query * query).sum(-1)[..., :, None] + (candidate * candidate).sum(-1)[..., None, :]
         return -scale * (squares - 2 * products).clamp_min(1e-9).sqrt()
     return scale * products
+
+
+def comparison(scorer: Scorer, cosine: bool, norm: Literal[1, 2]) -> Compare:
+    """How a run compares: by cosine where asked for, else as its scorer does, by the distance of a norm."""
+    if cosine:
+        return "cosine"
+    return "manhattan" if norm == 1 and scorer.compare == "distance" else scorer.compare
 
 
 def default_scale(compare: Compare) -> float:

@@ -17,7 +17,9 @@ from torch import Tensor
 from distjoint.config import Config
 from distjoint.kernels.full import Answers, against_all, candidate_gradient, weigh
 from distjoint.kernels.graph import regularise
-from distjoint.train.graph import Batch, GraphLoss, Pool, Relations, Shown
+from distjoint.train.batches import Batch
+from distjoint.train.graph import GraphLoss, Relations, Shown
+from distjoint.train.negatives import Pool
 
 Ints = NDArray[np.int64]
 

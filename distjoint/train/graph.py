@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,65 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distjoint.config import Config
-from distjoint.kernels.graph import Objective, as_candidates, gradient, relation_gradient, through_candidates
+from distjoint.kernels.comparison import Objective, as_candidates, through_candidates
+from distjoint.kernels.graph import gradient, relation_gradient
 from distjoint.kernels.rows import RowKernels
-from distjoint.model.scorers import SCORERS, default_scale
+from distjoint.model.scorers import SCORERS, comparison, default_scale
 from distjoint.table.views import View
+from distjoint.train.batches import Batch
+from distjoint.train.negatives import Pool
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 _CHUNKS, _ROWS = 8, 1024
 """Chunks, and distinct rows, in a piece of work on a CPU."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Triples by arena row; int64[n] each, or int32 as they are read.
-
-    side   the end that is asked for
-    """
-
-    head: Ints
-    relation: Ints
-    tail: Ints
-    side: Literal["both", "tail", "head"] = "both"
-
-    def __len__(self) -> int:
-        return len(self.head)
-
-    @property
-    def sides(self) -> int:
-        return 2 if self.side == "both" else 1
-
-    def wide(self) -> Batch:
-        """As int64: read from files, rows are int32."""
-        head, relation, tail = (x.astype(np.int64) for x in (self.head, self.relation, self.tail))
-        return Batch(head, relation, tail, self.side)
-
-    def select(self, which: NDArray[np.bool_] | Ints) -> Batch:
-        return Batch(self.head[which], self.relation[which], self.tail[which], self.side)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Rows that may serve as negatives, or as candidates where all do.
-
-    rows         int64[m]: arena rows, distinct
-    cumulative   float64[m]: sums of how often each is drawn; None where all are drawn alike
-    """
-
-    rows: Ints
-    cumulative: NDArray[np.float64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Ints:
-        """int64[shape]: arena rows, with replacement."""
-        if self.cumulative is None:
-            return self.rows[rng.integers(0, len(self.rows), shape)]
-        return self.rows[np.searchsorted(self.cumulative, rng.random(shape) * self.cumulative[-1], "right")]
 
 
 @dataclass(frozen=True)
@@ -132,7 +84,7 @@ class GraphLoss:
     ) -> None:
         model = config.model
         scorer = SCORERS[model.scorer]
-        compare = "cosine" if model.cosine else scorer.compare
+        compare = comparison(scorer, model.cosine, model.norm)
         own = config.graph
         self.objective = Objective(
             scorer,
@@ -159,20 +111,22 @@ class GraphLoss:
         returns   the loss, summed over the triples and both directions
         """
         chunk = min(self.chunk, len(batch))
-        padded, weight = _pad(batch, chunk)
+        padded, weight = batch.padded(chunk)
         chunks = len(padded) // chunk
         negatives = self.negatives if len(pool) else 0
         rows = np.empty((2, chunks, chunk + negatives), np.int64)
         rows[0, :, :chunk], rows[1, :, :chunk] = padded.tail.reshape(-1, chunk), padded.head.reshape(-1, chunk)
         if negatives:
-            rows[:, :, chunk:] = pool.draw(rng, (2, chunks, negatives))
+            rows[:, :, chunk:] = pool.draw(rng, padded.relation.reshape(chunks, -1), negatives)
+        refused = pool.refused(padded, rows)
         distinct = self.kernels.distinct(rows.reshape(-1))
         inverse = distinct.inverse.reshape(rows.shape)
         shown, relations = self._show(distinct.rows, rng), self._relations(rng)
         relation = torch.from_numpy(padded.relation.reshape(chunks, -1)).to(self.device)
         weights = torch.from_numpy(weight.reshape(chunks, -1)).to(self.device)
         places = torch.from_numpy(inverse).to(self.device)
-        loss, d_candidates, d_ends = self._compare(shown, places, relations, relation, weights)
+        without = None if refused is None else torch.from_numpy(refused).to(self.device)
+        loss, d_candidates, d_ends = self._compare(shown, places, relations, relation, weights, without)
         if self.relation_weight:
             tail, head = places[..., :chunk].flatten(1)
             found = self._predict_relations(shown, relations, head, tail, relation.flatten(), weights.flatten())
@@ -239,12 +193,19 @@ class GraphLoss:
         return Shown(vectors, candidates, norms, kept)
 
     def _compare(
-        self, shown: Shown, places: Tensor, relations: Relations, relation: Tensor, weight: Tensor
+        self,
+        shown: Shown,
+        places: Tensor,
+        relations: Relations,
+        relation: Tensor,
+        weight: Tensor,
+        refused: Tensor | None,
     ) -> tuple[float, Tensor, Tensor]:
         """Loss; gradients of the candidates and of the triples' own ends, float32[occurrences, dim]; adds relations'.
 
         places             int64[2, chunks, triples + negatives]: which distinct row is a candidate for tails, heads
         relation, weight   [chunks, triples]
+        refused            bool[2, chunks, triples, triples + negatives]: what serves as no negative
         """
         _, chunks, width = places.shape
         triples, backward = relation.shape[1], len(relations.values) // 2
@@ -256,7 +217,8 @@ class GraphLoss:
             candidates = _select(shown.candidates, places[:, cut])
             here = relation[cut]
             ways = _select(relations.values, here), _select(relations.values, here + backward)
-            found = gradient(self.objective, candidates, head, tail, *ways, weight[cut])
+            without = None if refused is None else refused[:, cut]
+            found = gradient(self.objective, candidates, head, tail, *ways, weight[cut], without)
             d_candidates[:, cut], d_ends[0, cut], d_ends[1, cut] = found.candidates, found.tail, found.head
             return found.loss, found.relation, found.inverse
 
@@ -304,14 +266,3 @@ def _kept(vectors: Tensor, dropout: float, rng: np.random.Generator) -> Tensor |
 def _select(vectors: Tensor, places: Tensor) -> Tensor:
     """float[..., dim] of int64[...] places."""
     return vectors.index_select(0, places.reshape(-1)).view(*places.shape, -1)
-
-
-def _pad(batch: Batch, chunk: int) -> tuple[Batch, NDArray[np.float32]]:
-    """Fill up the last chunk with the batch's first triples, at weight 0."""
-    missing = -len(batch) % chunk
-    weight = np.ones(len(batch) + missing, np.float32)
-    if not missing:
-        return batch, weight
-    weight[len(batch) :] = 0
-    fill = np.arange(len(batch) + missing) % len(batch)
-    return Batch(batch.head[fill], batch.relation[fill], batch.tail[fill]), weight

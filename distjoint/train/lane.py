@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from itertools import product
 
 import numpy as np
 import torch
@@ -20,10 +20,13 @@ from torch import Tensor
 from distjoint.config import Config
 from distjoint.data.dataset import COOCCURRENCE
 from distjoint.data.manifest import Manifest
+from distjoint.data.types import Domains
 from distjoint.kernels.glove import TileCells, WaveTrainer, WordParts
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.parts import Scheme
-from distjoint.train.graph import Batch, GraphLoss, Pool
+from distjoint.train.batches import Batch, shuffled, subsampled
+from distjoint.train.graph import GraphLoss
+from distjoint.train.negatives import Known, Pool, Typed
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
 from distjoint.train.stream import Stream
@@ -43,6 +46,7 @@ class Equipment:
 
     losses    the graph losses in force: on entities, and for `dual` on words
     degree    int64[rows], by row id: training triples of an entity; with none it serves as no negative
+    domains   where entities may stand, where negatives are limited to that
     """
 
     config: Config
@@ -53,6 +57,7 @@ class Equipment:
     waves: WaveTrainer
     losses: tuple[GraphLoss, ...]
     degree: Ints
+    domains: Domains | None
 
     @cached_property
     def held(self) -> dict[str, Tensor]:
@@ -180,19 +185,15 @@ class Lane:
 
     def _all_batches(self) -> Iterator[Batch]:
         """Triples of all the visit's partitions, shuffled together, pass after pass."""
-        rng, size, arena, stream = self._graph_rng, self._on.config.graph.batch, self._on.arena, self._on.stream
+        rng, size, stream = self._graph_rng, self._on.config.graph.batch, self._on.stream
         blocks = _blocks(self._visit, self._on.manifest) * self._passes
         for block, following in zip(blocks, [*blocks[1:], self._first_triples()], strict=True):
             stream.read_ahead("triples", block)
-            parts = [(i, j, stream.triples((i, j))) for i, j in block]
-            head = np.concatenate([part.head + arena.base(i) for i, _, part in parts])
-            relation = np.concatenate([part.relation for *_, part in parts])
-            tail = np.concatenate([part.tail + arena.base(j) for _, j, part in parts])
-            del parts
+            triples = subsampled(self._read_triples(block), self._on.config.graph.subsampling)
             stream.release("triples", block)
             stream.read_ahead("triples", following)
             grouped = self._on.config.graph.candidates != "sampled"
-            yield from shuffled(Batch(head, relation, tail), size, grouped, rng)
+            yield from shuffled(triples, size, grouped, rng)
 
     def _first_cells(self) -> list[Partition]:
         """What the next visit begins with."""
@@ -207,18 +208,40 @@ class Lane:
 
     def _negatives(self) -> tuple[Pool, Pool]:
         """What may serve as negatives: entities with a training triple; of those, the ones with a word."""
-        arena, degree, power = self._on.arena, self._on.degree, self._on.config.graph.power
+        arena, degree, own = self._on.arena, self._on.degree, self._on.config.graph
         ids = np.concatenate([arena.layout.rows_of(shard) for shard in self._visit.shards])
         rows = np.concatenate(
             [arena.base(shard) + np.arange(arena.layout.shard_rows(shard)) for shard in self._visit.shards]
         )
-        rows, weight = rows[degree[ids] > 0], degree[ids][degree[ids] > 0] ** power
+        known = Known(self._resident_triples(), arena.rows) if own.mask_known else None
+        type_of = np.full(arena.rows, -1, np.int32)
+        if self._on.domains:
+            type_of[rows] = self._on.domains.type_of[ids]
+        rows, weight = rows[degree[ids] > 0], degree[ids][degree[ids] > 0] ** own.power
         worded = arena.word_index[rows] != NONE
 
         def pool(which: NDArray[np.bool_] | slice) -> Pool:
-            return Pool(rows[which], np.cumsum(weight[which]) if power else None)
+            typed = Typed(self._on.domains, rows[which], weight[which], type_of) if self._on.domains else None
+            return Pool(rows[which], np.cumsum(weight[which]) if own.power else None, typed, known)
 
         return pool(slice(None)), pool(worded)
+
+    def _resident_triples(self) -> Batch:
+        """Every training triple between the visit's shards, those of other visits too."""
+        shards = self._visit.shards
+        partitions = [p for p in product(shards, shards) if self._on.manifest.samples("triples/train", *p)]
+        self._on.stream.read_ahead("triples", partitions)
+        triples = self._read_triples(partitions)
+        self._on.stream.release("triples", partitions)
+        return triples
+
+    def _read_triples(self, partitions: list[Partition]) -> Batch:
+        arena, parts = self._on.arena, [(i, j, self._on.stream.triples((i, j))) for i, j in partitions]
+        return Batch(
+            np.concatenate([part.head + arena.base(i) for i, _, part in parts]),
+            np.concatenate([part.relation for *_, part in parts]),
+            np.concatenate([part.tail + arena.base(j) for _, j, part in parts]),
+        )
 
     def _shared_rows(self) -> Agreement | None:
         arena, words = self._on.arena, self._pools[1].rows
@@ -250,34 +273,6 @@ class Lane:
                 if not bool(part.isfinite().all()):
                     return f"partitions ({shard}, *), {name}"
         return "relations"
-
-
-def shuffled(triples: Batch, size: int, grouped: bool, rng: np.random.Generator) -> Iterator[Batch]:
-    """All triples in batches, in random order.
-
-    grouped   one end is asked for at a time: first in one batch, then in another, and triples that ask the same are
-              in the same one; a batch may be larger therefore, and others empty
-    """
-    if not grouped:
-        order = rng.permutation(len(triples))
-        for start in range(0, len(order), size):
-            yield triples.select(order[start : start + size]).wide()
-        return
-    batches: list[Batch] = []
-    sides: tuple[tuple[Literal["tail", "head"], Ints], ...] = (("tail", triples.head), ("head", triples.tail))
-    for side, given in sides:
-        keys = given.astype(np.int64) * (int(triples.relation.max()) + 1) + triples.relation
-        _, question = np.unique(keys, return_inverse=True)
-        place = rng.permutation(int(question.max()) + 1)[question]
-        order = np.argsort(place, kind="stable")
-        ends = np.flatnonzero(np.diff(place[order], append=-1)) + 1  # where a question's triples end
-        cuts = ends[np.searchsorted(ends, np.arange(0, len(order), size))]
-        cuts[0] = 0
-        for start, stop in zip(cuts, [*cuts[1:], len(order)], strict=True):
-            part = triples.select(order[start:stop])
-            batches.append(Batch(part.head, part.relation, part.tail, side))
-    for which in rng.permutation(len(batches)):
-        yield batches[which].wide()
 
 
 def _rngs(config: Config, epoch: int, visit: Visit) -> tuple[np.random.Generator, np.random.Generator]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from distjoint.config import Config, load_config
 from distjoint.data.dataset import Dataset
 from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError, UsageError
+from distjoint.evaluate.run import evaluate
 from distjoint.machine import memory
 from distjoint.progress import Progress, Silent
 from distjoint.recipes import Recipe
@@ -27,6 +29,7 @@ from distjoint.train.residency import choose_groups, shard_bytes, slots_needed
 from distjoint.train.worker import Worker, local_place
 
 CONFIG = "config.yaml"
+TEST = "test.json"
 _COPIED = ("rows.parquet", "relations.parquet")
 
 
@@ -37,18 +40,22 @@ class Result:
     run        URL of the run's folder
     metrics    the last epoch's: losses, samples, rates, and valid_mrr where it was measured
     history    every epoch's
+    test       link prediction on the test split by the checkpoint that the run keeps as its result, where
+               train.final_test asks for it; as `evaluate` has it, and in the run's folder as test.json
     """
 
     run: str
     metrics: dict[str, Any]
     history: list[dict[str, Any]] = field(repr=False)
+    test: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {"run": self.run, "metrics": self.metrics, "history": self.history}
+        return {"run": self.run, "metrics": self.metrics, "history": self.history, "test": self.test}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table(box=None, pad_edge=False, show_header=False)
-        for name, value in {"run": self.run, **self.metrics}.items():
+        tested = {f"test {name}": value for name, value in (self.test or {}).items() if isinstance(value, float)}
+        for name, value in {"run": self.run, **self.metrics, **tested}.items():
             table.add_row(name, f"{value:,.5g}" if isinstance(value, float) else str(value))
         yield table
 
@@ -115,7 +122,17 @@ def train(
     if info.config.train.init:
         (run / initial.FOLDER).delete()
     history = journal.read(run)
-    return Result(out, history[-1] if history else {}, history)
+    asked, typed = info.config.train.final_test, info.config.graph.typed
+    test = _final_test(run, out, typed, storage_options, progress) if asked else None
+    return Result(out, history[-1] if history else {}, history, test)
+
+
+def _final_test(run: Location, out: str, typed: bool, options: Options | None, progress: Progress) -> dict[str, Any]:
+    """Rank the test split by what the run keeps as its result, and note it in the run's folder."""
+    report = evaluate(out, link_prediction="test", typed=typed, storage_options=options, progress=progress).to_dict()
+    found: dict[str, Any] = report["link_prediction"]
+    (run / TEST).write_bytes(json.dumps({"checkpoint": report["checkpoint"], **found}, indent=1).encode())
+    return found
 
 
 def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
@@ -134,6 +151,10 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
             f"train.validate_every={config.train.validate_every}: {dataset} has no valid triples; "
             "prepare with --valid or --valid-fraction, or set it to 0"
         )
+    if config.train.final_test and not (scheme.graph and counts.get("triples/test")):
+        raise UsageError(f"train.final_test: {dataset} has no test triples for it; set it to false")
+    if scheme.graph and config.graph.typed and not data.has_types:
+        raise UsageError(f"graph.typed: {dataset} knows no types; prepare with --types FILE, or set it to false")
     lanes = config.train.lanes or (workers if layout.shards >= 2 * workers else max(1, layout.shards // 2))
     if layout.shards < 2 * lanes:
         fewer = f", or set train.lanes={layout.shards // 2}" if layout.shards > 1 else ""

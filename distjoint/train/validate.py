@@ -75,6 +75,6 @@ class Validation:
 
         model = TripleModel.of(info.config.model, dense["relation"])
         candidates = Candidates(entity_rows(layout), block, listed)
-        return link_prediction(
-            model, candidates, splits["valid"].drawn(self._settings.validation_triples, seed=0), known
-        ).mrr
+        ranked = splits["valid"].drawn(self._settings.validation_triples, seed=0)
+        allowed = self._dataset.domains() if info.config.graph.typed else None
+        return link_prediction(model, candidates, ranked, known, allowed=allowed).mrr

@@ -243,6 +243,7 @@ class Worker:
             self.waves,
             self._losses(),
             np.asarray(degree),
+            self.dataset.domains() if self.scheme.graph and self.config.graph.typed else None,
         )
 
     def _losses(self) -> tuple[GraphLoss, ...]:

@@ -1,0 +1,95 @@
+"""How queries meet candidates, and the way back from their scores' gradient: matrix products, but for L1.
+
+Same scores as `similarity` in model/scorers.py. Plain torch operations, so the same code runs on a GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distjoint.model.losses import Kind
+from distjoint.model.scorers import Compare, Scorer
+
+_NORM = 1e-12
+_SQUARE = 1e-9
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How triples are scored and compared: the part of a step that stays the same all run.
+
+    n3, l2        weights of the nuclear 3-norm and of the squared norm
+    loss          as in model/losses.py, with its margin, and temperature; smoothing where all are candidates
+    in_batch      whether the triples of a chunk are each other's negatives
+    """
+
+    scorer: Scorer
+    compare: Compare
+    scale: float
+    n3: float = 0.0
+    l2: float = 0.0
+    loss: Kind = "softmax"
+    margin: float = 1.0
+    temperature: float = 1.0
+    smoothing: float = 0.0
+    in_batch: bool = True
+
+
+def as_candidates(objective: Objective, vectors: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Vectors as they are compared with queries: unit vectors for a cosine. Done once per distinct row.
+
+    vectors   float[rows, dim]
+    returns   float[rows, dim], and their norms float[rows, 1] where they were divided by them
+    """
+    if objective.compare != "cosine":
+        return vectors, None
+    norms = vectors.norm(dim=-1, keepdim=True).clamp_min_(_NORM)
+    return vectors / norms, norms
+
+
+def through_candidates(gradient: Tensor, candidates: Tensor, norms: Tensor | None) -> Tensor:
+    """The gradient for the vectors behind `as_candidates`, given that for the candidates; may change it in place."""
+    if norms is None:
+        return gradient
+    along = (gradient * candidates).sum(-1, keepdim=True)
+    return gradient.addcmul_(candidates, along, value=-1).div_(norms)
+
+
+def scores(objective: Objective, q: Tensor, k: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """Scores of all queries and candidates, and the distances that `pairwise` will need of them.
+
+    q, k      float[..., n, dim], float[..., m, dim], as from `as_candidates`
+    out       float[n, m]: where the scores go
+    returns   float[..., n, m] each
+    """
+    scale = objective.scale
+    if objective.compare == "manhattan":
+        return torch.mul(torch.cdist(q, k, p=1), -scale, out=out), None
+    if objective.compare == "distance":
+        products = (q @ k.transpose(-1, -2)).mul_(-2)
+        products.add_((q * q).sum(-1)[..., :, None]).add_((k * k).sum(-1)[..., None, :])
+        distance = products.clamp_min_(_SQUARE).sqrt_()
+        return torch.mul(distance, -scale, out=out), distance
+    found = torch.matmul(q, k.transpose(-1, -2), out=out)
+    return (found.mul_(scale) if scale != 1.0 else found), None
+
+
+def pairwise(objective: Objective, gradient: Tensor, distance: Tensor | None) -> Tensor:
+    """The gradient of scores, made ready for `toward`, in its own memory."""
+    if distance is not None:
+        return gradient.mul_(-objective.scale).div_(distance)
+    scale = -objective.scale if objective.compare == "manhattan" else objective.scale
+    return gradient.mul_(scale) if scale != 1.0 else gradient
+
+
+def toward(objective: Objective, gradient: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """The gradient of one side, float[..., n, dim], from `pairwise`: float[..., n, m], m on the other side."""
+    if objective.compare == "manhattan":
+        # The distances, its last argument, are not read for this norm.
+        gradient = gradient.contiguous()
+        return torch.ops.aten._cdist_backward(gradient, one.contiguous(), other.contiguous(), 1.0, gradient)
+    product = gradient @ other
+    return product if objective.compare != "distance" else (one * gradient.sum(-1)[..., None]).sub_(product)

@@ -1,0 +1,175 @@
+"""Which entities serve as negatives: those with a training triple, drawn evenly or by degree; by option only those
+whose types fit the relation, and never one that is known to be right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distjoint.data.types import Domains
+from distjoint.kernels.compiled import compiled
+from distjoint.train.batches import Batch, questions
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class Known:
+    """The right answers among the resident entities, by question.
+
+    triples   every training triple between resident entities
+    rows      arena rows
+    """
+
+    def __init__(self, triples: Batch, rows: int) -> None:
+        self._relations = int(triples.relation.max(initial=0)) + 1
+        self._sides = [
+            _by_question(given, triples.relation, answer)
+            for given, answer in ((triples.head, triples.tail), (triples.tail, triples.head))
+        ]
+        self._slot = np.full(rows, -1, np.int32)
+
+    def refuse(self, batch: Batch, candidates: Ints, refused: Bools) -> None:
+        """Mark the candidates that are right. Batch and shapes as in `Pool.refused`."""
+        for side, given in enumerate((batch.head, batch.tail)):
+            keys, starts, answers = self._sides[side]
+            # Padding repeats the batch's triples, so every question has its answers here.
+            question = np.searchsorted(keys, given * self._relations + batch.relation)
+            _refuse_known(question, starts, answers, candidates[side], self._slot, refused[side])
+
+
+class Typed:
+    """The entities that the types of a relation allow at its ends (`Domains`), to draw from and to check against.
+
+    rows      int64[m]: the pool's rows
+    weight    float64[m]: how often each is drawn
+    type_of   int32[arena rows]: each one's set of types
+    """
+
+    def __init__(self, domains: Domains, rows: Ints, weight: NDArray[np.float64], type_of: NDArray[np.int32]) -> None:
+        self._type_of, self._allowed = type_of, np.stack([domains.tail, domains.head])
+        order = np.argsort(type_of[rows], kind="stable")
+        self._rows, self._sums = rows[order], np.concatenate([[0.0], np.cumsum(weight[order])])
+        sets = self._allowed.shape[2]
+        bounds = np.searchsorted(type_of[self._rows], np.arange(sets + 1))
+        self._first, self._last = bounds[:-1], bounds[1:] - 1
+        mass = self._sums[bounds[1:]] - self._sums[bounds[:-1]]
+        # Running sums over sets, relation after relation: one search finds the set, another the entity in it.
+        self._running = np.cumsum(np.where(self._allowed, mass, 0.0).reshape(2, -1), axis=1)
+
+    def draw(self, rng: np.random.Generator, relation: Ints, count: int) -> Ints:
+        """int64[2, chunks, count]: rows for tails, for heads; each allowed by some triple of its chunk.
+
+        relation   int64[chunks, triples]
+        """
+        chunks, triples = relation.shape
+        sets, drawn = self._allowed.shape[2], np.empty((2, chunks, count), np.int64)
+        for side, running in enumerate(self._running):
+            chosen = np.take_along_axis(relation, rng.integers(0, triples, (chunks, count)), axis=1)
+            low, high = np.where(chosen > 0, running[chosen * sets - 1], 0.0), running[(chosen + 1) * sets - 1]
+            value = np.minimum(low + rng.random((chunks, count)) * (high - low), np.nextafter(high, 0))
+            place = np.searchsorted(running, value, "right")
+            which = place % sets
+            rest = value - np.where(place > 0, running[place - 1], 0.0)
+            entity = np.searchsorted(self._sums, self._sums[self._first[which]] + rest, "right") - 1
+            drawn[side] = self._rows[entity.clip(self._first[which], self._last[which])]
+        return drawn
+
+    def refuse(self, batch: Batch, candidates: Ints, refused: Bools) -> None:
+        """Mark the candidates whose types are not allowed. Batch and shapes as in `Pool.refused`."""
+        for side in range(2):
+            _refuse_typed(batch.relation, self._allowed[side], self._type_of, candidates[side], refused[side])
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows that may serve as negatives, or as candidates where all do.
+
+    rows         int64[m]: arena rows, distinct
+    cumulative   float64[m]: sums of how often each is drawn; None where all are drawn alike
+    typed        None where types do not matter
+    known        None where right answers are not looked for
+    """
+
+    rows: Ints
+    cumulative: NDArray[np.float64] | None = None
+    typed: Typed | None = None
+    known: Known | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def draw(self, rng: np.random.Generator, relation: Ints, count: int) -> Ints:
+        """Negatives for the tails and for the heads of chunks, with replacement: arena rows, int64[2, chunks, count].
+
+        relation   int64[chunks, triples]
+        """
+        if self.typed is not None:
+            return self.typed.draw(rng, relation, count)
+        shape = (2, len(relation), count)
+        if self.cumulative is None:
+            return self.rows[rng.integers(0, len(self.rows), shape)]
+        return self.rows[np.searchsorted(self.cumulative, rng.random(shape) * self.cumulative[-1], "right")]
+
+    def refused(self, batch: Batch, candidates: Ints) -> Bools | None:
+        """Which candidates are no negatives of which triples: bool[2, chunks, triples, width], None for none.
+
+        A triple's own place is never refused: candidate k of a chunk is the right answer of its triple k.
+
+        batch        whole chunks of triples
+        candidates   int64[2, chunks, width]: arena rows, for tails and for heads
+        """
+        limits = [limit for limit in (self.typed, self.known) if limit is not None]
+        if not limits:
+            return None
+        _, chunks, width = candidates.shape
+        refused = np.zeros((2, chunks, len(batch) // chunks, width), np.bool_)
+        for limit in limits:
+            limit.refuse(batch, candidates, refused)
+        own = np.arange(refused.shape[2])
+        refused[:, :, own, own] = False
+        return refused
+
+
+def _by_question(given: Ints, relation: Ints, answer: Ints) -> tuple[Ints, Ints, Ints]:
+    """Distinct questions in order, and where the answers of each begin and end: answers[starts[k]:starts[k + 1]]."""
+    asked = questions(given, relation)
+    order = np.argsort(asked, kind="stable")
+    keys, starts = np.unique(asked[order], return_index=True)
+    return keys, np.append(starts, len(order)), answer[order].astype(np.int64)
+
+
+@compiled
+def _refuse_known(question, starts, answers, candidates, slot, refused):  # type: ignore[no-untyped-def]
+    chunks, width = candidates.shape
+    triples = refused.shape[1]
+    following = np.empty(width, np.int32)
+    for chunk in range(chunks):
+        here = candidates[chunk]
+        for place in range(width):  # the places of a row in a chain, the last one first
+            following[place] = slot[here[place]]
+            slot[here[place]] = place
+        for k in range(triples):
+            asked = question[chunk * triples + k]
+            for at in range(starts[asked], starts[asked + 1]):
+                place = slot[answers[at]]
+                while place >= 0:
+                    refused[chunk, k, place] = True
+                    place = following[place]
+        for place in range(width):
+            slot[here[place]] = -1
+
+
+@compiled
+def _refuse_typed(relation, allowed, type_of, candidates, refused):  # type: ignore[no-untyped-def]
+    chunks, width = candidates.shape
+    triples = refused.shape[1]
+    for chunk in range(chunks):
+        for k in range(triples):
+            fits = allowed[relation[chunk * triples + k]]
+            for place in range(width):
+                if not fits[type_of[candidates[chunk, place]]]:
+                    refused[chunk, k, place] = True

@@ -1,0 +1,173 @@
+"""What serves as a negative, and how much a triple weighs, against plain references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small import Small, config, league, tensors
+
+import distjoint
+from distjoint.data.types import Domains
+from distjoint.errors import UsageError
+from distjoint.train.batches import Batch, subsampled
+from distjoint.train.negatives import Known, Pool, Typed
+
+pytestmark = pytest.mark.unit
+
+seeds = st.integers(0, 10**6)
+
+
+def some_triples(rng: np.random.Generator, entities: int, relations: int, count: int) -> Batch:
+    every = np.unique(rng.integers(0, [entities, relations, entities], (count, 3)), axis=0)
+    head, relation, tail = np.ascontiguousarray(every[rng.permutation(len(every))].T)
+    return Batch(head, relation, tail)
+
+
+def some_domains(rng: np.random.Generator, triples: Batch, entities: int, relations: int) -> Domains:
+    """Random ones, in which every triple keeps to the types of its ends."""
+    type_of = rng.integers(0, 4, entities).astype(np.int32)
+    head, tail = (rng.random((relations, 4)) < 0.2 for _ in range(2))
+    head[triples.relation, type_of[triples.head]] = tail[triples.relation, type_of[triples.tail]] = True
+    return Domains(type_of, head, tail)
+
+
+def weights(rng: np.random.Generator, count: int, even: bool) -> np.ndarray:
+    return np.ones(count) if even else rng.random(count) + 0.01
+
+
+@given(seeds, st.integers(1, 5), st.integers(1, 4), st.integers(0, 9))
+def test_known_answers_and_other_types_are_refused_and_nothing_else(
+    seed: int, chunk: int, chunks: int, negatives: int
+) -> None:
+    rng, entities, relations = np.random.default_rng(seed), 9, 2
+    triples = some_triples(rng, entities, relations, 30)
+    domains = some_domains(rng, triples, entities, relations)
+    batch = triples.select(rng.integers(0, len(triples), chunk * chunks))
+    candidates = rng.integers(0, entities, (2, chunks, chunk + negatives))
+    candidates[0, :, :chunk], candidates[1, :, :chunk] = batch.tail.reshape(-1, chunk), batch.head.reshape(-1, chunk)
+    rows = np.arange(entities)
+    typed = Typed(domains, rows, np.ones(entities), domains.type_of)
+    there = set(zip(triples.head.tolist(), triples.relation.tolist(), triples.tail.tolist(), strict=True))
+    found = Pool(rows, None, typed, Known(triples, entities)).refused(batch, candidates)
+    assert found is not None
+    for side, which, k, place in np.ndindex(found.shape):
+        at = which * chunk + k
+        h, r, t, c = (
+            int(x) for x in (batch.head[at], batch.relation[at], batch.tail[at], candidates[side, which, place])
+        )
+        right = ((h, r, c) if side == 0 else (c, r, t)) in there
+        fits = (domains.tail if side == 0 else domains.head)[r, domains.type_of[c]]
+        assert found[side, which, k, place] == (place != k and (right or not fits))
+    assert Pool(rows).refused(batch, candidates) is None
+
+
+@given(seeds, st.booleans())
+def test_typed_negatives_fit_a_triple_of_their_chunk_and_come_by_weight(seed: int, even: bool) -> None:
+    rng, entities, relations, count = np.random.default_rng(seed), 12, 3, 4000
+    triples = some_triples(rng, entities, relations, 20)
+    domains = some_domains(rng, triples, entities, relations)
+    rows = np.unique(np.concatenate([triples.head, triples.tail]))
+    weight = weights(rng, len(rows), even)
+    pool = Pool(rows, None, Typed(domains, rows, weight, domains.type_of))
+    relation = triples.relation[: len(triples) // 2 * 2].reshape(-1, 2)
+    drawn = pool.draw(rng, relation, count)
+    assert drawn.shape == (2, len(relation), count)
+    for side, allowed in enumerate((domains.tail, domains.head)):
+        for chunk, kinds in enumerate(relation):
+            expected = np.zeros(entities)
+            for kind in kinds:
+                fits = allowed[kind][domains.type_of[rows]] * weight
+                expected[rows] += fits / fits.sum() / len(kinds)
+            share = np.bincount(drawn[side, chunk], minlength=entities) / count
+            np.testing.assert_allclose(share, expected, atol=0.06)
+            assert not share[expected == 0].any()
+
+
+@given(seeds, st.sampled_from([0.0, 0.5, 1.0]))
+def test_frequent_triples_weigh_less_and_the_mean_is_one(seed: int, power: float) -> None:
+    rng = np.random.default_rng(seed)
+    triples = some_triples(rng, 6, 2, 30)
+    found = subsampled(triples, power).weight
+    if not power:
+        assert found is None
+        return
+    plain = np.array(
+        [
+            (
+                6
+                + np.sum((triples.head == h) & (triples.relation == r))
+                + np.sum((triples.tail == t) & (triples.relation == r))
+            )
+            ** -power
+            for h, r, t in zip(triples.head, triples.relation, triples.tail, strict=True)
+        ]
+    )
+    assert found is not None
+    np.testing.assert_allclose(found, plain / plain.mean(), rtol=1e-5)
+
+
+def test_a_batch_carries_its_weights_and_padding_weighs_nothing() -> None:
+    batch = Batch(np.arange(5), np.zeros(5, int), np.arange(5), weight=np.arange(1, 6, dtype=np.float32))
+    padded, weight = batch.select(np.array([4, 0, 2])).wide().padded(4)
+    assert padded.head.tolist() == [4, 0, 2, 4]
+    assert weight.tolist() == [5, 1, 3, 0]
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The league as a graph with types: what comes before a name's number or letter."""
+    folder = tmp_path_factory.mktemp("typed")
+    train, valid, test = league()
+    for name, triples in (("train", train), ("valid", valid), ("test", test)):
+        (folder / f"{name}.txt").write_text("".join("\t".join(triple) + "\n" for triple in triples))
+    names = sorted({end for triple in train for end in (triple[0], triple[2])})
+    kinds = {name: next(k for k in ("player", "coach", "team", "city") if k in name) for name in names}
+    (folder / "types.txt").write_text("".join(f"{name}\t{kind}\n" for name, kind in kinds.items()))
+    distjoint.prepare(str(folder / "data"), graph=str(folder), types=str(folder / "types.txt"), shards=8)
+    return str(folder / "data")
+
+
+@pytest.mark.parametrize("key", ["graph.mask_known", "graph.typed", "graph.subsampling"])
+@pytest.mark.parametrize("groups", [2, 4])
+def test_a_run_learns_with_each_option_and_is_tested_in_the_end(
+    typed: str, tmp_path: Path, key: str, groups: int
+) -> None:
+    settings = {"train.groups": groups, "train.final_test": True, "train.epochs": 8, "train.validate_every": 4}
+    plain = distjoint.train(typed, str(tmp_path / "plain"), config(settings))
+    value = 0.5 if key == "graph.subsampling" else True
+    made = distjoint.train(typed, str(tmp_path / "made"), config({**settings, key: value}))
+    assert made.history[-1]["graph_loss"] < made.history[0]["graph_loss"]
+    one, other = tensors(tmp_path / "plain"), tensors(tmp_path / "made")
+    assert any(not np.array_equal(values, other[name]) for name, values in one.items())
+    assert made.test is not None
+    assert made.test["mrr"] > 0.2
+    assert made.test["typed"] == (key == "graph.typed")
+    report = distjoint.evaluate(str(tmp_path / "made"), link_prediction="test", typed=made.test["typed"]).to_dict()
+    assert made.test == report["link_prediction"]
+    assert (tmp_path / "made" / "test.json").is_file()
+    assert plain.to_dict()["test"]["mrr"] != made.test["mrr"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"graph.typed": True}, "--types"),
+        ({"train.final_test": True}, "no test triples"),
+        *[
+            ({f"graph.{key}": True, "graph.candidates": "1vsall"}, f"{key} is for sampled negatives")
+            for key in ("mask_known", "typed")
+        ],
+        ({"graph.subsampling": 0.5, "graph.candidates": "kvsall"}, "subsampling is for sampled negatives"),
+        ({"model.norm": 1, "model.scorer": "complex", "model.cosine": False}, "complex has none"),
+        ({"model.norm": 1, "model.scorer": "transe", "model.cosine": True}, "set cosine to false"),
+    ],
+)
+def test_what_does_not_go_together_is_named(
+    small: Small, tmp_path: Path, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        distjoint.train(small.known, str(tmp_path / "run"), config(settings))
