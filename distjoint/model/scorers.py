@@ -105,15 +105,14 @@ class ComplEx(Scorer):
     complex = True
 
     def query(self, entity: Tensor, relation: Tensor) -> Tensor:
-        (a, b), (c, d) = entity.chunk(2, -1), relation.chunk(2, -1)
-        return torch.cat([a * c - b * d, a * d + b * c], -1)
+        return _times(entity, relation)
 
     def inverse(self, relation: Tensor) -> Tensor:
         real, imaginary = relation.chunk(2, -1)
         return torch.cat([real, -imaginary], -1)
 
     def query_gradient(self, entity: Tensor, relation: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        return self.query(gradient, self.inverse(relation)), self.query(gradient, self.inverse(entity))
+        return _times(gradient, relation, conjugate=True), _times(gradient, entity, conjugate=True)
 
 
 class RotatE(Scorer):
@@ -167,6 +166,13 @@ class RESCAL(Scorer):
 
     def initial_relations(self, count: int, dim: int, generator: torch.Generator) -> Tensor:
         return torch.randn(count, dim * dim, generator=generator) / dim**0.5
+
+
+def _times(one: Tensor, other: Tensor, conjugate: bool = False) -> Tensor:
+    """The complex product with `other`, or with its conjugate; in as few passes as torch allows."""
+    (a, b), (c, d) = one.chunk(2, -1), other.chunk(2, -1)
+    sign = -1 if conjugate else 1
+    return torch.cat([torch.addcmul(a * c, b, d, value=-sign), torch.addcmul(b * c, a, d, value=sign)], -1)
 
 
 def _matrix(relation: Tensor, entity: Tensor) -> Tensor:
