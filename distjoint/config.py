@@ -127,7 +127,7 @@ class Graph(_Section):
         0.0, ge=0, description="Negatives are drawn by degree to this power: 0 all alike, 1 as often as in triples."
     )
     mask_known: bool = Field(
-        False, description="Leave out negatives that are right by a training triple; sampled candidates only."
+        True, description="Leave out sampled negatives that are right by a training triple; see docs/graph.md."
     )
     typed: bool = Field(
         False,
@@ -153,7 +153,7 @@ class Graph(_Section):
             )
         if self.candidates == "sampled" and self.smoothing:
             raise ValueError("smoothing spreads the target over all entities; set candidates to 1vsall or kvsall")
-        sampled = {"mask_known": self.mask_known, "typed": self.typed, "subsampling": self.subsampling}
+        sampled = {"typed": self.typed, "subsampling": self.subsampling}
         for name, value in sampled.items():
             if value and self.candidates != "sampled":
                 raise ValueError(f"{name} is for sampled negatives; leave it out, or set candidates to sampled")

@@ -118,7 +118,7 @@ class GraphLoss:
         rows[0, :, :chunk], rows[1, :, :chunk] = padded.tail.reshape(-1, chunk), padded.head.reshape(-1, chunk)
         if negatives:
             rows[:, :, chunk:] = pool.draw(rng, padded.relation.reshape(chunks, -1), negatives)
-        refused = pool.refused(padded, rows)
+        refused = pool.refused(padded, rows, self.kernels)
         distinct = self.kernels.distinct(rows.reshape(-1))
         inverse = distinct.inverse.reshape(rows.shape)
         shown, relations = self._show(distinct.rows, rng), self._relations(rng)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from distjoint.data.types import Domains
 from distjoint.kernels.compiled import compiled
+from distjoint.kernels.rows import RowKernels
 from distjoint.train.batches import Batch, questions
 
 Ints = NDArray[np.int64]
@@ -30,15 +31,18 @@ class Known:
             _by_question(given, triples.relation, answer)
             for given, answer in ((triples.head, triples.tail), (triples.tail, triples.head))
         ]
-        self._slot = np.full(rows, -1, np.int32)
+        self._slots = np.full((2, rows), -1, np.int32)
 
-    def refuse(self, batch: Batch, candidates: Ints, refused: Bools) -> None:
-        """Mark the candidates that are right. Batch and shapes as in `Pool.refused`."""
-        for side, given in enumerate((batch.head, batch.tail)):
-            keys, starts, answers = self._sides[side]
-            # Padding repeats the batch's triples, so every question has its answers here.
-            question = np.searchsorted(keys, given * self._relations + batch.relation)
-            _refuse_known(question, starts, answers, candidates[side], self._slot, refused[side])
+    def refuse(self, side: int, batch: Batch, candidates: Ints, refused: Bools) -> None:
+        """Mark the candidates that are right: int64[chunks, width], bool[chunks, triples, width].
+
+        side    0 where tails are asked for, 1 where heads are; both may be at work at a time
+        """
+        keys, starts, answers = self._sides[side]
+        # Padding repeats the batch's triples, so every question has its answers here.
+        given = batch.head if side == 0 else batch.tail
+        question = np.searchsorted(keys, given * self._relations + batch.relation)
+        _refuse_known(question, starts, answers, candidates, self._slots[side], refused)
 
 
 class Typed:
@@ -78,10 +82,9 @@ class Typed:
             drawn[side] = self._rows[entity.clip(self._first[which], self._last[which])]
         return drawn
 
-    def refuse(self, batch: Batch, candidates: Ints, refused: Bools) -> None:
-        """Mark the candidates whose types are not allowed. Batch and shapes as in `Pool.refused`."""
-        for side in range(2):
-            _refuse_typed(batch.relation, self._allowed[side], self._type_of, candidates[side], refused[side])
+    def refuse(self, side: int, batch: Batch, candidates: Ints, refused: Bools) -> None:
+        """Mark the candidates whose types are not allowed; arguments as in `Known.refuse`."""
+        _refuse_typed(batch.relation, self._allowed[side], self._type_of, candidates, refused)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Pool:
             return self.rows[rng.integers(0, len(self.rows), shape)]
         return self.rows[np.searchsorted(self.cumulative, rng.random(shape) * self.cumulative[-1], "right")]
 
-    def refused(self, batch: Batch, candidates: Ints) -> Bools | None:
+    def refused(self, batch: Batch, candidates: Ints, kernels: RowKernels) -> Bools | None:
         """Which candidates are no negatives of which triples: bool[2, chunks, triples, width], None for none.
 
         A triple's own place is never refused: candidate k of a chunk is the right answer of its triple k.
@@ -127,8 +130,13 @@ class Pool:
             return None
         _, chunks, width = candidates.shape
         refused = np.zeros((2, chunks, len(batch) // chunks, width), np.bool_)
-        for limit in limits:
-            limit.refuse(batch, candidates, refused)
+
+        def refuse(side: int) -> None:
+            for limit in limits:
+                limit.refuse(side, batch, candidates[side], refused[side])
+
+        for _ in kernels.map(refuse, (0, 1)):
+            pass
         own = np.arange(refused.shape[2])
         refused[:, :, own, own] = False
         return refused
