@@ -3,8 +3,8 @@
 One partition, `workers` processes that train without locks (Hogwild), dot products, softmax, row-wise AdaGrad. Its
 relations are `dynamic`, as in its own configuration for FB15k: a batch mixes relations, and each has a second vector
 for predicting heads. `num_batch_negs` triples make a chunk, whose ends serve each other as negatives, and which
-shares `num_uniform_negs` more. The clock counts what the workers do with the edges: not the reading of edges, and no
-checkpoints, which are not written.
+shares `num_uniform_negs` more. The clock counts what the workers do with the edges: not that edges are read, nor that
+the table is written after each pass and read again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPERATORS = {"complex": "complex_diagonal", "distmult": "diagonal"}
 
 
 class Timed(TrainingCoordinator):  # type: ignore[misc]
-    """Tells the clock of each pass, and writes nothing."""
+    """Tells the clock of each pass."""
 
     clock: Clock
 
@@ -35,11 +35,8 @@ class Timed(TrainingCoordinator):  # type: ignore[misc]
         self.clock.trained(len(edges), self._vectors)
         return stats
 
-    def _maybe_write_checkpoint(self, *_: Any) -> None:
-        return None
-
     def _vectors(self) -> Vectors:
-        entity = self.holder.unpartitioned_embeddings["all"].detach()
+        entity = self.holder.partitioned_embeddings["all", 0].detach()
         sides = (self.model.lhs_operators[0], self.model.rhs_operators[0])  # to predict tails; to predict heads
         relation = torch.cat([torch.cat(list(side.parameters()), -1).detach() for side in sides])
         return entity.numpy(), relation.numpy()

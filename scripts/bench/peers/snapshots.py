@@ -39,6 +39,7 @@ class Task:
     rate, batch          the learning rate of AdaGrad, and triples per step
     n3                   weight of the nuclear 3-norm: loss(tail) + loss(head) + n3 (|h|^3 + |t|^3 + |r|^3) per triple
     every, limit         seconds of training between two snapshots, and in all
+    all_entities         for PyKEEN: candidates are all entities, not drawn ones
     folder               for snapshots and for what the system writes besides
     source               where the system's sources are, for one that is not installed
     """
@@ -58,6 +59,7 @@ class Task:
     every: float
     limit: float
     folder: str
+    all_entities: bool = False
     source: str | None = None
 
     @classmethod
@@ -77,21 +79,23 @@ class Clock:
     """Seconds of training and triples trained, and the snapshots on the way."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.seconds, self.triples, self.saved = task, 0.0, 0, 0.0
+        self.task, self.seconds, self.triples, self.saved = task, 0.0, 0.0, 0.0
         self._began: float | None = None
         # What libraries print must not come between the lines of JSON.
         self._out = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
 
     def start(self) -> None:
-        self._began = time.perf_counter()
+        """Go, or go on; nothing where it goes already."""
+        if self._began is None:
+            self._began = time.perf_counter()
 
     def stop(self) -> None:
         if self._began is not None:
             self.seconds += time.perf_counter() - self._began
             self._began = None
 
-    def trained(self, triples: int, vectors: Callable[[], Vectors]) -> None:
+    def trained(self, triples: float, vectors: Callable[[], Vectors]) -> None:
         """So many triples more; a snapshot where one is due. raises StopError; the clock is as it was, but for that"""
         running = self._began is not None
         self.stop()
@@ -105,7 +109,7 @@ class Clock:
     def _snapshot(self, vectors: Vectors) -> None:
         file = Path(self.task.folder) / "vectors.npz"
         np.savez(file, entity=vectors[0], relation=vectors[1])
-        line = {"seconds": self.seconds, "triples": self.triples, "vectors": str(file)}
+        line = {"seconds": self.seconds, "triples": round(self.triples), "vectors": str(file)}
         print(json.dumps(line), file=self._out, flush=True)
         if sys.stdin.readline().strip() != "go":
             raise StopError
