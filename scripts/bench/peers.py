@@ -36,6 +36,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,7 +174,7 @@ def main() -> None:
         outcomes = [train_distjoint(args, systems["distjoint"], dataset, Path(scratch), progress)]
         for key in ("pykeen", *(["pykeen-all"] if args.pykeen_all else []), "pbg", "libkge"):
             outcome = Outcome(systems[key])
-            if python_of(args, key) is None:
+            if getattr(args, peer_of(key)) is None:
                 outcome.failed = f"left out: no --{peer_of(key)}"
             else:
                 train_peer(args, outcome, judge, triples, Path(scratch), progress)
@@ -202,6 +203,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--set", nargs="+", default=[], metavar="SYSTEM.rate=NUMBER", help="or SYSTEM.batch=NUMBER")
     parser.add_argument("--json", action="store_true", help="print JSON, every measurement in it, and no table")
     args = parser.parse_args()
+    for key in ("pykeen", "pbg", "libkge"):
+        if (python := getattr(args, key)) and not shutil.which(python):
+            parser.error(f"--{key} {python}: no such program")
     if args.libkge and not args.libkge_folder:
         parser.error("--libkge needs --libkge-folder")
     for split in SPLITS:
@@ -213,11 +217,6 @@ def arguments() -> argparse.Namespace:
 def peer_of(key: str) -> str:
     """The peer that trains a system, whose Python and whose script have its name."""
     return key.removesuffix("-all")
-
-
-def python_of(args: argparse.Namespace, key: str) -> str | None:
-    python: str | None = getattr(args, peer_of(key))
-    return python
 
 
 def with_own(changes: list[str]) -> dict[str, System]:
@@ -279,7 +278,7 @@ def train_peer(
     with tempfile.TemporaryDirectory(prefix=f"{system.key}-", dir=scratch) as folder:
         task_file = Path(folder, "task.json")
         task_file.write_text(json.dumps(task_of(args, system, judge, triples, folder)))
-        command = [str(python_of(args, system.key)), str(RUNNERS / f"{peer_of(system.key)}_run.py"), str(task_file)]
+        command = [getattr(args, peer_of(system.key)), str(RUNNERS / f"{peer_of(system.key)}_run.py"), str(task_file)]
         with started(command, scratch, args.threads) as process, progress.task(system.name, args.limit) as task:
             assert process.stdin is not None and process.stdout is not None
             for line in map(json.loads, process.stdout):
