@@ -6,30 +6,32 @@ for Ctrl-C, 143 for SIGTERM. What is printed for people goes through rich; `--js
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
-from typer.core import TyperCommand
 
+from distjoint.cli_common import (
+    Json,
+    Overwrite,
+    Settings,
+    Several,
+    StorageOptions,
+    Workers,
+    console,
+    interruptible,
+    print_result,
+    progress,
+    say_next,
+)
+from distjoint.cli_config import config_app
 from distjoint.cli_doctor import doctor
+from distjoint.cli_evaluate import compare, evaluate
 from distjoint.cli_jobs import job_app, submit
+from distjoint.cli_query import export, nearest, predict
 from distjoint.cli_recipes import recipes
 from distjoint.errors import DistjointError, UsageError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from distjoint.progress import Progress
-
-WIDTH = 160
-"""Columns of a table that does not go to a terminal."""
 
 app = typer.Typer(
     add_completion=False,
@@ -37,75 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-config_app = typer.Typer()
 app.add_typer(config_app, name="config")
-
-
-class _Several(TyperCommand):
-    """An option that may be repeated also takes several words, as a shell makes of `--similarity sets/*.txt`.
-
-    Words after such an option belong to it, once the command's own arguments have begun.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        options = {name: param for param in self.params for name in (*param.opts, *param.secondary_opts)}
-        arguments = [param for param in self.params if param.param_type_name == "argument"]
-        expanded: list[str] = []
-        option, taken, begun = "", 0, not arguments
-        for word in args:
-            param = options.get(option)
-            if word.startswith("-") and len(word) > 1:
-                option, taken = word.partition("=")[0], "=" in word
-            elif param is not None and not getattr(param, "is_flag", False) and (begun or not taken):
-                if taken and getattr(param, "multiple", False):
-                    expanded.append(option)
-                taken += 1
-            else:
-                option, begun = "", True
-            expanded.append(word)
-        return super().parse_args(ctx, expanded)
-
-
-def _use_storage(given: list[str] | None) -> None:
-    from distjoint.storage import parse_options, use_options
-
-    use_options(parse_options(given or ()))
-
-
-StorageOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="KEY=VALUE",
-        callback=_use_storage,
-        expose_value=False,
-        help="For URLs: endpoint_url, profile, key ..., or a JSON object; may be repeated. Or set the AWS environment.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")]
-Workers = Annotated[int, typer.Option(metavar="N", min=1, help="1 runs in this process; more run on Ray.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A key of the configuration, like model.dim=100; may be repeated."),
-]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)]
-LinkPrediction = Annotated[
-    Literal["valid", "test"] | None, typer.Option(help="Rank the answers to the triples of this split.")
-]
-Similarity = Annotated[
-    list[str] | None, typer.Option(metavar="FILE...", help="Word pairs with scores by people; files or globs.")
-]
-Analogies = Annotated[
-    list[str] | None, typer.Option(metavar="FILE...", help="Questions a : b = c : d; files, globs or folders.")
-]
-Standardize = Annotated[
-    bool, typer.Option("--standardize/--raw", help="Standardise the columns of word vectors first, or not.")
-]
-Vectors = Annotated[
-    Literal["word", "entity"] | None,
-    typer.Option(help="Which vectors stand for words; by default their own where text was trained."),
-]
-Count = Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -121,14 +55,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-@config_app.callback(invoke_without_command=True)
-def _config(context: typer.Context) -> None:
-    """The configuration of a run: show, validate, schema."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-
-
-@app.command(cls=_Several)
+@app.command(cls=Several)
 def prepare(
     out: Annotated[
         str, typer.Option(metavar="DATASET", help="Folder or URL of the dataset to make.", show_default=False)
@@ -208,7 +135,7 @@ def prepare(
     """
     import distjoint
 
-    with _interruptible(f"{out} is not a complete dataset; run the same command again to make it"):
+    with interruptible(f"{out} is not a complete dataset; run the same command again to make it"):
         summary = distjoint.prepare(
             out,
             corpus=corpus or (),
@@ -237,10 +164,10 @@ def prepare(
             text_column=text_column,
             triple_columns=triple_columns.split(",") if triple_columns else None,
             overwrite=overwrite,
-            progress=_progress(),
+            progress=progress(),
         )
-    _print(summary, as_json)
-    _next(as_json, f"distjoint train {out} --out RUN")
+    print_result(summary, as_json)
+    say_next(as_json, f"distjoint train {out} --out RUN")
 
 
 @app.command()
@@ -296,7 +223,7 @@ def train(
         overrides = parse_settings(settings or ()) | ({"train.init": init} if init else {})
         checked = distjoint.load_config(config, overrides, recipe=recipe)
         arguments = (dataset, run, overrides if recipe else checked)
-    with _interruptible(f"continue with: distjoint train --resume {run}"):
+    with interruptible(f"continue with: distjoint train --resume {run}"):
         result = distjoint.train(
             *arguments,
             recipe=recipe,
@@ -305,200 +232,17 @@ def train(
             resume=resume is not None,
             go_on=go_on,
             overwrite=overwrite,
-            progress=_progress(),
+            progress=progress(),
         )
-    _print(result, as_json)
-    _next(as_json, f"distjoint evaluate {run} --link-prediction test", f"distjoint nearest {run} NAME")
+    print_result(result, as_json)
+    say_next(as_json, f"distjoint evaluate {run} --link-prediction test", f"distjoint nearest {run} NAME")
 
 
-@app.command(cls=_Several)
-def evaluate(
-    run: Run,
-    link_prediction: LinkPrediction = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="relation|category|degree",
-            help="Link prediction by relation, its category (1-1 to N-N) or the answer's degree; may be repeated.",
-        ),
-    ] = None,
-    ties: Annotated[
-        Literal["realistic", "optimistic", "pessimistic"],
-        typer.Option(help="The rank shown for answers that tie: their mean, the first or the last; JSON has all."),
-    ] = "realistic",
-    sample_candidates: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Rank each answer among N drawn entities, not among all.")
-    ] = None,
-    sample_triples: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Rank N drawn triples of the split, not all.")
-    ] = None,
-    typed: Annotated[
-        bool, typer.Option("--typed", help="Leave out candidates that the types of the relation do not allow.")
-    ] = False,
-    classify: Annotated[
-        bool, typer.Option("--classify", help="Take test triples and given negatives for right or wrong.")
-    ] = False,
-    similarity: Similarity = None,
-    analogies: Analogies = None,
-    standardize: Standardize = True,
-    vectors: Vectors = None,
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory for vectors and scores, like 2GB.")] = "1GB",
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Decides what is drawn.")] = 0,
-    dataset: Annotated[
-        str | None, typer.Option(metavar="DATASET", help="Where the dataset lies now, if moved.")
-    ] = None,
-    storage_options: StorageOptions = None,
-    as_json: Json = False,
-) -> None:
-    """Measure a run: link prediction, triple classification, word similarity, analogies.
-
-    \b
-    Examples:
-      distjoint evaluate runs/joint --link-prediction test --similarity sets/*.txt --analogies questions/
-      distjoint evaluate runs/joint --link-prediction test --by category --by degree
-    """
-    import distjoint
-    from distjoint.storage import locate
-
-    report = distjoint.evaluate(
-        run,
-        link_prediction=link_prediction,
-        by=by or (),
-        ties=ties,
-        sample_candidates=sample_candidates,
-        sample_triples=sample_triples,
-        typed=typed,
-        classify=classify,
-        similarity=similarity or (),
-        analogies=analogies or (),
-        standardize=standardize,
-        vectors=vectors,
-        memory=memory,
-        seed=seed,
-        dataset=dataset,
-        progress=_progress(),
-    )
-    report.save(locate(run))
-    _print(report, as_json)
-
-
-@app.command(cls=_Several)
-def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two runs or more.", show_default=False)],
-    link_prediction: LinkPrediction = None,
-    similarity: Similarity = None,
-    analogies: Analogies = None,
-    standardize: Standardize = True,
-    vectors: Vectors = None,
-    storage_options: StorageOptions = None,
-    as_json: Json = False,
-) -> None:
-    """Measure runs side by side.
-
-    Differences to the first run come with paired bootstrap intervals. Without sets, what 'evaluate' found before.
-
-    \b
-    Examples:
-      distjoint compare runs/glove runs/kge runs/joint
-      distjoint compare runs/glove runs/joint --similarity sets/*.txt
-    """
-    import distjoint
-
-    comparison = distjoint.compare(
-        runs,
-        link_prediction=link_prediction,
-        similarity=similarity or (),
-        analogies=analogies or (),
-        standardize=standardize,
-        vectors=vectors,
-        progress=_progress(),
-    )
-    _print(comparison, as_json)
-
-
-@app.command()
-def nearest(
-    run: Run,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A word, an entity or its label.", show_default=False)],
-    count: Count = 10,
-    of: Annotated[
-        Literal["word", "entity"] | None, typer.Option(help="Which vector of a name that has two; both by default.")
-    ] = None,
-    to: Annotated[
-        Literal["word", "entity"] | None, typer.Option("--kind", help="Only neighbours of this kind.")
-    ] = None,
-    storage_options: StorageOptions = None,
-    as_json: Json = False,
-) -> None:
-    """The nearest neighbours of a word or an entity.
-
-    \b
-    Example:
-      distjoint nearest runs/joint bank -k 10
-    """
-    import distjoint
-
-    result = distjoint.load(run)
-    # An aligned name has two vectors; an unknown one is named by the look-up itself.
-    kinds: list[Any] = [of] if of else result.kinds(name) or [None]
-    answers = {kind: [asdict(near) for near in result.nearest(name, count, kind=to, of=kind)] for kind in kinds}
-    if as_json:
-        typer.echo(json.dumps(answers, indent=2))
-        return
-    for kind, rows in answers.items():
-        _print_rows(f"{kind} {name}", rows)
-
-
-@app.command()
-def predict(
-    run: Run,
-    relation: Annotated[str, typer.Option(metavar="NAME", help="The relation's name.", show_default=False)],
-    head: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it starts from; predicts tails.")] = None,
-    tail: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it leads to; predicts heads.")] = None,
-    count: Count = 10,
-    known: Annotated[
-        Literal["exclude", "include"], typer.Option(help="Triples of the dataset: left out, or marked.")
-    ] = "exclude",
-    storage_options: StorageOptions = None,
-    as_json: Json = False,
-) -> None:
-    """The most plausible tails or heads of a relation.
-
-    \b
-    Example:
-      distjoint predict runs/joint --head dog --relation hypernym -k 10
-    """
-    import distjoint
-
-    answers = distjoint.load(run).predict(head=head, relation=relation, tail=tail, k=count, known=known)
-    rows = [asdict(answer) for answer in answers]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-    else:
-        _print_rows(f"{head or '?'}  {relation}  {tail or '?'}", rows)
-
-
-@app.command()
-def export(
-    run: Run,
-    out: Annotated[str, typer.Option(metavar="FILE", help="File or URL to write.", show_default=False)],
-    form: Annotated[
-        Literal["glove", "word2vec", "parquet", "safetensors"],
-        typer.Option("--format", help="glove and word2vec are text, the latter with a header."),
-    ] = "glove",
-    kind: Annotated[Literal["word", "entity"] | None, typer.Option(help="Only words, or only entities.")] = None,
-    storage_options: StorageOptions = None,
-) -> None:
-    """Write the vectors for other programs.
-
-    \b
-    Example:
-      distjoint export runs/joint --format word2vec --out vectors.txt --kind word
-    """
-    import distjoint
-
-    written = distjoint.load(run).export(out, form, kind=kind)
-    typer.echo(f"{out}: {written:,} vectors")
+app.command(cls=Several)(evaluate)
+app.command(cls=Several)(compare)
+app.command()(nearest)
+app.command()(predict)
+app.command()(export)
 
 
 @app.command()
@@ -519,64 +263,14 @@ def demo(
     """
     from distjoint.demo import run
 
-    with _interruptible(f"run it again with: distjoint demo --out {out}"):
-        run(out, _console(), _progress(), workers, settings or ())
+    with interruptible(f"run it again with: distjoint demo --out {out}"):
+        run(out, console(), progress(), workers, settings or ())
 
 
 app.command()(doctor)
 app.command()(recipes)
 app.command()(submit)
 app.add_typer(job_app, name="job")
-
-
-@config_app.command("show")
-def config_show(
-    file: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="A YAML file to complete.", show_default=False)
-    ] = None,
-    settings: Settings = None,
-    storage_options: StorageOptions = None,
-) -> None:
-    """Every key with its meaning and its value: the defaults, or those of a file.
-
-    \b
-    Example:
-      distjoint config show > joint.yaml
-    """
-    from distjoint.config import load_config
-
-    typer.echo(load_config(file, settings or ()).to_yaml(comments=True), nl=False)
-
-
-@config_app.command("validate")
-def config_validate(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file.", show_default=False)],
-    settings: Settings = None,
-    storage_options: StorageOptions = None,
-) -> None:
-    """Check a configuration without training.
-
-    \b
-    Example:
-      distjoint config validate joint.yaml
-    """
-    from distjoint.config import load_config
-
-    load_config(file, settings or ())
-    typer.echo(f"{file}: valid")
-
-
-@config_app.command("schema")
-def config_schema() -> None:
-    """The JSON Schema of the configuration, for editors.
-
-    \b
-    Example:
-      distjoint config schema > distjoint.schema.json
-    """
-    from distjoint.config import Config
-
-    typer.echo(json.dumps(Config.model_json_schema(), indent=2))
 
 
 def main() -> NoReturn:
@@ -605,67 +299,3 @@ def main() -> NoReturn:
 def _fail(message: str, code: int) -> NoReturn:
     print(f"distjoint: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
-
-
-class _InterruptedError(DistjointError):
-    def __init__(self, message: str, by: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + by
-
-
-@contextmanager
-def _interruptible(hint: str) -> Iterator[None]:
-    """Make Ctrl-C, and the signal of a machine or a job that is to end, one line that says how to go on."""
-
-    def end(number: int, _: object) -> NoReturn:
-        raise KeyboardInterrupt(number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        by = int(error.args[0]) if error.args else signal.SIGINT
-        raise _InterruptedError(f"{'interrupted' if by == signal.SIGINT else 'stopped'}; {hint}", by) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _progress() -> Progress:
-    from distjoint.progress import for_terminal
-
-    return for_terminal()
-
-
-def _print(result: Any, as_json: bool) -> None:
-    """What a command has made: as a table for people, as its `to_dict()` for machines."""
-    if as_json:
-        typer.echo(json.dumps(result.to_dict(), indent=2))
-    else:
-        _console().print(result)
-
-
-def _print_rows(title: str, rows: list[dict[str, Any]]) -> None:
-    """Neighbours or predictions: a line each, only the columns that say something."""
-    from rich.table import Table
-
-    columns = [column for column in (rows[0] if rows else ()) if any(row[column] not in (None, False) for row in rows)]
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(
-            *(f"{value:.3f}" if isinstance(value := row[column], float) else str(value) for column in columns)
-        )
-    _console().print(table)
-
-
-def _console() -> Console:
-    """Standard output; wide where it is a file or a pipe, so that no table is cut."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-
-
-def _next(as_json: bool, *commands: str) -> None:
-    if not as_json:
-        typer.echo("Next:\n" + "\n".join(f"  {command}" for command in commands))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from distjoint.cli_jobs import Json
+from distjoint.cli_common import Json
 
 
 def doctor(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from distjoint.cli_common import Json
 from distjoint.errors import DistjointError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ Address = Annotated[
     ),
 ]
 Id = Annotated[str, typer.Argument(metavar="ID", help="What 'submit' printed.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 
 
 def submit(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from distjoint.cli_jobs import Json
+from distjoint.cli_common import Json
 
 _WIDTH = 160
 
