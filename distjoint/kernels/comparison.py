@@ -21,7 +21,6 @@ _SQUARE = 1e-9
 class Objective:
     """How triples are scored and compared: the part of a step that stays the same all run.
 
-    n3, l2        weights of the nuclear 3-norm and of the squared norm
     loss          as in model/losses.py, with its margin, and temperature; smoothing where all are candidates
     in_batch      whether the triples of a chunk are each other's negatives
     """
@@ -29,8 +28,6 @@ class Objective:
     scorer: Scorer
     compare: Compare
     scale: float
-    n3: float = 0.0
-    l2: float = 0.0
     loss: Kind = "softmax"
     margin: float = 1.0
     temperature: float = 1.0
@@ -85,11 +82,17 @@ def pairwise(objective: Objective, gradient: Tensor, distance: Tensor | None) ->
     return gradient.mul_(scale) if scale != 1.0 else gradient
 
 
-def toward(objective: Objective, gradient: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """The gradient of one side, float[..., n, dim], from `pairwise`: float[..., n, m], m on the other side."""
+def toward(objective: Objective, gradient: Tensor, one: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    """The gradient of one side, float[..., n, dim], from `pairwise`: float[..., n, m], m on the other side.
+
+    out   where it goes
+    """
     if objective.compare == "manhattan":
         # The distances, its last argument, are not read for this norm.
         gradient = gradient.contiguous()
-        return torch.ops.aten._cdist_backward(gradient, one.contiguous(), other.contiguous(), 1.0, gradient)
-    product = gradient @ other
-    return product if objective.compare != "distance" else (one * gradient.sum(-1)[..., None]).sub_(product)
+        found = torch.ops.aten._cdist_backward(gradient, one.contiguous(), other.contiguous(), 1.0, gradient)
+        return found if out is None else out.copy_(found)
+    product = torch.matmul(gradient, other, out=out)
+    if objective.compare != "distance":
+        return product
+    return product.neg_().addcmul_(one, gradient.sum(-1)[..., None])

@@ -16,7 +16,7 @@ from distjoint.kernels.comparison import Objective, as_candidates, pairwise, sco
 
 @dataclass(frozen=True)
 class Gradient:
-    """What `gradient` returns: the loss, summed over queries and with the regulariser, and its gradients.
+    """What `gradient` returns: the loss, summed over queries, and its gradients.
 
     Each has the shape of the argument it is named after.
     """
@@ -38,8 +38,9 @@ def gradient(
     inverse: Tensor,
     weight: Tensor,
     refused: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> Gradient:
-    """Loss of a batch and its gradient.
+    """Loss of a batch and its gradient, without regularisers.
 
     candidates   float[2, chunks, triples + negatives, dim], as from `as_candidates`: for the tail ([0]: the
                  chunk's tails, then its negatives) and for the head ([1])
@@ -48,34 +49,14 @@ def gradient(
     weight       float[chunks, triples]: 0 for padding
     refused      bool[2, chunks, triples, triples + negatives]: what serves as no negative; never a right answer's
                  own place
+    out          where the candidates' gradient goes
     """
     scorer = objective.scorer
     queries = torch.stack([scorer.query(head, relation), scorer.query(tail, inverse)])
-    loss, d_queries, d_candidates = _compare(objective, queries, candidates, weight, refused)
+    loss, d_queries, d_candidates = _compare(objective, queries, candidates, weight, refused, out)
     d_head, d_relation = scorer.query_gradient(head, relation, d_queries[0])
     d_tail, d_inverse = scorer.query_gradient(tail, inverse, d_queries[1])
-    ways = ((head, d_head), (tail, d_tail), (relation, d_relation), (inverse, d_inverse))
-    pulls = [regularise(objective, vectors, weight, slot) for vectors, slot in ways]
-    total = loss + sum(pull for pull, _ in pulls)
-    return Gradient(total, d_candidates, *(slot for _, slot in pulls))
-
-
-def regularise(objective: Objective, vectors: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The regularisers n3 |x|^3 + l2 x^2 / 2 of each coordinate: their loss, and the gradient with theirs added.
-
-    vectors, gradient   float[..., width]
-    weight              float[...]
-    """
-    loss = weight.new_zeros(())
-    if objective.n3:
-        pull = weight[..., None] * _modulus(vectors, objective.scorer.complex) * vectors
-        loss = loss + objective.n3 * (pull * vectors).sum()
-        gradient = gradient.add(pull, alpha=3 * objective.n3)
-    if objective.l2:
-        pull = weight[..., None] * vectors
-        loss = loss + objective.l2 / 2 * (pull * vectors).sum()
-        gradient = gradient.add(pull, alpha=objective.l2)
-    return loss, gradient
+    return Gradient(loss, d_candidates, d_head, d_tail, d_relation, d_inverse)
 
 
 def relation_gradient(
@@ -106,17 +87,24 @@ def relation_gradient(
 
 
 def _compare(
-    objective: Objective, queries: Tensor, candidates: Tensor, weight: Tensor, refused: Tensor | None
+    objective: Objective,
+    queries: Tensor,
+    candidates: Tensor,
+    weight: Tensor,
+    refused: Tensor | None,
+    out: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The loss; gradients for queries [2, chunks, triples, dim] and candidates."""
     q, norms = as_candidates(objective, queries.flatten(0, 1))
-    k = candidates.flatten(0, 1)
-    found, distance = scores(objective, q, k)
+    found, distance = scores(objective, q, candidates.flatten(0, 1))
     refused = _refused(objective, found, None if refused is None else refused.flatten(0, 1))
     loss, g = _LOSSES[objective.loss](objective, found, weight.repeat(2, 1), refused)
     g = pairwise(objective, g, distance)
-    d_q = through_candidates(toward(objective, g, q, k), q, norms)
-    return loss, d_q.view(queries.shape), toward(objective, g.transpose(1, 2), k, q).view(candidates.shape)
+    d_q = through_candidates(toward(objective, g, q, candidates.flatten(0, 1)), q, norms)
+    d_k = torch.empty_like(candidates) if out is None else out
+    for side, (g_side, q_side) in enumerate(zip(g.chunk(2), q.chunk(2), strict=True)):
+        toward(objective, g_side.transpose(1, 2), candidates[side], q_side, d_k[side])
+    return loss, d_q.view(queries.shape), d_k
 
 
 def _softmax(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -182,10 +170,3 @@ def _place(gradient: Tensor, right: Tensor, weight: Tensor) -> Tensor:
     """The gradient with the right answers' on its diagonal, weighted."""
     gradient.diagonal(dim1=1, dim2=2).copy_(right)
     return gradient.mul_(weight[..., None])
-
-
-def _modulus(vectors: Tensor, complex_: bool) -> Tensor:
-    if complex_ and vectors.shape[-1] % 2 == 0:
-        real, imaginary = vectors.chunk(2, -1)
-        return (real * real + imaginary * imaginary).sqrt().repeat(*([1] * (vectors.dim() - 1)), 2)
-    return vectors.abs()

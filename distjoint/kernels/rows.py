@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distjoint.kernels.compiled import compiled
+from distjoint.model.losses import regulariser
 
 Ints = NDArray[np.int64]
 EPSILON = 1e-10
@@ -52,6 +53,19 @@ class Distinct:
     def occurrences(self, inverse: Ints | None = None) -> Occurrences:
         """Of the distinct rows among the batch's, or among some of them: int64[m], a part of `self.inverse`."""
         return Occurrences(*_occurrences(self.inverse if inverse is None else inverse, len(self.rows)))
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """What holds vectors small.
+
+    n3, l2     weights of the nuclear 3-norm and of half the squared norm
+    complex_   whether the halves of a vector are real and imaginary parts
+    """
+
+    n3: float
+    l2: float
+    complex_: bool
 
 
 class RowKernels:
@@ -94,6 +108,24 @@ class RowKernels:
         summed = torch.empty(count, gradient.shape[1])
         _sum(gradient.numpy(), starts, order, summed.numpy())
         return summed
+
+    def regularise(self, penalty: Penalty, vectors: Tensor, weight: Tensor, gradient: Tensor) -> float:
+        """The weighted loss of some rows, `regulariser` in model/losses.py; adds its gradient.
+
+        vectors, gradient   float32[n, width]
+        weight              float32[n]: how many triples ask for it
+        """
+        if not (penalty.n3 or penalty.l2):
+            return 0.0
+        if vectors.device.type != "cpu":
+            with torch.enable_grad():
+                leaf = vectors.detach().requires_grad_()
+                loss = regulariser(penalty.complex_, leaf, weight, penalty.n3, penalty.l2)
+                gradient += torch.autograd.grad(loss, leaf)[0]
+            return float(loss)
+        halves = penalty.complex_ and vectors.shape[1] % 2 == 0
+        numbers = np.float32(penalty.n3), np.float32(penalty.l2)
+        return float(_regularise(vectors.numpy(), weight.numpy(), gradient.numpy(), *numbers, halves))
 
     def step(self, part: Tensor, state: Tensor, rows: Ints, gradient: Tensor, rate: float) -> None:
         """Row-wise AdaGrad in place (Gupta et al. 2014's diagonal variant, one accumulator per row).
@@ -168,6 +200,34 @@ def _sum(gradient, starts, order, out):  # type: ignore[no-untyped-def]
             source = gradient[order[k]]
             for q in range(dim):
                 target[q] += source[q]
+
+
+@compiled
+def _regularise(vectors, weight, gradient, n3, l2, halves):  # type: ignore[no-untyped-def]
+    total, dim = 0.0, vectors.shape[1]
+    half = dim // 2
+    for k in range(len(weight)):
+        w = weight[k]
+        if w == 0:
+            continue
+        x, g, cubes, squares = vectors[k], gradient[k], np.float32(0), np.float32(0)
+        if n3 > 0 and halves:
+            for q in range(half):
+                modulus = np.sqrt(x[q] * x[q] + x[half + q] * x[half + q])
+                cubes += modulus * modulus * modulus
+                g[q] += np.float32(3) * n3 * w * modulus * x[q]
+                g[half + q] += np.float32(3) * n3 * w * modulus * x[half + q]
+        elif n3 > 0:
+            for q in range(dim):
+                modulus = abs(x[q])
+                cubes += modulus * modulus * modulus
+                g[q] += np.float32(3) * n3 * w * modulus * x[q]
+        if l2 > 0:
+            for q in range(dim):
+                squares += x[q] * x[q]
+                g[q] += l2 * w * x[q]
+        total += w * (n3 * cubes + np.float32(0.5) * l2 * squares)
+    return total
 
 
 @compiled

@@ -92,7 +92,7 @@ def sampled_loss(
         losses = ranking_loss(kind, scores, counted, margin, temperature)
         total = total + (losses * weight).sum()
     for vectors in (head, tail, relation, inverse):
-        total = total + regulariser(scorer, vectors, weight, n3, l2)
+        total = total + regulariser(scorer.complex, vectors, weight, n3, l2)
     return total
 
 
@@ -144,7 +144,7 @@ def full_loss(
             (relation[places[:1]], one),
             (entities[answer[places]], share),
         ):
-            total = total + regulariser(scorer, vectors, weight, n3, l2)
+            total = total + regulariser(scorer.complex, vectors, weight, n3, l2)
     return total
 
 
@@ -159,9 +159,9 @@ def relation_loss(scorer: Scorer, head: Tensor, tail: Tensor, relation: Tensor, 
     return cross_entropy((queries * tail[:, None]).sum(-1), target, reduction="sum")
 
 
-def regulariser(scorer: Scorer, vectors: Tensor, weight: Tensor, n3: float, l2: float) -> Tensor:
+def regulariser(complex_: bool, vectors: Tensor, weight: Tensor, n3: float, l2: float) -> Tensor:
     """float[]: the nuclear 3-norm and half the squared norm of float[..., width], weighted by float[...]."""
-    found = n3 * (cubed_moduli(vectors, scorer.complex) * weight[..., None]).sum() if n3 else vectors.new_zeros(())
+    found = n3 * (cubed_moduli(vectors, complex_) * weight[..., None]).sum() if n3 else vectors.new_zeros(())
     return found + l2 / 2 * (vectors.square() * weight[..., None]).sum() if l2 else found
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from distjoint.config import Config
 from distjoint.kernels.full import Answers, against_all, candidate_gradient, weigh
-from distjoint.kernels.graph import regularise
 from distjoint.train.batches import Batch
 from distjoint.train.graph import GraphLoss, Relations, Shown
 from distjoint.train.negatives import Pool
@@ -76,7 +75,7 @@ class FullLoss(GraphLoss):
         for start in range(0, len(queries), most):
             part = queries.part(slice(start, min(start + most, len(queries))))
             loss += self._block(part, shown, relations, candidates, ends)
-        loss += self._regularise_answers(queries.answers, shown.vectors, ends)
+        loss += self._regularise(queries, shown, relations, ends)
         if self.relation_weight and batch.side == "tail":
             head, tail = (torch.from_numpy(self._place_in(pool)[end]) for end in (batch.head, batch.tail))
             head, tail, relation = (x.to(self.device) for x in (head, tail, torch.from_numpy(batch.relation)))
@@ -100,10 +99,7 @@ class FullLoss(GraphLoss):
             asked = scorer.query(given, relation)
             loss, compared[cut], d_query = against_all(self.objective, shown.candidates, asked, part.answers, room[cut])
             d_given, d_relation = scorer.query_gradient(given, relation, d_query)
-            weight = part.answers.weight
-            more, d_given = regularise(self.objective, given, weight, d_given)
-            most, d_relation = regularise(self.objective, relation, weight, d_relation)
-            return loss + more + most, d_given, d_relation
+            return loss, d_given, d_relation
 
         cuts, total = self._pieces(len(queries), _QUERIES), 0.0
         for cut, (loss, d_given, d_relation) in zip(cuts, self.kernels.map(ask, cuts), strict=True):
@@ -118,15 +114,14 @@ class FullLoss(GraphLoss):
             pass
         return total
 
-    def _regularise_answers(self, answers: Answers, vectors: Tensor, gradient: Tensor) -> float:
-        if not (self.objective.n3 or self.objective.l2):
-            return 0.0
-        weight = vectors.new_zeros(len(vectors)).index_add_(0, answers.candidate, answers.each)
-        places = weight.nonzero()[:, 0]
-        none = torch.zeros(len(places), self.dim, device=self.device)
-        loss, pull = regularise(self.objective, vectors[places], weight[places], none)
-        gradient.index_add_(0, places, pull)
-        return float(loss)
+    def _regularise(self, queries: _Queries, shown: Shown, relations: Relations, ends: Tensor) -> float:
+        """What holds the vectors of the triples small; adds its gradient."""
+        answers = queries.answers
+        entity, relation = (torch.zeros(len(x), device=self.device) for x in (shown.vectors, relations.values))
+        entity.index_add_(0, queries.place, answers.weight).index_add_(0, answers.candidate, answers.each)
+        relation.index_add_(0, queries.relation, answers.weight)
+        pull = self.kernels.regularise(self.penalty, shown.vectors, entity, ends)
+        return pull + self.kernels.regularise(self.penalty, relations.values, relation, relations.gradient)
 
     def _queries(self, batch: Batch, pool: Pool, relations: int) -> _Queries:
         """raises AssertionError when an end of a triple is not in the pool"""

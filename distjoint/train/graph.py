@@ -17,13 +17,14 @@ from torch import Tensor
 from distjoint.config import Config
 from distjoint.kernels.comparison import Objective, as_candidates, through_candidates
 from distjoint.kernels.graph import gradient, relation_gradient
-from distjoint.kernels.rows import RowKernels
+from distjoint.kernels.rows import Penalty, RowKernels
 from distjoint.model.scorers import SCORERS, comparison, default_scale
 from distjoint.table.views import View
 from distjoint.train.batches import Batch
 from distjoint.train.negatives import Pool
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 _CHUNKS, _ROWS = 8, 1024
 """Chunks, and distinct rows, in a piece of work on a CPU."""
@@ -42,10 +43,11 @@ class Shown:
     norms: Tensor | None
     kept: Tensor | None
 
-    def back(self, cut: slice, candidates: Tensor, ends: Tensor) -> Tensor:
+    def back(self, cut: slice, candidates: Tensor, ends: Tensor | None) -> Tensor:
         """The gradient of what the view shows, given those of candidates and of triples' ends; may change both."""
         summed = through_candidates(candidates, self.candidates[cut], None if self.norms is None else self.norms[cut])
-        summed += ends
+        if ends is not None:
+            summed += ends
         return summed if self.kept is None else summed.mul_(self.kept[cut])
 
 
@@ -90,14 +92,13 @@ class GraphLoss:
             scorer,
             compare,
             model.scale or default_scale(compare),
-            own.n3,
-            own.l2,
             own.loss,
             own.margin,
             own.temperature,
             own.smoothing,
             own.in_batch,
         )
+        self.penalty = Penalty(own.n3, own.l2, scorer.complex)
         self.view, self.kernels, self.relation, self.relation_gradient = view, kernels, relation, gradient
         self.map_gradient, self.dim, self.device = map_gradient, model.dim, relation.device
         self.reciprocal, self.chunk, self.negatives = model.reciprocal, own.chunk, own.negatives
@@ -131,17 +132,29 @@ class GraphLoss:
             tail, head = places[..., :chunk].flatten(1)
             found = self._predict_relations(shown, relations, head, tail, relation.flatten(), weights.flatten())
             loss += found[0]
-            d_ends.view(2, -1, self.dim)[1] += found[1]
-            d_ends.view(2, -1, self.dim)[0] += found[2]
+            d_ends[1] += found[1].view(d_ends[1].shape)
+            d_ends[0] += found[2].view(d_ends[0].shape)
+        ends = inverse[..., :chunk].reshape(-1)
+        asked = self._counted(ends, np.tile(weight, 2), len(distinct.rows))
+        of_relation = self._counted(padded.relation, weight, len(relations.values) // 2).repeat(2)
+        loss += self.kernels.regularise(self.penalty, relations.values, of_relation, relations.gradient)
         self._learn_relations(relations)
-        as_candidate, as_end = distinct.occurrences(), distinct.occurrences(inverse[..., :chunk].reshape(-1))
+        as_candidate, as_end = distinct.occurrences(), None if shown.norms is None else distinct.occurrences(ends)
+        pulls: dict[int, float] = {}
 
         def summed(cut: slice) -> Tensor:
-            candidates = self.kernels.sum_rows(d_candidates, as_candidate, cut)
-            return shown.back(cut, candidates, self.kernels.sum_rows(d_ends, as_end, cut))
+            candidates = own = self.kernels.sum_rows(d_candidates.view(-1, self.dim), as_candidate, cut)
+            if as_end is not None:
+                own = self.kernels.sum_rows(d_ends.view(-1, self.dim), as_end, cut)
+            pulls[cut.start] = self.kernels.regularise(self.penalty, shown.vectors[cut], asked[cut], own)
+            return shown.back(cut, candidates, None if as_end is None else own)
 
         self._learn_rows(distinct.rows, summed, rate)
-        return loss
+        return loss + sum(pulls[start] for start in sorted(pulls))
+
+    def _counted(self, places: Ints, weight: Floats, count: int) -> Tensor:
+        """float32[count]: the sum of the weights that fall on each place."""
+        return torch.from_numpy(np.bincount(places, weight, count).astype(np.float32)).to(self.device)
 
     def _predict_relations(
         self, shown: Shown, relations: Relations, head: Tensor, tail: Tensor, relation: Tensor, weight: Tensor
@@ -201,25 +214,30 @@ class GraphLoss:
         weight: Tensor,
         refused: Tensor | None,
     ) -> tuple[float, Tensor, Tensor]:
-        """Loss; gradients of the candidates and of the triples' own ends, float32[occurrences, dim]; adds relations'.
+        """Loss; gradients of the candidates, and of the triples' own ends as they are shown; adds relations'.
+
+        Where candidates are what is shown, the ends' are a part of the candidates', and already added.
 
         places             int64[2, chunks, triples + negatives]: which distinct row is a candidate for tails, heads
         relation, weight   [chunks, triples]
         refused            bool[2, chunks, triples, triples + negatives]: what serves as no negative
+        returns            float32[2, chunks, triples + negatives, dim] and [2, chunks, triples, dim]
         """
         _, chunks, width = places.shape
         triples, backward = relation.shape[1], len(relations.values) // 2
         d_candidates = torch.empty(2, chunks, width, self.dim, device=self.device)
-        d_ends = torch.empty(2, chunks, triples, self.dim, device=self.device)
+        same = shown.norms is None
+        d_ends = d_candidates[:, :, :triples] if same else torch.zeros(2, chunks, triples, self.dim, device=self.device)
 
         def run(cut: slice) -> tuple[Tensor, Tensor, Tensor]:
-            tail, head = _select(shown.vectors, places[:, cut, :triples])
             candidates = _select(shown.candidates, places[:, cut])
+            tail, head = candidates[:, :, :triples] if same else _select(shown.vectors, places[:, cut, :triples])
             here = relation[cut]
             ways = _select(relations.values, here), _select(relations.values, here + backward)
             without = None if refused is None else refused[:, cut]
-            found = gradient(self.objective, candidates, head, tail, *ways, weight[cut], without)
-            d_candidates[:, cut], d_ends[0, cut], d_ends[1, cut] = found.candidates, found.tail, found.head
+            found = gradient(self.objective, candidates, head, tail, *ways, weight[cut], without, d_candidates[:, cut])
+            d_ends[0, cut] += found.tail
+            d_ends[1, cut] += found.head
             return found.loss, found.relation, found.inverse
 
         cuts, total = self._pieces(chunks, _CHUNKS), 0.0
@@ -227,7 +245,7 @@ class GraphLoss:
             for way, added in ((relation[cut], d_forward), (relation[cut] + backward, d_backward)):
                 relations.gradient.index_add_(0, way.reshape(-1), added.reshape(-1, added.shape[-1]))
             total += float(loss)
-        return total, d_candidates.view(-1, self.dim), d_ends.view(-1, self.dim)
+        return total, d_candidates, d_ends
 
     def _pieces(self, count: int, size: int) -> list[slice]:
         size = size if self.device.type == "cpu" else count
