@@ -127,7 +127,7 @@ class Graph(_Section):
         0.0, ge=0, description="Negatives are drawn by degree to this power: 0 all alike, 1 as often as in triples."
     )
     mask_known: bool = Field(
-        True, description="Leave out sampled negatives that are right by a training triple; see docs/graph.md."
+        True, description="Leave out sampled negatives that are right by a resident training triple."
     )
     typed: bool = Field(
         False,

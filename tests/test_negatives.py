@@ -14,6 +14,7 @@ import distjoint
 from distjoint.data.types import Domains
 from distjoint.errors import UsageError
 from distjoint.kernels.rows import RowKernels
+from distjoint.train import lane
 from distjoint.train.batches import Batch, subsampled
 from distjoint.train.negatives import Known, Pool, Typed
 
@@ -168,3 +169,13 @@ def test_what_does_not_go_together_is_named(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         distjoint.train(small.known, str(tmp_path / "run"), config(settings))
+
+
+def test_a_visit_of_too_many_triples_is_not_masked(typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(name: str, masked: bool) -> dict[str, np.ndarray]:
+        distjoint.train(typed, str(tmp_path / name), config({"graph.mask_known": masked, "train.epochs": 1}))
+        return tensors(tmp_path / name)
+
+    monkeypatch.setattr(lane, "BLOCK", 50)
+    masked, unmasked = run("masked", True), run("unmasked", False)
+    assert all(np.array_equal(values, unmasked[name]) for name, values in masked.items())

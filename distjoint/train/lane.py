@@ -35,7 +35,7 @@ from distjoint.train.tally import Agreement, DivergedError, Tally
 Ints = NDArray[np.int64]
 
 BLOCK = 20_000_000
-"""Triples shuffled together at most: larger visits are shuffled block by block."""
+"""Triples shuffled together at most: larger visits are shuffled block by block, and their known answers not masked."""
 _AGREEMENT_ROWS = 512
 _AGREEMENT_EVERY = 16
 
@@ -213,8 +213,7 @@ class Lane:
         rows = np.concatenate(
             [arena.base(shard) + np.arange(arena.layout.shard_rows(shard)) for shard in self._visit.shards]
         )
-        known = Known(self._resident_triples(), arena.rows) if own.mask_known else None
-        type_of = np.full(arena.rows, -1, np.int32)
+        known, type_of = self._known(), np.full(arena.rows, -1, np.int32)
         if self._on.domains:
             type_of[rows] = self._on.domains.type_of[ids]
         rows, weight = rows[degree[ids] > 0], degree[ids][degree[ids] > 0] ** own.power
@@ -226,14 +225,20 @@ class Lane:
 
         return pool(slice(None)), pool(worded)
 
-    def _resident_triples(self) -> Batch:
-        """Every training triple between the visit's shards, those of other visits too."""
-        shards = self._visit.shards
+    def _known(self) -> Known | None:
+        """The right answers among the visit's shards, by other visits' triples too; None where they are not masked.
+
+        They are not where they would be too many to hold; what is drawn is then seldom one of them.
+        """
+        graph, shards = self._on.config.graph, self._visit.shards
         partitions = [p for p in product(shards, shards) if self._on.manifest.samples("triples/train", *p)]
+        wanted = graph.mask_known and graph.candidates == "sampled"
+        if not wanted or not 0 < _triples(partitions, self._on.manifest) <= BLOCK:
+            return None
         self._on.stream.read_ahead("triples", partitions)
-        triples = self._read_triples(partitions)
+        known = Known(self._read_triples(partitions), self._on.arena.rows)
         self._on.stream.release("triples", partitions)
-        return triples
+        return known
 
     def _read_triples(self, partitions: list[Partition]) -> Batch:
         arena, parts = self._on.arena, [(i, j, self._on.stream.triples((i, j))) for i, j in partitions]

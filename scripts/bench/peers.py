@@ -92,7 +92,7 @@ class System:
 SYSTEMS = {
     system.key: system
     for system in (
-        System("distjoint", "distjoint", 0.1, 5000),
+        System("distjoint", "distjoint", 0.2, 5000),
         System("pykeen", "PyKEEN", 0.1, 128),
         System("pykeen-all", "PyKEEN, all entities", 0.1, 256),
         System("pbg", "PyTorch-BigGraph", 0.1, 1000),
@@ -241,7 +241,8 @@ def train_distjoint(
         "model.dim": args.dim,
         "model.cosine": False,
         "graph.chunk": args.negatives // 2,
-        "graph.negatives": args.negatives - args.negatives // 2,
+        "graph.negatives": args.negatives,
+        "graph.in_batch": False,
         "graph.learning_rate": system.rate,
         "graph.batch": system.batch,
         "graph.n3": args.n3,
