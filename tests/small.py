@@ -36,6 +36,13 @@ FAST: dict[str, Any] = {
 }
 """Settings for a run of a second."""
 
+LEAN = {
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+}
+"""Environment in which Ray Train starts fewer processes of its own, and sees sooner that a run has ended."""
+
 
 @dataclass(frozen=True)
 class Small:
@@ -132,4 +139,4 @@ def info(run: str | Path) -> dict[str, Any]:
     return dict(json.loads((Path(run) / "run.json").read_text()))
 
 
-__all__ = ["FAST", "Small", "assert_same_bits", "config", "info", "league", "make", "sentences", "tensors"]
+__all__ = ["FAST", "LEAN", "Small", "assert_same_bits", "config", "info", "league", "make", "sentences", "tensors"]

@@ -326,27 +326,3 @@ def test_object_storage_is_tried_left_as_it_was_and_its_secret_not_said(store: O
     assert wrong.stdout.count("problem  ") == 1
     for text in (SECRET, "wrong-and-planted"):
         assert text not in said.stdout + said.stderr + wrong.stdout + wrong.stderr
-
-
-@pytest.mark.ray
-def test_a_cluster_is_asked_from_outside_and_from_a_job_within(tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray")
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        head = {"num_cpus": 2, "object_store_memory": 100_000_000, "include_dashboard": True, "dashboard_port": 0}
-        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-        try:
-            dashboard = f"http://{cluster.head_node.webui_url}"
-            for address in (dashboard, cluster.address):
-                version, resources = doctor_ray.ray_cluster(address)
-                assert (version.status, resources.status) == ("ok", "ok")
-                assert ray.__version__ in version.found
-                assert resources.found.startswith("1 nodes, 2 CPUs, 0 GPUs")
-            said = run("submit", "--address", dashboard, "--", "doctor", str(tmp_path), "--json")
-            assert said.returncode == 0, said.stdout + said.stderr
-            assert '"found": "1 nodes, 2 CPUs' in said.stdout
-        finally:
-            cluster.shutdown()
-            ray.shutdown()

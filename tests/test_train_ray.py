@@ -11,14 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from small import Small, assert_same_bits, config, info, tensors
+from small import LEAN, Small, assert_same_bits, config, info, tensors
 
 from distjoint.errors import DistjointError, UsageError
 from distjoint.progress import Silent
+from distjoint.train import cluster as driver
 from distjoint.train.run import train
 from distjoint.train.tally import DivergedError
 
 pytestmark = pytest.mark.ray
+
+MINE = f"DISTJOINT_TEST_CLUSTER={os.getpid()}\0".encode()
+"""In the environment of every process of the cluster that these tests share."""
 
 
 def ray_processes() -> dict[int, bytes]:
@@ -40,9 +44,10 @@ def cluster() -> Iterator[None]:
     """One small cluster for the tests that do not start their own."""
     ray = pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_TRAIN_ENABLE_STATE_TRACKING": "0"}.items():
+        for name, value in {"RAY_AUTH_MODE": "disabled", **LEAN}.items():
             patch.setenv(name, value)
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv(*MINE.decode().rstrip("\0").split("="))
         ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="error")
         yield
         ray.shutdown()
@@ -106,34 +111,43 @@ def test_more_workers_than_the_cluster_has_are_refused(small: Small, tmp_path: P
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("title", ["RayTrainWorker", "TrainController"])
-def test_a_run_a_process_of_which_was_killed_goes_on_to_the_same_bits(small: Small, tmp_path: Path, title: str) -> None:
+def test_a_run_a_worker_and_then_the_controller_of_which_was_killed_goes_on_to_the_same_bits(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "_POLL", 0.05)  # to hear of an epoch while there are many to come
     settings = {"loss.alpha": 0, "train.lanes": 2, "train.epochs": 60, "train.checkpoint_rounds": 2}
     train(small.joint, str(tmp_path / "one"), config(settings))
     said: list[str] = []
+    titles = ["RayTrainWorker", "TrainController"]
 
     class Killer(Silent):
-        """Kills a process when the run is on its way."""
+        """Kills a process when the run is on its way, and another one when it is on its way again."""
+
+        epochs = 0
 
         def say(self, text: str) -> None:
             said.append(text)
-            if text.startswith("epoch 3/"):
-                os.kill(max(pid for pid, command in processes(title)), signal.SIGKILL)
+            self.epochs = 0 if broken_off(text) else self.epochs + text.startswith("epoch ")
+            if self.epochs == 3 and titles:
+                os.kill(max(processes(titles.pop(0))), signal.SIGKILL)
 
     train(small.joint, str(tmp_path / "two"), config(settings), workers=2, progress=Killer())
-    broken = [line for line in said if line.startswith("training was broken off")]
-    assert len(broken) == 1
-    assert "going on from checkpoints/epoch-" in broken[0]
+    broken = [line for line in said if broken_off(line)]
+    assert len(broken) == 2
+    assert all("going on from checkpoints/epoch-" in line for line in broken)
     assert_same_bits(tensors(tmp_path / "one"), tensors(tmp_path / "two"))
     assert info(tmp_path / "two")["status"] == "finished"
 
 
-def processes(title: str) -> list[tuple[int, str]]:
-    """Ray's processes of this name on this machine."""
+def broken_off(said: str) -> bool:
+    return said.startswith("training was broken off")
+
+
+def processes(title: str) -> list[int]:
+    """Ids of the processes of this name of the cluster that was started here."""
     found = []
     for place in Path("/proc").iterdir():
         with suppress(OSError):
-            command = (place / "cmdline").read_text()
-            if title in command:
-                found.append((int(place.name), command))
+            if title.encode() in (place / "cmdline").read_bytes() and MINE in (place / "environ").read_bytes():
+                found.append(int(place.name))
     return found
