@@ -43,10 +43,16 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def asked(ends: Tensor, relation: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+    """What is given of each triple, and its relation read from there, to ask for the tail and for the head."""
+    return ends[:, :, : relation.shape[1]].flip(0), torch.stack([relation, inverse])
+
+
 @pytest.mark.parametrize(("name", "compare"), COMPARES)
+@pytest.mark.parametrize("in_batch", [True, False])
 @pytest.mark.parametrize("negatives", [5, 0])
 def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
-    name: str, compare: Compare, negatives: int
+    name: str, compare: Compare, negatives: int, in_batch: bool
 ) -> None:
     scorer, chunks, triples, dim, scale = SCORERS[name], 3, 4, 6, 2.5
     ends = draw(2, chunks, triples + negatives, dim).requires_grad_()
@@ -65,18 +71,17 @@ def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
         ends[1, :, triples:],
         ends[0, :, triples:],
         weight,
+        in_batch=in_batch,
     )
     expected_gradients = torch.autograd.grad(expected, (ends, relation, inverse))
-    objective = Objective(scorer, compare, scale)
+    objective = Objective(scorer, compare, scale, in_batch=in_batch)
     with torch.no_grad():
         candidates, norms = as_candidates(objective, ends)
-        head, tail = ends[1, :, :triples], ends[0, :, :triples]
-        found = gradient(objective, candidates, head, tail, relation, inverse, weight)
+        found = gradient(objective, candidates, *asked(ends, relation, inverse), weight)
         d_ends = through_candidates(found.candidates, candidates, norms)
-        d_ends[0, :, :triples] += found.tail
-        d_ends[1, :, :triples] += found.head
+        d_ends[:, :, :triples] += found.given.flip(0)
     torch.testing.assert_close(found.loss, expected.detach(), rtol=1e-10, atol=1e-10)
-    for actual, wanted in zip((d_ends, found.relation, found.inverse), expected_gradients, strict=True):
+    for actual, wanted in zip((d_ends, *found.relation), expected_gradients, strict=True):
         torch.testing.assert_close(actual, wanted, rtol=1e-7, atol=1e-9)
 
 
@@ -117,20 +122,19 @@ def test_each_loss_and_its_gradients_are_those_of_the_plain_loss(
     expected_gradients = torch.autograd.grad(expected, (ends, relation, inverse))
     objective = Objective(scorer, scorer.compare, 1.0, loss=kind, **settings)
     with torch.no_grad():
-        found = gradient(objective, ends, head, tail, relation, inverse, weight, refused)
+        competing = refused if refused is None or in_batch else refused[..., triples:]
+        found = gradient(objective, ends, *asked(ends, relation, inverse), weight, competing)
         d_ends = found.candidates
-        d_ends[0, :, :triples] += found.tail
-        d_ends[1, :, :triples] += found.head
+        d_ends[:, :, :triples] += found.given.flip(0)
     torch.testing.assert_close(found.loss, expected.detach(), rtol=1e-9, atol=1e-9)
-    for actual, wanted in zip((d_ends, found.relation, found.inverse), expected_gradients, strict=True):
+    for actual, wanted in zip((d_ends, *found.relation), expected_gradients, strict=True):
         torch.testing.assert_close(actual, wanted, rtol=1e-7, atol=1e-9)
 
 
 def test_a_softmax_over_far_scores_does_not_overflow() -> None:
     scorer = SCORERS["distmult"]
     ends, relation = draw(2, 1, 6, 4).float() * 100, draw(1, 3, 4).float() * 100
-    head, tail = ends[1, :, :3], ends[0, :, :3]
-    found = gradient(Objective(scorer, "dot", 1.0), ends, head, tail, relation, relation, torch.ones(1, 3))
+    found = gradient(Objective(scorer, "dot", 1.0), ends, *asked(ends, relation, relation), torch.ones(1, 3))
     assert all(bool(value.isfinite().all()) for value in vars(found).values())
 
 

@@ -41,9 +41,9 @@ def weights(rng: np.random.Generator, count: int, even: bool) -> np.ndarray:
     return np.ones(count) if even else rng.random(count) + 0.01
 
 
-@given(seeds, st.integers(1, 5), st.integers(1, 4), st.integers(0, 9), st.integers(1, 2))
+@given(seeds, st.integers(1, 5), st.integers(1, 4), st.integers(0, 9), st.integers(1, 2), st.booleans())
 def test_known_answers_and_other_types_are_refused_and_nothing_else(
-    seed: int, chunk: int, chunks: int, negatives: int, threads: int
+    seed: int, chunk: int, chunks: int, negatives: int, threads: int, in_batch: bool
 ) -> None:
     rng, entities, relations = np.random.default_rng(seed), 9, 2
     triples = some_triples(rng, entities, relations, 30)
@@ -51,10 +51,12 @@ def test_known_answers_and_other_types_are_refused_and_nothing_else(
     batch = triples.select(rng.integers(0, len(triples), chunk * chunks))
     candidates = rng.integers(0, entities, (2, chunks, chunk + negatives))
     candidates[0, :, :chunk], candidates[1, :, :chunk] = batch.tail.reshape(-1, chunk), batch.head.reshape(-1, chunk)
+    candidates = candidates if in_batch else candidates[..., chunk:]
     rows = np.arange(entities)
     typed = Typed(domains, rows, np.ones(entities), domains.type_of)
     there = set(zip(triples.head.tolist(), triples.relation.tolist(), triples.tail.tolist(), strict=True))
-    found = Pool(rows, None, typed, Known(triples, entities)).refused(batch, candidates, RowKernels(entities, threads))
+    pool, kernels = Pool(rows, None, typed, Known(triples, entities)), RowKernels(entities, threads)
+    found = pool.refused(batch, candidates, in_batch, kernels)
     assert found is not None
     for side, which, k, place in np.ndindex(found.shape):
         at = which * chunk + k
@@ -63,8 +65,8 @@ def test_known_answers_and_other_types_are_refused_and_nothing_else(
         )
         right = ((h, r, c) if side == 0 else (c, r, t)) in there
         fits = (domains.tail if side == 0 else domains.head)[r, domains.type_of[c]]
-        assert found[side, which, k, place] == (place != k and (right or not fits))
-    assert Pool(rows).refused(batch, candidates, RowKernels(entities, threads)) is None
+        assert found[side, which, k, place] == (not (in_batch and place == k) and (right or not fits))
+    assert Pool(rows).refused(batch, candidates, in_batch, kernels) is None
 
 
 @given(seeds, st.booleans())

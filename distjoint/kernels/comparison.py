@@ -74,6 +74,20 @@ def scores(objective: Objective, q: Tensor, k: Tensor, out: Tensor | None = None
     return (found.mul_(scale) if scale != 1.0 else found), None
 
 
+def matched(objective: Objective, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The same for query i and candidate i alone.
+
+    q, k      float[..., n, dim]
+    returns   float[..., n] each
+    """
+    if objective.compare in ("dot", "cosine"):
+        return (q * k).sum(-1).mul_(objective.scale), None
+    if objective.compare == "manhattan":
+        return (q - k).abs_().sum(-1).mul_(-objective.scale), None
+    distance = (q - k).square_().sum(-1).clamp_min_(_SQUARE).sqrt_()
+    return distance * -objective.scale, distance
+
+
 def pairwise(objective: Objective, gradient: Tensor, distance: Tensor | None) -> Tensor:
     """The gradient of scores, made ready for `toward`, in its own memory."""
     if distance is not None:
@@ -96,3 +110,16 @@ def toward(objective: Objective, gradient: Tensor, one: Tensor, other: Tensor, o
     if objective.compare != "distance":
         return product
     return product.neg_().addcmul_(one, gradient.sum(-1)[..., None])
+
+
+def toward_matched(objective: Objective, gradient: Tensor, q: Tensor, k: Tensor, d_q: Tensor, d_k: Tensor) -> None:
+    """The gradients of `matched`, from `pairwise`: float[..., n]. Adds that of q, and sets that of k."""
+    gradient = gradient[..., None]
+    if objective.compare in ("dot", "cosine"):
+        d_q.addcmul_(k, gradient)
+        torch.mul(q, gradient, out=d_k)
+        return
+    apart = q - k
+    apart = (apart.sign_() if objective.compare == "manhattan" else apart).mul_(gradient)
+    d_q.add_(apart)
+    torch.neg(apart, out=d_k)

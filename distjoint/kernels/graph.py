@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from distjoint.kernels.comparison import Objective, as_candidates, pairwise, scores, through_candidates, toward
+from distjoint.kernels.comparison import (
+    Objective,
+    as_candidates,
+    matched,
+    pairwise,
+    scores,
+    through_candidates,
+    toward,
+    toward_matched,
+)
 
 
 @dataclass(frozen=True)
@@ -23,40 +32,34 @@ class Gradient:
 
     loss: Tensor
     candidates: Tensor
-    head: Tensor
-    tail: Tensor
+    given: Tensor
     relation: Tensor
-    inverse: Tensor
 
 
 def gradient(
     objective: Objective,
     candidates: Tensor,
-    head: Tensor,
-    tail: Tensor,
+    given: Tensor,
     relation: Tensor,
-    inverse: Tensor,
     weight: Tensor,
     refused: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Gradient:
-    """Loss of a batch and its gradient, without regularisers.
+    """Loss of a batch and its gradient, without regularisers. Tails are asked for in [0], heads in [1].
 
-    candidates   float[2, chunks, triples + negatives, dim], as from `as_candidates`: for the tail ([0]: the
-                 chunk's tails, then its negatives) and for the head ([1])
-    head, tail   float[chunks, triples, dim]
-    relation     float[chunks, triples, relation_dim], read from head to tail; inverse: read from tail to head
+    candidates   float[2, chunks, triples + negatives, dim], as from `as_candidates`: the chunk's right answers, then
+                 its negatives
+    given        float[2, chunks, triples, dim]: the other ends, heads in [0]
+    relation     float[2, chunks, triples, relation_dim], read from what is given
     weight       float[chunks, triples]: 0 for padding
-    refused      bool[2, chunks, triples, triples + negatives]: what serves as no negative; never a right answer's
-                 own place
+    refused      bool[2, chunks, triples, candidates]: what serves as no negative, among those that others than the
+                 right answer may be: with in-batch ones, all candidates, else what was drawn. Never a right
+                 answer's own place
     out          where the candidates' gradient goes
     """
-    scorer = objective.scorer
-    queries = torch.stack([scorer.query(head, relation), scorer.query(tail, inverse)])
+    queries = objective.scorer.query(given, relation)
     loss, d_queries, d_candidates = _compare(objective, queries, candidates, weight, refused, out)
-    d_head, d_relation = scorer.query_gradient(head, relation, d_queries[0])
-    d_tail, d_inverse = scorer.query_gradient(tail, inverse, d_queries[1])
-    return Gradient(loss, d_candidates, d_head, d_tail, d_relation, d_inverse)
+    return Gradient(loss, d_candidates, *objective.scorer.query_gradient(given, relation, d_queries))
 
 
 def relation_gradient(
@@ -95,78 +98,97 @@ def _compare(
     out: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The loss; gradients for queries [2, chunks, triples, dim] and candidates."""
-    q, norms = as_candidates(objective, queries.flatten(0, 1))
-    found, distance = scores(objective, q, candidates.flatten(0, 1))
-    refused = _refused(objective, found, None if refused is None else refused.flatten(0, 1))
-    loss, g = _LOSSES[objective.loss](objective, found, weight.repeat(2, 1), refused)
-    g = pairwise(objective, g, distance)
-    d_q = through_candidates(toward(objective, g, q, candidates.flatten(0, 1)), q, norms)
+    q, norms = as_candidates(objective, queries)
+    triples, weight = q.shape[2], weight.expand(2, -1, -1)
+    right, drawn = candidates[:, :, :triples], candidates[:, :, triples:]
     d_k = torch.empty_like(candidates) if out is None else out
-    for side, (g_side, q_side) in enumerate(zip(g.chunk(2), q.chunk(2), strict=True)):
-        toward(objective, g_side.transpose(1, 2), candidates[side], q_side, d_k[side])
-    return loss, d_q.view(queries.shape), d_k
+    if objective.in_batch:
+        found, distance = scores(objective, q, candidates)
+        loss, g = _LOSSES[objective.loss](objective, found, weight, refused)
+        g = pairwise(objective, g, distance)
+        d_q = toward(objective, g, q, candidates)
+        _each_side(objective, g, candidates, q, d_k)
+    else:
+        (own, near), (others, distance) = matched(objective, q, right), scores(objective, q, drawn)
+        loss, g = _LOSSES[objective.loss](objective, torch.cat([own[..., None], others], -1), weight, refused)
+        g_own, g_others = pairwise(objective, g[..., 0], near), pairwise(objective, g[..., 1:], distance)
+        d_q = toward(objective, g_others, q, drawn)
+        _each_side(objective, g_others, drawn, q, d_k[:, :, triples:])
+        toward_matched(objective, g_own, q, right, d_q, d_k[:, :, :triples])
+    return loss, through_candidates(d_q, q, norms), d_k
+
+
+def _each_side(objective: Objective, gradient: Tensor, candidates: Tensor, queries: Tensor, out: Tensor) -> None:
+    """The gradient of candidates, a side at a time: `out` may be a part of a larger batch's, not in one piece."""
+    for g, k, q, into in zip(gradient, candidates, queries, out, strict=True):
+        toward(objective, g.transpose(1, 2), k, q, into)
 
 
 def _softmax(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of candidate i for query i, and its gradient, in the memory of `scores`."""
+    """Cross-entropy of the right answer."""
     if refused is not None:
-        scores.masked_fill_(refused, -torch.inf)
+        _others(objective, scores).masked_fill_(refused, -torch.inf)
     top = scores.amax(-1, keepdim=True)
     scores.sub_(top)
-    target = scores.diagonal(dim1=1, dim2=2).clone()
+    target = _right(objective, scores).clone()
     scores.exp_()
     total = scores.sum(-1)
     loss = ((total.log() - target) * weight).sum()
     scores.mul_((weight / total)[..., None])
-    scores.diagonal(dim1=1, dim2=2).sub_(weight)
+    _right(objective, scores).sub_(weight)
     return loss, scores
 
 
 def _logistic(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:
-    return _binary(scores, _shares(scores, refused), weight)
+    return _binary(objective, scores, _shares(objective, scores, refused), weight)
 
 
 def _margin(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:
-    short = scores - scores.diagonal(dim1=1, dim2=2)[..., None] + objective.margin
-    share = _shares(scores, refused) * (short > 0)
-    return ((short * share).sum(-1) * weight).sum(), _place(share, -share.sum(-1), weight)
+    short = scores - _right(objective, scores)[..., None] + objective.margin
+    share = _shares(objective, scores, refused) * (short > 0)
+    return ((short * share).sum(-1) * weight).sum(), _place(objective, share, -share.sum(-1), weight)
 
 
 def _adversarial(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:
-    share = _shares(scores, refused)
+    share = _shares(objective, scores, refused)
     share = (scores * objective.temperature).masked_fill(share == 0, -torch.inf).softmax(-1).nan_to_num_()
-    return _binary(scores + objective.margin, share, weight)
+    return _binary(objective, scores + objective.margin, share, weight)
 
 
-def _binary(scores: Tensor, share: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _binary(objective: Objective, scores: Tensor, share: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy of the right answer, and of the negatives by their shares."""
-    right = scores.diagonal(dim1=1, dim2=2).clone()
+    right = _right(objective, scores).clone()
     loss = softplus(-right) + (softplus(scores) * share).sum(-1)
-    return (loss * weight).sum(), _place(scores.sigmoid().mul_(share), -torch.sigmoid(-right), weight)
+    return (loss * weight).sum(), _place(objective, scores.sigmoid().mul_(share), -torch.sigmoid(-right), weight)
 
 
 _LOSSES = {"softmax": _softmax, "logistic": _logistic, "margin": _margin, "adversarial": _adversarial}
+"""Of scores float[2, chunks, triples, candidates], where `_right` finds the right answers', and whose memory they may
+take: the weighted loss, and its gradient."""
 
 
-def _refused(objective: Objective, scores: Tensor, refused: Tensor | None) -> Tensor | None:
-    """With the ends of the other triples of the chunk, where these serve as no negatives."""
-    if objective.in_batch:
-        return refused
-    triples, width = scores.shape[1:]
-    beside = torch.zeros(triples, width, dtype=torch.bool, device=scores.device)
-    beside[:, :triples] = ~torch.eye(triples, dtype=torch.bool, device=scores.device)
-    return beside if refused is None else refused | beside
+def _right(objective: Objective, scores: Tensor) -> Tensor:
+    """What belongs to the right answers, a view: on the diagonal where they are candidates of all, else before the
+    negatives.
+    """
+    return scores.diagonal(dim1=-2, dim2=-1) if objective.in_batch else scores[..., 0]
 
 
-def _shares(scores: Tensor, refused: Tensor | None) -> Tensor:
-    """float[.., triples, candidates]: one by the number of negatives for each of them, 0 for the right answer."""
-    negative = torch.ones(scores.shape[1:], dtype=torch.bool, device=scores.device).fill_diagonal_(False)
+def _others(objective: Objective, scores: Tensor) -> Tensor:
+    """What may belong to a negative, a view."""
+    return scores if objective.in_batch else scores[..., 1:]
+
+
+def _shares(objective: Objective, scores: Tensor, refused: Tensor | None) -> Tensor:
+    """float[2, chunks, triples, candidates]: one by the number of negatives for each, 0 for the right answer."""
+    negative = torch.ones(scores.shape, dtype=torch.bool, device=scores.device)
     if refused is not None:
-        negative = negative & ~refused
+        _others(objective, negative).logical_and_(~refused)
+    _right(objective, negative).fill_(False)
     return negative / negative.sum(-1, keepdim=True).clamp_min(1).to(scores.dtype)
 
 
-def _place(gradient: Tensor, right: Tensor, weight: Tensor) -> Tensor:
-    """The gradient with the right answers' on its diagonal, weighted."""
-    gradient.diagonal(dim1=1, dim2=2).copy_(right)
+def _place(objective: Objective, gradient: Tensor, right: Tensor, weight: Tensor) -> Tensor:
+    """The gradient with the right answers', weighted."""
+    _right(objective, gradient).copy_(right)
     return gradient.mul_(weight[..., None])

@@ -26,8 +26,8 @@ from distjoint.train.negatives import Pool
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-_CHUNKS, _ROWS = 8, 1024
-"""Chunks, and distinct rows, in a piece of work on a CPU."""
+_TRIPLES, _ROWS = 400, 1024
+"""Triples, and distinct rows, in a piece of work on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ class GraphLoss:
         rows[0, :, :chunk], rows[1, :, :chunk] = padded.tail.reshape(-1, chunk), padded.head.reshape(-1, chunk)
         if negatives:
             rows[:, :, chunk:] = pool.draw(rng, padded.relation.reshape(chunks, -1), negatives)
-        refused = pool.refused(padded, rows, self.kernels)
+        competing = rows if self.objective.in_batch else rows[:, :, chunk:]
+        refused = pool.refused(padded, competing, self.objective.in_batch, self.kernels)
         distinct = self.kernels.distinct(rows.reshape(-1))
         inverse = distinct.inverse.reshape(rows.shape)
         shown, relations = self._show(distinct.rows, rng), self._relations(rng)
@@ -220,7 +221,7 @@ class GraphLoss:
 
         places             int64[2, chunks, triples + negatives]: which distinct row is a candidate for tails, heads
         relation, weight   [chunks, triples]
-        refused            bool[2, chunks, triples, triples + negatives]: what serves as no negative
+        refused            as in `gradient`
         returns            float32[2, chunks, triples + negatives, dim] and [2, chunks, triples, dim]
         """
         _, chunks, width = places.shape
@@ -231,19 +232,19 @@ class GraphLoss:
 
         def run(cut: slice) -> tuple[Tensor, Tensor, Tensor]:
             candidates = _select(shown.candidates, places[:, cut])
-            tail, head = candidates[:, :, :triples] if same else _select(shown.vectors, places[:, cut, :triples])
-            here = relation[cut]
-            ways = _select(relations.values, here), _select(relations.values, here + backward)
+            given = _select(shown.vectors, places[:, cut, :triples].flip(0))
+            which = relation[cut]
+            ways = torch.stack([which, which + backward])
             without = None if refused is None else refused[:, cut]
-            found = gradient(self.objective, candidates, head, tail, *ways, weight[cut], without, d_candidates[:, cut])
-            d_ends[0, cut] += found.tail
-            d_ends[1, cut] += found.head
-            return found.loss, found.relation, found.inverse
+            asked = _select(relations.values, ways)
+            found = gradient(self.objective, candidates, given, asked, weight[cut], without, d_candidates[:, cut])
+            d_ends[1, cut] += found.given[0]
+            d_ends[0, cut] += found.given[1]
+            return found.loss, ways.flatten(), found.relation.flatten(0, -2)
 
-        cuts, total = self._pieces(chunks, _CHUNKS), 0.0
-        for cut, (loss, d_forward, d_backward) in zip(cuts, self.kernels.map(run, cuts), strict=True):
-            for way, added in ((relation[cut], d_forward), (relation[cut] + backward, d_backward)):
-                relations.gradient.index_add_(0, way.reshape(-1), added.reshape(-1, added.shape[-1]))
+        cuts, total = self._pieces(chunks, max(1, _TRIPLES // triples)), 0.0
+        for loss, ways, d_relation in self.kernels.map(run, cuts):
+            relations.gradient.index_add_(0, ways, d_relation)
             total += float(loss)
         return total, d_candidates, d_ends
 

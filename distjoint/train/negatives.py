@@ -117,13 +117,12 @@ class Pool:
             return self.rows[rng.integers(0, len(self.rows), shape)]
         return self.rows[np.searchsorted(self.cumulative, rng.random(shape) * self.cumulative[-1], "right")]
 
-    def refused(self, batch: Batch, candidates: Ints, kernels: RowKernels) -> Bools | None:
+    def refused(self, batch: Batch, candidates: Ints, in_batch: bool, kernels: RowKernels) -> Bools | None:
         """Which candidates are no negatives of which triples: bool[2, chunks, triples, width], None for none.
-
-        A triple's own place is never refused: candidate k of a chunk is the right answer of its triple k.
 
         batch        whole chunks of triples
         candidates   int64[2, chunks, width]: arena rows, for tails and for heads
+        in_batch     whether candidate k of a chunk is the right answer of its triple k: that place is never refused
         """
         limits = [limit for limit in (self.typed, self.known) if limit is not None]
         if not limits:
@@ -137,8 +136,9 @@ class Pool:
 
         for _ in kernels.map(refuse, (0, 1)):
             pass
-        own = np.arange(refused.shape[2])
-        refused[:, :, own, own] = False
+        if in_batch:
+            own = np.arange(refused.shape[2])
+            refused[:, :, own, own] = False
         return refused
 
 
