@@ -291,7 +291,8 @@ GRID = [(1, 2), (1, 4), (2, 4), (2, 6)]
 def test_any_lanes_and_groups_train_to_a_similar_loss(run: Train) -> None:
     found = []
     for lanes, groups in GRID:
-        made = run({"train.lanes": lanes, "train.groups": groups, "train.epochs": 5})
+        # With few entities resident, a mask would leave few negatives of so small a graph, and another loss.
+        made = run({"train.lanes": lanes, "train.groups": groups, "train.epochs": 5, "graph.mask_known": False})
         assert (info(made)["lanes"], info(made)["groups"]) == (lanes, groups)
         last = losses(made)[-1]
         assert (last["cells"], last["triples"]) == (losses(made)[0]["cells"], losses(made)[0]["triples"])
