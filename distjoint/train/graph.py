@@ -26,8 +26,10 @@ from distjoint.train.negatives import Pool
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-_TRIPLES, _ROWS = 400, 1024
-"""Triples, and distinct rows, in a piece of work on a CPU."""
+_TRIPLES, _ROWS, _PARTS = 1280, 1024, 8
+"""On a CPU: triples, and distinct rows, in a piece of work, and the pieces that are made of a batch where it has the
+chunks. Pieces four times as small cost a fifth of the speed, for Python's share of them.
+"""
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ class GraphLoss:
             d_ends[0, cut] += found.given[1]
             return found.loss, ways.flatten(), found.relation.flatten(0, -2)
 
-        cuts, total = self._pieces(chunks, max(1, _TRIPLES // triples)), 0.0
+        cuts, total = self._pieces(chunks, max(1, min(_TRIPLES // triples, -(-chunks // _PARTS)))), 0.0
         for loss, ways, d_relation in self.kernels.map(run, cuts):
             relations.gradient.index_add_(0, ways, d_relation)
             total += float(loss)

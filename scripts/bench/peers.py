@@ -20,15 +20,17 @@ compiled, read, saved or ranked while the clock runs, and nothing trains while a
 Equal: the triples and their numbers, the scorer, the dimension in reals, negatives per triple and direction, softmax
 with cross-entropy, AdaGrad, the weight of the nuclear 3-norm, threads (PyTorch-BigGraph: as many processes), and who
 ranks: each system's vectors, both directions, ties at their mean, by distjoint's evaluation.
-Not equal, as each system has its own: how negatives are shared (distjoint and PyTorch-BigGraph: half are ends of the
-other triples of a chunk, half are drawn for the chunk; LibKGE: drawn for a whole batch; PyKEEN: drawn for each triple),
-AdaGrad by row (distjoint, PyTorch-BigGraph) or by number, the start values, triples per step, and relations: all but
-PyKEEN have a second vector of each for predicting heads. See the scripts of `peers/`. --pykeen-all adds a row for
-PyKEEN with all entities as candidates, which it computes far better than negatives of each triple.
+Not equal, as each system has its own: how negatives are shared (distjoint: drawn for as many triples as there are
+negatives, and left out where they are right in training; PyTorch-BigGraph: half are ends of the other triples of a
+chunk, half are drawn for the chunk; LibKGE: drawn for a whole batch; PyKEEN: drawn for each triple), AdaGrad by row
+(distjoint, PyTorch-BigGraph) or by number, the start values, triples per step, and relations: all but PyKEEN have a
+second vector of each for predicting heads. See the scripts of `peers/`. --pykeen-all adds a row for PyKEEN with all
+entities as candidates, which it computes far better than negatives of each triple.
 
 Rates and batches are the best MRR after 15 to 30 seconds with ComplEx, 200 reals, 100 negatives and n3 .05 of a small
-grid: distjoint .05, .1, .2 with 1000, 2000, 5000, 10000; PyKEEN .1, .3 with 64 to 1024 (no rate told from the other);
-PyTorch-BigGraph .05, .1, .2 with 5000, and .1 with 1000 (its defaults); LibKGE .1, .18 (published), .5 with 1024.
+grid: distjoint .05 to .3 with 1000 to 10000, and 50 to 1000 triples to a chunk; PyKEEN .1, .3 with 64 to 1024 (no rate
+told from the other); PyTorch-BigGraph .05, .1, .2 with 5000, and .1 with 1000 (its defaults); LibKGE .1, .18
+(published), .5 with 1024.
 """
 
 from __future__ import annotations
@@ -192,7 +194,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--libkge-folder", type=Path, metavar="FOLDER", help="LibKGE's sources: a clone")
     parser.add_argument("--scorer", choices=("complex", "distmult"), default="complex")
     parser.add_argument("--dim", type=int, default=200, help="reals")
-    parser.add_argument("--negatives", type=int, default=100, help="per triple and direction; half are in-batch ones")
+    parser.add_argument("--negatives", type=int, default=100, help="per triple and direction")
     parser.add_argument("--n3", type=float, default=0.05, help="weight of the nuclear 3-norm")
     parser.add_argument("--target", type=float, default=0.3, help="filtered MRR")
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds of training, each system")
@@ -240,7 +242,7 @@ def train_distjoint(
         "model.scorer": args.scorer,
         "model.dim": args.dim,
         "model.cosine": False,
-        "graph.chunk": args.negatives // 2,
+        "graph.chunk": args.negatives,
         "graph.negatives": args.negatives,
         "graph.in_batch": False,
         "graph.learning_rate": system.rate,
