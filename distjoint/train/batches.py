@@ -42,7 +42,7 @@ class Batch:
         head, relation, tail = (x.astype(np.int64) for x in (self.head, self.relation, self.tail))
         return Batch(head, relation, tail, self.side, self.weight)
 
-    def select(self, which: NDArray[np.bool_] | Ints) -> Batch:
+    def select(self, which: NDArray[np.bool_] | Ints | slice) -> Batch:
         weight = None if self.weight is None else self.weight[which]
         return Batch(self.head[which], self.relation[which], self.tail[which], self.side, weight)
 

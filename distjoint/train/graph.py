@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -251,8 +252,10 @@ class GraphLoss:
         return total, d_candidates, d_ends
 
     def _pieces(self, count: int, size: int) -> list[slice]:
-        size = size if self.device.type == "cpu" else count
-        return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+        """Of at most some size each, and of one size, or nearly so."""
+        pieces = -(-count // size) if self.device.type == "cpu" else min(count, 1)
+        bounds = [count * k // pieces for k in range(pieces + 1)] if pieces else [0]
+        return [slice(*ends) for ends in pairwise(bounds)]
 
     def _relations(self, rng: np.random.Generator) -> Relations:
         """Read from tail to head they have rows of their own where reciprocal, else are inverted by the scorer."""

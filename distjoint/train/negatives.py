@@ -5,6 +5,7 @@ whose types fit the relation, and never one that is known to be right.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 from distjoint.data.types import Domains
 from distjoint.kernels.compiled import compiled
 from distjoint.kernels.rows import RowKernels
-from distjoint.train.batches import Batch, questions
+from distjoint.train.batches import Batch
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+_TASKS = 4
+"""Parts of a batch whose negatives are looked through at a time."""
 
 
 class Known:
@@ -26,23 +30,21 @@ class Known:
     """
 
     def __init__(self, triples: Batch, rows: int) -> None:
-        self._relations = int(triples.relation.max(initial=0)) + 1
         self._sides = [
-            _by_question(given, triples.relation, answer)
+            _by_question(given, triples.relation, answer, rows)
             for given, answer in ((triples.head, triples.tail), (triples.tail, triples.head))
         ]
-        self._slots = np.full((2, rows), -1, np.int32)
+        self._slots = np.full((_TASKS, rows), -1, np.int32)
 
-    def refuse(self, side: int, batch: Batch, candidates: Ints, refused: Bools) -> None:
+    def refuse(self, side: int, task: int, batch: Batch, candidates: Ints, refused: Bools) -> None:
         """Mark the candidates that are right: int64[chunks, width], bool[chunks, triples, width].
 
-        side    0 where tails are asked for, 1 where heads are; both may be at work at a time
+        side    0 where tails are asked for, 1 where heads are
+        task    of those that are at work at a time, in [0, _TASKS)
         """
-        keys, starts, answers = self._sides[side]
-        # Padding repeats the batch's triples, so every question has its answers here.
         given = batch.head if side == 0 else batch.tail
-        question = np.searchsorted(keys, given * self._relations + batch.relation)
-        _refuse_known(question, starts, answers, candidates, self._slots[side], refused)
+        # Padding repeats the batch's triples, so every question has its answers here.
+        _refuse_known(given, batch.relation, *self._sides[side], candidates, self._slots[task], refused)
 
 
 class Typed:
@@ -82,7 +84,7 @@ class Typed:
             drawn[side] = self._rows[entity.clip(self._first[which], self._last[which])]
         return drawn
 
-    def refuse(self, side: int, batch: Batch, candidates: Ints, refused: Bools) -> None:
+    def refuse(self, side: int, task: int, batch: Batch, candidates: Ints, refused: Bools) -> None:
         """Mark the candidates whose types are not allowed; arguments as in `Known.refuse`."""
         _refuse_typed(batch.relation, self._allowed[side], self._type_of, candidates, refused)
 
@@ -128,30 +130,42 @@ class Pool:
         if not limits:
             return None
         _, chunks, width = candidates.shape
-        refused = np.zeros((2, chunks, len(batch) // chunks, width), np.bool_)
+        triples = len(batch) // chunks
+        refused = np.zeros((2, chunks, triples, width), np.bool_)
 
-        def refuse(side: int) -> None:
-            for limit in limits:
-                limit.refuse(side, batch, candidates[side], refused[side])
+        def refuse(task: int) -> None:
+            first, last = (chunks * k // _TASKS for k in (task, task + 1))
+            part = batch.select(slice(first * triples, last * triples))
+            for side, limit in product((0, 1), limits):
+                limit.refuse(side, task, part, candidates[side, first:last], refused[side, first:last])
 
-        for _ in kernels.map(refuse, (0, 1)):
+        for _ in kernels.map(refuse, range(_TASKS)):
             pass
         if in_batch:
-            own = np.arange(refused.shape[2])
+            own = np.arange(triples)
             refused[:, :, own, own] = False
         return refused
 
 
-def _by_question(given: Ints, relation: Ints, answer: Ints) -> tuple[Ints, Ints, Ints]:
-    """Distinct questions in order, and where the answers of each begin and end: answers[starts[k]:starts[k + 1]]."""
-    asked = questions(given, relation)
-    order = np.argsort(asked, kind="stable")
-    keys, starts = np.unique(asked[order], return_index=True)
-    return keys, np.append(starts, len(order)), answer[order].astype(np.int64)
+def _by_question(given: Ints, relation: Ints, answer: Ints, rows: int) -> tuple[Ints, Ints, Ints, Ints]:
+    """Distinct questions, in order of what is given and then of the relation.
+
+    first      int64[rows + 1]: where those that give a row begin, and where the last ones end
+    relation   int64[questions]
+    starts     int64[questions + 1]: where the answers of each begin, and where the last ones end
+    answer     int64[triples]
+    """
+    order = np.lexsort((relation, given))
+    given, relation = given[order], relation[order]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (given[1:] != given[:-1]) | (relation[1:] != relation[:-1])
+    starts = np.flatnonzero(new)
+    first = np.searchsorted(given[starts], np.arange(rows + 1))
+    return first, relation[starts].astype(np.int64), np.append(starts, len(order)), answer[order].astype(np.int64)
 
 
 @compiled
-def _refuse_known(question, starts, answers, candidates, slot, refused):  # type: ignore[no-untyped-def]
+def _refuse_known(given, relation, first, relations, starts, answers, candidates, slot, refused):  # type: ignore[no-untyped-def]
     chunks, width = candidates.shape
     triples = refused.shape[1]
     following = np.empty(width, np.int32)
@@ -161,7 +175,9 @@ def _refuse_known(question, starts, answers, candidates, slot, refused):  # type
             following[place] = slot[here[place]]
             slot[here[place]] = place
         for k in range(triples):
-            asked = question[chunk * triples + k]
+            at = chunk * triples + k
+            low, high = first[given[at]], first[given[at] + 1]
+            asked = low + np.searchsorted(relations[low:high], relation[at])
             for at in range(starts[asked], starts[asked + 1]):
                 place = slot[answers[at]]
                 while place >= 0:
