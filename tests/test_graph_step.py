@@ -17,6 +17,7 @@ from distjoint.config import Config, load_config
 from distjoint.data.layout import Layout
 from distjoint.kernels.comparison import Objective, as_candidates, through_candidates
 from distjoint.kernels.graph import gradient
+from distjoint.kernels.queries import Queries
 from distjoint.kernels.rows import EPSILON, RowKernels
 from distjoint.model.couplings import entity_vectors
 from distjoint.model.losses import Kind, relation_loss, sampled_loss
@@ -43,9 +44,27 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def asked(ends: Tensor, relation: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-    """What is given of each triple, and its relation read from there, to ask for the tail and for the head."""
-    return ends[:, :, : relation.shape[1]].flip(0), torch.stack([relation, inverse])
+def fast(
+    objective: Objective,
+    ends: Tensor,
+    relation: Tensor,
+    inverse: Tensor,
+    weight: Tensor,
+    refused: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, and gradients of ends and negatives, float[2, chunks, triples + negatives, dim], and of relations."""
+    triples = relation.shape[1]
+    candidates, norms = as_candidates(objective, ends)
+    right, given = candidates[:, :, :triples], ends[:, :, :triples].flip(0)
+    d_candidates, d_own = torch.empty_like(candidates), torch.zeros_like(given)
+    queries = Queries(objective, right, given, torch.stack([relation, inverse]), d_candidates[:, :, :triples], d_own)
+    compared = slice(None) if objective.in_batch else slice(triples, None)
+    loss, d_relation = gradient(
+        objective, queries, candidates[:, :, compared], weight, refused, d_candidates[:, :, compared]
+    )
+    d_ends = through_candidates(d_candidates, candidates, norms)
+    d_ends[:, :, :triples] += d_own
+    return loss, d_ends, d_relation
 
 
 @pytest.mark.parametrize(("name", "compare"), COMPARES)
@@ -76,12 +95,9 @@ def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
     expected_gradients = torch.autograd.grad(expected, (ends, relation, inverse))
     objective = Objective(scorer, compare, scale, in_batch=in_batch)
     with torch.no_grad():
-        candidates, norms = as_candidates(objective, ends)
-        found = gradient(objective, candidates, *asked(ends, relation, inverse), weight)
-        d_ends = through_candidates(found.candidates, candidates, norms)
-        d_ends[:, :, :triples] += found.given.flip(0)
-    torch.testing.assert_close(found.loss, expected.detach(), rtol=1e-10, atol=1e-10)
-    for actual, wanted in zip((d_ends, *found.relation), expected_gradients, strict=True):
+        loss, d_ends, d_relation = fast(objective, ends, relation, inverse, weight)
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-10, atol=1e-10)
+    for actual, wanted in zip((d_ends, *d_relation), expected_gradients, strict=True):
         torch.testing.assert_close(actual, wanted, rtol=1e-7, atol=1e-9)
 
 
@@ -123,19 +139,17 @@ def test_each_loss_and_its_gradients_are_those_of_the_plain_loss(
     objective = Objective(scorer, scorer.compare, 1.0, loss=kind, **settings)
     with torch.no_grad():
         competing = refused if refused is None or in_batch else refused[..., triples:]
-        found = gradient(objective, ends, *asked(ends, relation, inverse), weight, competing)
-        d_ends = found.candidates
-        d_ends[:, :, :triples] += found.given.flip(0)
-    torch.testing.assert_close(found.loss, expected.detach(), rtol=1e-9, atol=1e-9)
-    for actual, wanted in zip((d_ends, *found.relation), expected_gradients, strict=True):
+        loss, d_ends, d_relation = fast(objective, ends, relation, inverse, weight, competing)
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-9, atol=1e-9)
+    for actual, wanted in zip((d_ends, *d_relation), expected_gradients, strict=True):
         torch.testing.assert_close(actual, wanted, rtol=1e-7, atol=1e-9)
 
 
 def test_a_softmax_over_far_scores_does_not_overflow() -> None:
     scorer = SCORERS["distmult"]
     ends, relation = draw(2, 1, 6, 4).float() * 100, draw(1, 3, 4).float() * 100
-    found = gradient(Objective(scorer, "dot", 1.0), ends, *asked(ends, relation, relation), torch.ones(1, 3))
-    assert all(bool(value.isfinite().all()) for value in vars(found).values())
+    found = fast(Objective(scorer, "dot", 1.0), ends, relation, relation, torch.ones(1, 3))
+    assert all(bool(value.isfinite().all()) for value in found)
 
 
 class World:
@@ -229,7 +243,7 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
     loss = sampled_loss(
         scorer,
         comparison(scorer, config.model.cosine, config.model.norm),
-        10.0 if config.model.cosine else 1.0,
+        config.model.scale or (10.0 if config.model.cosine else 1.0),
         chunked(vectors, head),
         chunked(vectors, tail),
         forward,
@@ -239,6 +253,7 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
         weight,
         config.graph.n3,
         config.graph.l2,
+        in_batch=config.graph.in_batch,
     )
     if config.graph.relation_weight:
         ends = (vectors[torch.from_numpy(rows)] for rows in (batch.head, batch.tail))
@@ -269,6 +284,11 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
 
 
 STEPS: list[tuple[str, str, dict[str, Any]]] = [
+    *[
+        ("none", "own", {"model.scorer": name, "model.cosine": cosine, "graph.in_batch": False})
+        for name, cosine in COMPARISONS
+    ],
+    ("tie", "tied", {"model.scorer": "complex", "model.cosine": False, "model.scale": 2.5, "graph.in_batch": False}),
     *[("none", "own", {"model.scorer": name, "model.cosine": cosine}) for name, cosine in COMPARISONS],
     ("none", "own", {"model.scorer": "transe", "model.cosine": False, "model.norm": 1}),
     *[("tie", "tied", {"model.scorer": name}) for name in ("transe", "complex")],

@@ -5,61 +5,43 @@ Same result as model/losses.py. Plain torch operations, so the same code runs on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from distjoint.kernels.comparison import (
-    Objective,
-    as_candidates,
-    matched,
-    pairwise,
-    scores,
-    through_candidates,
-    toward,
-    toward_matched,
-)
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """What `gradient` returns: the loss, summed over queries, and its gradients.
-
-    Each has the shape of the argument it is named after.
-    """
-
-    loss: Tensor
-    candidates: Tensor
-    given: Tensor
-    relation: Tensor
+from distjoint.kernels.comparison import Objective, pairwise, scores, toward
+from distjoint.kernels.queries import Products, Queries
 
 
 def gradient(
     objective: Objective,
+    queries: Queries | Products,
     candidates: Tensor,
-    given: Tensor,
-    relation: Tensor,
     weight: Tensor,
-    refused: Tensor | None = None,
-    out: Tensor | None = None,
-) -> Gradient:
+    refused: Tensor | None,
+    d_candidates: Tensor,
+) -> tuple[Tensor, Tensor]:
     """Loss of a batch and its gradient, without regularisers. Tails are asked for in [0], heads in [1].
 
-    candidates   float[2, chunks, triples + negatives, dim], as from `as_candidates`: the chunk's right answers, then
-                 its negatives
-    given        float[2, chunks, triples, dim]: the other ends, heads in [0]
-    relation     float[2, chunks, triples, relation_dim], read from what is given
-    weight       float[chunks, triples]: 0 for padding
-    refused      bool[2, chunks, triples, candidates]: what serves as no negative, among those that others than the
-                 right answer may be: with in-batch ones, all candidates, else what was drawn. Never a right
-                 answer's own place
-    out          where the candidates' gradient goes
+    candidates     float[2, chunks, candidates, dim], as from `as_candidates`: with in-batch negatives, first the
+                   right answers; then what was drawn
+    weight         float[chunks, triples]: 0 for padding
+    refused        bool[2, chunks, triples, candidates]: what serves as no negative; never a right answer's own place
+    d_candidates   the shape of candidates: where their gradient goes
+    returns        the loss, summed over queries, and the gradient of their relations; the queries know where to put
+                   those of their ends
     """
-    queries = objective.scorer.query(given, relation)
-    loss, d_queries, d_candidates = _compare(objective, queries, candidates, weight, refused, out)
-    return Gradient(loss, d_candidates, *objective.scorer.query_gradient(given, relation, d_queries))
+    q, weight = queries.vectors, weight.expand(2, -1, -1)
+    found, distance = scores(objective, q, candidates)
+    if queries.own is not None:
+        found = torch.cat([queries.own[..., None], found], -1)
+    loss, g = _LOSSES[objective.loss](objective, found, weight, refused)
+    d_own = None if queries.own is None else g[..., 0]
+    g = pairwise(objective, _others(objective, g), distance)
+    d_q = toward(objective, g, q, candidates)
+    for side in range(2):  # one at a time, since where it goes may be a part of a larger batch's, not in one piece
+        toward(objective, g[side].transpose(1, 2), candidates[side], q[side], d_candidates[side])
+    return loss, queries.back(d_q, d_own)
 
 
 def relation_gradient(
@@ -87,41 +69,6 @@ def relation_gradient(
     d_between = scores @ relations
     d_head, _ = scorer.query_gradient(head, d_between, tail)
     return loss, d_head, scorer.query(head, d_between), scores.T @ between
-
-
-def _compare(
-    objective: Objective,
-    queries: Tensor,
-    candidates: Tensor,
-    weight: Tensor,
-    refused: Tensor | None,
-    out: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss; gradients for queries [2, chunks, triples, dim] and candidates."""
-    q, norms = as_candidates(objective, queries)
-    triples, weight = q.shape[2], weight.expand(2, -1, -1)
-    right, drawn = candidates[:, :, :triples], candidates[:, :, triples:]
-    d_k = torch.empty_like(candidates) if out is None else out
-    if objective.in_batch:
-        found, distance = scores(objective, q, candidates)
-        loss, g = _LOSSES[objective.loss](objective, found, weight, refused)
-        g = pairwise(objective, g, distance)
-        d_q = toward(objective, g, q, candidates)
-        _each_side(objective, g, candidates, q, d_k)
-    else:
-        (own, near), (others, distance) = matched(objective, q, right), scores(objective, q, drawn)
-        loss, g = _LOSSES[objective.loss](objective, torch.cat([own[..., None], others], -1), weight, refused)
-        g_own, g_others = pairwise(objective, g[..., 0], near), pairwise(objective, g[..., 1:], distance)
-        d_q = toward(objective, g_others, q, drawn)
-        _each_side(objective, g_others, drawn, q, d_k[:, :, triples:])
-        toward_matched(objective, g_own, q, right, d_q, d_k[:, :, :triples])
-    return loss, through_candidates(d_q, q, norms), d_k
-
-
-def _each_side(objective: Objective, gradient: Tensor, candidates: Tensor, queries: Tensor, out: Tensor) -> None:
-    """The gradient of candidates, a side at a time: `out` may be a part of a larger batch's, not in one piece."""
-    for g, k, q, into in zip(gradient, candidates, queries, out, strict=True):
-        toward(objective, g.transpose(1, 2), k, q, into)
 
 
 def _softmax(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -35,6 +35,10 @@ class Scorer(ABC):
     complex: ClassVar[bool] = False
     """Whether entity vectors are complex (halves of the last axis), so that dim must be even."""
 
+    product: ClassVar[Literal["real", "complex"] | None] = None
+    """Whether a query is the product of entity and relation, coordinate by coordinate: then kernels/queries.py has a
+    faster way to it."""
+
     def relation_dim(self, dim: int) -> int:
         """Width of a relation's vector for entities of `dim` reals."""
         return dim
@@ -88,6 +92,7 @@ class DistMult(Scorer):
 
     name = "distmult"
     compare = "dot"
+    product = "real"
 
     def query(self, entity: Tensor, relation: Tensor) -> Tensor:
         return entity * relation
@@ -105,6 +110,7 @@ class ComplEx(Scorer):
     name = "complex"
     compare = "dot"
     complex = True
+    product = "complex"
 
     def query(self, entity: Tensor, relation: Tensor) -> Tensor:
         return _times(entity, relation)

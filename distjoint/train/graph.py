@@ -18,6 +18,7 @@ from torch import Tensor
 from distjoint.config import Config
 from distjoint.kernels.comparison import Objective, as_candidates, through_candidates
 from distjoint.kernels.graph import gradient, relation_gradient
+from distjoint.kernels.queries import Products, Queries
 from distjoint.kernels.rows import Penalty, RowKernels
 from distjoint.model.scorers import SCORERS, comparison, default_scale
 from distjoint.table.views import View
@@ -230,20 +231,28 @@ class GraphLoss:
         _, chunks, width = places.shape
         triples, backward = relation.shape[1], len(relations.values) // 2
         d_candidates = torch.empty(2, chunks, width, self.dim, device=self.device)
-        same = shown.norms is None
-        d_ends = d_candidates[:, :, :triples] if same else torch.zeros(2, chunks, triples, self.dim, device=self.device)
+        same, own = shown.norms is None, slice(None, triples)
+        d_ends = d_candidates[:, :, own] if same else torch.zeros(2, chunks, triples, self.dim, device=self.device)
+        compared = slice(None) if self.objective.in_batch else slice(triples, None)
+        compiled = same and self.objective.scorer.product is not None and self.device.type == "cpu"
+
+        def ask(cut: slice, ways: Tensor) -> Queries | Products:
+            if compiled:
+                tables = shown.vectors, places, relations.values, relation
+                return Products(self.objective, *tables, d_candidates, cut)
+            right = _select(shown.candidates, places[:, cut, own])
+            given = right.flip(0) if same else _select(shown.vectors, places[:, cut, own].flip(0))
+            asked, d_right = _select(relations.values, ways), d_candidates[:, cut, own]
+            return Queries(self.objective, right, given, asked, d_right, d_ends[:, cut])
 
         def run(cut: slice) -> tuple[Tensor, Tensor, Tensor]:
-            candidates = _select(shown.candidates, places[:, cut])
-            given = _select(shown.vectors, places[:, cut, :triples].flip(0))
-            which = relation[cut]
-            ways = torch.stack([which, which + backward])
+            ways = torch.stack([relation[cut], relation[cut] + backward])
+            candidates = _select(shown.candidates, places[:, cut, compared])
             without = None if refused is None else refused[:, cut]
-            asked = _select(relations.values, ways)
-            found = gradient(self.objective, candidates, given, asked, weight[cut], without, d_candidates[:, cut])
-            d_ends[1, cut] += found.given[0]
-            d_ends[0, cut] += found.given[1]
-            return found.loss, ways.flatten(), found.relation.flatten(0, -2)
+            d_compared = d_candidates[:, cut, compared]
+            queries = ask(cut, ways)
+            loss, d_ways = gradient(self.objective, queries, candidates, weight[cut], without, d_compared)
+            return loss, ways.flatten(), d_ways.flatten(0, -2)
 
         cuts, total = self._pieces(chunks, max(1, min(_TRIPLES // triples, -(-chunks // _PARTS)))), 0.0
         for loss, ways, d_relation in self.kernels.map(run, cuts):
