@@ -342,14 +342,18 @@ def test_words_keep_to_their_side(view: str) -> None:
         assert torch.equal(before["X"][worded], after["X"][worded])
 
 
+PRODUCTS = {"model.scorer": "complex", "model.cosine": False}
+
+
+@pytest.mark.parametrize("settings", [{}, PRODUCTS, {**PRODUCTS, "graph.in_batch": False}])
 @pytest.mark.parametrize(("coupling", "view"), [("none", "own"), ("tie", "tied"), ("dual", "mapped"), ("dual", "word")])
 def test_a_step_has_the_same_bits_for_any_number_of_threads(
-    coupling: str, view: str, monkeypatch: pytest.MonkeyPatch
+    coupling: str, view: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graph, "_ROWS", 4)  # so that there are several pieces
 
     def step(threads: int) -> tuple[float, dict[str, Tensor]]:
-        world = World(coupling, {"graph.chunk": 4})
+        world = World(coupling, {"graph.chunk": 4, **settings})
         pool = world.worded() if view == "word" else world.entities()
         loss = world.loss(view, threads)
         value = loss.step(world.batch(pool, 301), Pool(pool), np.random.default_rng(1), 0.1)
@@ -364,18 +368,23 @@ def test_a_step_has_the_same_bits_for_any_number_of_threads(
 
 
 def sizes() -> Iterator[tuple[int, int]]:
-    yield from ((1, 0), (1, 9), (7, 9), (8, 9), (9, 9), (17, 9))
+    yield from ((1, 0), (7, 0), (1, 9), (7, 9), (8, 9), (9, 9), (17, 9))
 
 
+@pytest.mark.parametrize("in_batch", [True, False])
+@pytest.mark.parametrize("settings", [{}, PRODUCTS])
 @pytest.mark.parametrize(("count", "pool"), sizes())
-def test_batches_of_any_size_train_and_padding_weighs_nothing(count: int, pool: int) -> None:
-    world = World("none", {})
+def test_batches_of_any_size_train_and_padding_weighs_nothing(
+    count: int, pool: int, settings: dict[str, Any], in_batch: bool
+) -> None:
+    world = World("none", {**settings, "graph.in_batch": in_batch})
     before = world.parts()["X.state"]
     loss = world.loss("own").step(
         world.batch(world.entities(), count), Pool(world.entities()[:pool]), np.random.default_rng(0), 0.1
     )
     assert np.isfinite(loss)
-    assert torch.equal(before, world.parts()["X.state"]) == (count + pool == 1)  # one candidate alone is certain
+    alone = pool == 0 and (count == 1 or not in_batch)  # a candidate that is alone is certain
+    assert torch.equal(before, world.parts()["X.state"]) == alone
 
 
 def test_a_pool_is_drawn_from_evenly_or_by_weight() -> None:

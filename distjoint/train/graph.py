@@ -28,7 +28,7 @@ from distjoint.train.negatives import Pool
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-_TRIPLES, _ROWS, _PARTS = 1280, 1024, 8
+_TRIPLES, _ROWS, _PARTS = 1280, 2048, 8
 """On a CPU: triples, and distinct rows, in a piece of work, and the pieces that are made of a batch where it has the
 chunks. Pieces four times as small cost a fifth of the speed, for Python's share of them.
 """
@@ -298,4 +298,4 @@ def _kept(vectors: Tensor, dropout: float, rng: np.random.Generator) -> Tensor |
 
 def _select(vectors: Tensor, places: Tensor) -> Tensor:
     """float[..., dim] of int64[...] places."""
-    return vectors.index_select(0, places.reshape(-1)).view(*places.shape, -1)
+    return vectors.index_select(0, places.reshape(-1)).view(*places.shape, vectors.shape[1])
