@@ -21,8 +21,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from distjoint.kernels.complex_products import times
-
 Compare = Literal["dot", "distance", "manhattan", "cosine"]
 
 
@@ -178,8 +176,6 @@ class RESCAL(Scorer):
 
 def _times(one: Tensor, other: Tensor, conjugate: bool = False) -> Tensor:
     """The complex product with `other`, or with its conjugate; in as few passes as torch allows."""
-    if (fast := times(one, other, conjugate)) is not None:
-        return fast
     (a, b), (c, d) = one.chunk(2, -1), other.chunk(2, -1)
     sign = -1 if conjugate else 1
     return torch.cat([torch.addcmul(a * c, b, d, value=-sign), torch.addcmul(b * c, a, d, value=sign)], -1)
