@@ -17,7 +17,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this one.", show_default=False)] = None,
     as_json: Json = False,
 ) -> None:
-    """Configurations that are known to work: what there is, or one of them, to be used or changed.
+    """Configurations for a graph and a scorer: what there is, or one of them, to be used or changed.
 
     \b
     Examples:

@@ -114,20 +114,24 @@ class Graph(_Section):
         description="Coupling dual: pull of an entity's own vector X to zero, and so of the entity to its word.",
     )
     batch: int = Field(4096, ge=1, description="Triples per step.")
-    chunk: int = Field(64, ge=1, description="Triples that share negatives; each also serves the others as one.")
-    negatives: int = Field(192, ge=0, description="Negatives drawn per chunk and side, besides those in the chunk.")
+    chunk: int = Field(64, ge=1, description="Triples that share negatives; sampled candidates only.")
+    negatives: int = Field(192, ge=0, description="Negatives drawn per chunk and side; sampled candidates only.")
     relation_weight: float = Field(
         0.0,
         ge=0,
         description="Weight of predicting the relation between two entities (Chen et al. 2021), an auxiliary loss; for "
         "distmult, complex and rescal, not as cosines.",
     )
-    in_batch: bool = Field(True, description="Whether the triples of a chunk serve each other as negatives.")
+    in_batch: bool = Field(
+        True, description="Whether the triples of a chunk serve each other as negatives, besides what is drawn."
+    )
     power: float = Field(
         0.0, ge=0, description="Negatives are drawn by degree to this power: 0 all alike, 1 as often as in triples."
     )
     mask_known: bool = Field(
-        True, description="Leave out sampled negatives that are right by a resident training triple."
+        True,
+        description="Leave out sampled negatives that are right by a training triple between resident entities; not "
+        "where those are more than 20 million.",
     )
     typed: bool = Field(
         False,
@@ -137,10 +141,15 @@ class Graph(_Section):
     subsampling: float = Field(
         0.0,
         ge=0,
-        description="Triples weigh less by this power of how many share their head and relation, or relation and tail "
-        "(Sun et al. 2019: 0.5); sampled candidates only.",
+        description="Triples weigh less by this power of how many, of those read with them, share their head and "
+        "relation, or relation and tail (Sun et al. 2019: 0.5); sampled candidates only.",
     )
-    n3: float = Field(0.0, ge=0, description="Weight of the nuclear 3-norm (Lacroix et al. 2018) of each triple.")
+    n3: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of the nuclear 3-norm (Lacroix et al. 2018) of each triple; with 1vsall, twice that of its "
+        "entities, once for either question.",
+    )
     l2: float = Field(0.0, ge=0, description="Weight of half the squared norm of each triple's vectors.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of the coordinates of entities that a step leaves out.")
     relation_dropout: float = Field(0.0, ge=0, lt=1, description="The same of relations.")
@@ -153,7 +162,10 @@ class Graph(_Section):
             )
         if self.candidates == "sampled" and self.smoothing:
             raise ValueError("smoothing spreads the target over all entities; set candidates to 1vsall or kvsall")
-        sampled = {"typed": self.typed, "subsampling": self.subsampling}
+        alone = not self.negatives and (self.chunk == 1 or not self.in_batch)
+        if self.candidates == "sampled" and alone and not self.relation_weight:
+            raise ValueError("there are no negatives at all: set negatives above 0, or in_batch with a larger chunk")
+        sampled = {"typed": self.typed, "subsampling": self.subsampling, "power": self.power}
         for name, value in sampled.items():
             if value and self.candidates != "sampled":
                 raise ValueError(f"{name} is for sampled negatives; leave it out, or set candidates to sampled")
@@ -321,6 +333,8 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(inner, dict):
             raise UsageError(f"{key}: {section} is not a section")
         tree = inner
+    if isinstance(value, Mapping):
+        raise UsageError(f"{key}={value}: give one key at a time, like {key}.{next(iter(value), 'key')}=...")
     tree[last] = value
 
 

@@ -20,7 +20,7 @@ from distjoint.table.views import Own
 from distjoint.train import full
 from distjoint.train.batches import Batch, shuffled
 from distjoint.train.full import FullLoss
-from distjoint.train.negatives import Pool
+from distjoint.train.negatives import Known, Pool
 from distjoint.train.run import train
 
 pytestmark = pytest.mark.unit
@@ -101,6 +101,27 @@ def test_a_step_is_that_of_the_plain_reference(
     torch.testing.assert_close(world.arena.arrays["X.state"].double(), state, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(world.arena.arrays["X"].double(), stepped, rtol=2e-4, atol=2e-5)
     torch.testing.assert_close(world.relation_gradient.double(), relation.grad, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("side", ["tail", "head"])
+def test_labels_of_kvsall_are_all_answers_that_are_known(side: Any) -> None:
+    """A part of the answers in the batch, the others known: the same as if all were there."""
+    one, other = (world_of({"graph.candidates": "kvsall", "graph.n3": 0.1}) for _ in range(2))
+    pool = one.entities()
+    drawn = one.batch(pool[:5], 30)
+    triples = np.unique(np.stack([drawn.head, drawn.relation, drawn.tail]), axis=1)
+    known = Known(Batch(*triples), one.arena.rows)
+    given = triples[[0, 1] if side == "tail" else [2, 1]]
+    _, first = np.unique(given, axis=1, return_index=True)
+    some = first[: len(first) // 2]
+    asked = (given[:, :, None] == given[:, None, some]).all(0).any(1)
+    assert asked.sum() > len(some)
+    found = loss_of(one).step(Batch(*triples[:, some], side), Pool(pool, known=known), np.random.default_rng(0), 0.1)
+    expected = loss_of(other).step(Batch(*triples[:, asked], side), Pool(pool), np.random.default_rng(0), 0.1)
+    assert found == pytest.approx(expected, rel=1e-6)
+    after = {**other.parts(), "relation": other.relation_gradient}
+    for name, value in {**one.parts(), "relation": one.relation_gradient}.items():
+        torch.testing.assert_close(value, after[name], rtol=1e-5, atol=1e-6)
 
 
 def test_a_step_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,7 @@ def test_a_run_learns_with_each_option_and_is_tested_in_the_end(
     assert any(not np.array_equal(values, other[name]) for name, values in one.items())
     assert made.test is not None
     assert made.test["mrr"] > 0.2
-    assert made.test["typed"] == (key == "graph.typed")
+    assert made.test["typed"] == (key == "graph.typed") == made.metrics.get("typed", False)
     report = distjoint.evaluate(str(tmp_path / "made"), link_prediction="test", typed=made.test["typed"]).to_dict()
     assert made.test == report["link_prediction"]
     assert (tmp_path / "made" / "test.json").is_file()
@@ -171,6 +171,11 @@ def test_what_does_not_go_together_is_named(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         distjoint.train(small.known, str(tmp_path / "run"), config(settings))
+
+
+def test_a_run_without_its_graph_has_no_final_test(small: Small, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"this run trains no graph \(loss.alpha=0\)"):
+        distjoint.train(small.joint, str(tmp_path / "run"), config({"train.final_test": True, "loss.alpha": 0.0}))
 
 
 def test_a_visit_of_too_many_triples_is_not_masked(typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -339,13 +339,13 @@ def test_a_disk_full_of_parked_shards_is_one_sentence(
     assert "bin: cannot park a shard here ([Errno 28] No space left on device); free some disk" in error
 
 
-@pytest.mark.parametrize(("free", "instead"), [(40_000, "; set train.groups=6 (3.8e-05 GB), or "), (1, "; ")])
+@pytest.mark.parametrize(("free", "instead"), [(40_000, "; set train.groups=7 (3.5e-05 GB), or "), (1, "; ")])
 def test_all_entities_that_do_not_fit_say_what_they_need_and_what_fits(
     call: Call, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, instead: str
 ) -> None:
     module = sys.modules["distjoint.train.run"]
     monkeypatch.setattr(module, "memory", lambda: free)
-    monkeypatch.setattr(module, "bytes_needed", lambda entities, dim: 100 * entities * dim)
+    monkeypatch.setattr(module, "bytes_needed", lambda entities, dim, dropout: 100 * entities * dim)
     code, said = call(small.graph, "--out", str(tmp_path / "run"), "--set", "graph.candidates=1vsall")
     assert code == 2
     assert "graph.candidates=1vsall: a step over" in said
@@ -359,6 +359,9 @@ def test_all_entities_that_do_not_fit_say_what_they_need_and_what_fits(
         ("graph.candidates=kvsall", "graph.loss=margin"),
         ("graph.smoothing=0.1",),
         ("graph.warmup=1",),
+        ("graph.in_batch=false", "graph.negatives=0"),
+        ("graph.candidates=1vsall", "graph.power=0.5"),
+        ("graph={negatives: 3}",),
         ("graph.relation_weight=1",),
     ],
 )

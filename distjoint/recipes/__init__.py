@@ -1,4 +1,4 @@
-"""Recipes: configurations that are known to work, for a benchmark's graph or for any.
+"""Recipes: configurations for a benchmark's graph, or for any, with what they are known to reach.
 
 Each is a YAML file beside this one: a configuration as `train --config` takes it, below a header of comments that says
 which graph it is for, what was published about the setting, and what it reaches here.

@@ -28,9 +28,11 @@ _QUERIES, _CANDIDATES = 64, 1024
 """Queries, and candidates, in a piece of work on a CPU."""
 
 
-def bytes_needed(entities: int, dim: int) -> int:
-    """Memory of a step over so many candidates, besides the table: what is shown of them, two gradients, scores."""
-    return 4 * entities * 4 * dim + max(ROOM, 4 * _QUERIES * entities)
+def bytes_needed(entities: int, dim: int, dropout: bool = False) -> int:
+    """Memory of a step over so many candidates, besides the table: what is shown of them and, with dropout, kept of
+    them, two gradients, scores.
+    """
+    return 4 * entities * (5 if dropout else 4) * dim + max(ROOM, 4 * _QUERIES * entities)
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,16 @@ class FullLoss(GraphLoss):
         relation = batch.relation + (relations if batch.side == "head" else 0)
         keys, query, counts = np.unique(given * 2 * relations + relation, return_inverse=True, return_counts=True)
         order = np.argsort(query, kind="stable")
+        query, answer = query[order], answer[order]
+        if self.versus == "kvsall" and pool.known is not None:
+            side = int(batch.side == "head")
+            counts, answer = pool.known.answers(side, keys // (2 * relations), keys % (2 * relations) % relations)
+            query = np.repeat(np.arange(len(keys)), counts)
         places = self._place_in(pool)
-        place, candidate = places[keys // (2 * relations)], places[answer[order]]
+        place, candidate = places[keys // (2 * relations)], places[answer]
         assert (place >= 0).all()
         assert (candidate >= 0).all()
-        tensors = (torch.from_numpy(x).to(self.device) for x in (query[order], candidate, counts))
+        tensors = (torch.from_numpy(x).to(self.device) for x in (query, candidate, counts))
         return _Queries(
             torch.from_numpy(place).to(self.device),
             torch.from_numpy(keys % (2 * relations)).to(self.device),

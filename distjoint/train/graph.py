@@ -68,7 +68,7 @@ class Relations:
 
 
 class GraphLoss:
-    """The sampled softmax loss on one view of the rows.
+    """The loss of triples against sampled candidates, on one view of the rows.
 
     view           vectors of rows
     relation       float32[R or 2R, relation_dim]; gradient: where its gradient is added up
@@ -123,7 +123,7 @@ class GraphLoss:
         rows[0, :, :chunk], rows[1, :, :chunk] = padded.tail.reshape(-1, chunk), padded.head.reshape(-1, chunk)
         if negatives:
             rows[:, :, chunk:] = pool.draw(rng, padded.relation.reshape(chunks, -1), negatives)
-        competing = rows if self.objective.in_batch else rows[:, :, chunk:]
+        competing = rows if self.objective.in_batch else np.ascontiguousarray(rows[:, :, chunk:])
         refused = pool.refused(padded, competing, self.objective.in_batch, self.kernels)
         distinct = self.kernels.distinct(rows.reshape(-1))
         inverse = distinct.inverse.reshape(rows.shape)

@@ -226,14 +226,17 @@ class Lane:
         return pool(slice(None)), pool(worded)
 
     def _known(self) -> Known | None:
-        """The right answers among the visit's shards, by other visits' triples too; None where they are not masked.
+        """The right answers among the visit's shards, by other visits' triples too; None where nothing asks for them.
 
-        They are not where they would be too many to hold; what is drawn is then seldom one of them.
+        Negatives are not masked where they would be too many to hold; what is drawn is then seldom one of them. Of
+        kvsall they are the labels, where a batch does not have them all by itself.
         """
         graph, shards = self._on.config.graph, self._visit.shards
         partitions = [p for p in product(shards, shards) if self._on.manifest.samples("triples/train", *p)]
-        wanted = graph.mask_known and graph.candidates == "sampled"
-        if not wanted or not 0 < _triples(partitions, self._on.manifest) <= BLOCK:
+        masked = graph.candidates == "sampled" and graph.mask_known
+        masked = masked and _triples(partitions, self._on.manifest) <= BLOCK
+        labels = graph.candidates == "kvsall" and _blocks(self._visit, self._on.manifest) != [partitions]
+        if not partitions or not (masked or labels):
             return None
         self._on.stream.read_ahead("triples", partitions)
         known = Known(self._read_triples(partitions), self._on.arena.rows)

@@ -30,11 +30,25 @@ class Known:
     """
 
     def __init__(self, triples: Batch, rows: int) -> None:
+        self._relations = int(triples.relation.max(initial=0)) + 1
         self._sides = [
             _by_question(given, triples.relation, answer, rows)
             for given, answer in ((triples.head, triples.tail), (triples.tail, triples.head))
         ]
         self._slots = np.full((_TASKS, rows), -1, np.int32)
+
+    def answers(self, side: int, given: Ints, relation: Ints) -> tuple[Ints, Ints]:
+        """How many answers each of some questions has, and all of these, question after question.
+
+        side              as in `refuse`
+        given, relation   int64[questions], each of a triple that is known
+        """
+        first, relations, starts, answers = self._sides[side]
+        keys = np.repeat(np.arange(len(first) - 1), np.diff(first)) * self._relations + relations
+        asked = np.searchsorted(keys, given * self._relations + relation)
+        counts = starts[asked + 1] - starts[asked]
+        places = np.arange(counts.sum()) + np.repeat(starts[asked] - np.cumsum(counts) + counts, counts)
+        return counts, answers[places]
 
     def refuse(self, side: int, task: int, batch: Batch, candidates: Ints, refused: Bools) -> None:
         """Mark the candidates that are right: int64[chunks, width], bool[chunks, triples, width].

@@ -54,7 +54,9 @@ class Result:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table(box=None, pad_edge=False, show_header=False)
-        tested = {f"test {name}": value for name, value in (self.test or {}).items() if isinstance(value, float)}
+        test = self.test or {}
+        among = "test (typed)" if test.get("typed") else "test"
+        tested = {f"{among} {name}": value for name, value in test.items() if isinstance(value, float)}
         for name, value in {"run": self.run, **self.metrics, **tested}.items():
             table.add_row(name, f"{value:,.5g}" if isinstance(value, float) else str(value))
         yield table
@@ -151,7 +153,9 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
             f"train.validate_every={config.train.validate_every}: {dataset} has no valid triples; "
             "prepare with --valid or --valid-fraction, or set it to 0"
         )
-    if config.train.final_test and not (scheme.graph and counts.get("triples/test")):
+    if config.train.final_test and not scheme.graph:
+        raise UsageError("train.final_test: this run trains no graph (loss.alpha=0); set it to false")
+    if config.train.final_test and not counts.get("triples/test"):
         raise UsageError(f"train.final_test: {dataset} has no test triples for it; set it to false")
     if scheme.graph and config.graph.typed and not data.has_types:
         raise UsageError(f"graph.typed: {dataset} knows no types; prepare with --types FILE, or set it to false")
@@ -168,7 +172,7 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
             f"train.groups={groups}: must lie between 2 x lanes = {2 * lanes} and the dataset's {layout.shards} shards"
         )
     if scheme.graph and config.graph.candidates != "sampled":
-        _refuse_too_many_candidates(config, layout, groups)
+        _refuse_too_many_candidates(config, scheme, layout, groups)
     return RunInfo(
         dataset=dataset,
         dataset_checksum=data.checksum(),
@@ -196,12 +200,13 @@ def _choose_groups(scheme: Scheme, layout: Layout, config: Config, lanes: int, w
     )
 
 
-def _refuse_too_many_candidates(config: Config, layout: Layout, groups: int) -> None:
+def _refuse_too_many_candidates(config: Config, scheme: Scheme, layout: Layout, groups: int) -> None:
     """raises UsageError where a step over all resident entities does not fit this machine; says what would"""
     entities, dim, free = layout.aligned + layout.entities, config.model.dim, memory()
 
     def needed(groups: int) -> int:
-        return bytes_needed(entities * min(2, groups) // groups, dim)
+        resident = scheme.bytes(layout) * min(2, groups) // groups
+        return resident + bytes_needed(entities * min(2, groups) // groups, dim, bool(config.graph.dropout))
 
     if needed(groups) <= free:
         return
@@ -209,8 +214,8 @@ def _refuse_too_many_candidates(config: Config, layout: Layout, groups: int) -> 
     instead = f"set train.groups={fitting} ({needed(fitting) / 1e9:.2g} GB), or " if fitting else ""
     raise UsageError(
         f"graph.candidates={config.graph.candidates}: a step over {entities * min(2, groups) // groups:,} resident "
-        f"entities of {dim} dimensions takes {needed(groups) / 1e9:.2g} GB, and there are {free / 1e9:.2g} GB; "
-        f"{instead}graph.candidates=sampled"
+        f"entities of {dim} dimensions takes {needed(groups) / 1e9:.2g} GB with their rows, and there are "
+        f"{free / 1e9:.2g} GB; {instead}graph.candidates=sampled"
     )
 
 

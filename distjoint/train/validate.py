@@ -44,12 +44,12 @@ class Validation:
         every = self._settings.validate_every
         return bool(every) and "graph" in self._info.sources and epoch % every == 0
 
-    def after(self, epoch: int) -> dict[str, float]:
+    def after(self, epoch: int) -> dict[str, Any]:
         """Measure the checkpoint of an epoch; rank 0 only."""
         mrr = self._mrr(Checkpoint.open(self._run / Position(epoch).name))
         self._measured.append((mrr, epoch))
         self._stop = self._gainless() >= self._settings.patience > 0
-        return {"valid_mrr": mrr}
+        return {"valid_mrr": mrr, **({"typed": True} if self._info.config.graph.typed else {})}
 
     def share(self) -> None:
         """Tell the workers what rank 0 decided; every worker calls it after every epoch."""

@@ -99,9 +99,10 @@ class Worker:
             self._tell(dict(self.start.manifest.metrics))  # stopped just after it was written
         self.validation.share()
         equipment, epochs = self._equipment(), self.config.train.epochs
-        with announce(self.progress):
-            warm_up()
-        with self.progress.task("training", total=epochs) as bar:
+        if self.scheme.text:
+            with announce(self.progress):
+                warm_up()
+        with announce(self.progress), self.progress.task("training", total=epochs) as bar:
             bar.advance(self.at.epoch)
             while self.at.epoch < epochs and not self.validation.exhausted():
                 metrics = self._epoch(self.at.epoch, equipment, bar)
@@ -292,7 +293,8 @@ def describe(metrics: Mapping[str, Any], epochs: int) -> str:
     if "update_cosine" in metrics:
         parts.append(f"updates: cosine {metrics['update_cosine']:+.2f}, norm ratio {metrics['update_norm_ratio']:.2g}")
     if "valid_mrr" in metrics:
-        parts.append(f"valid MRR {metrics['valid_mrr']:.4f}")
+        among = " (typed)" if metrics.get("typed") else ""
+        parts.append(f"valid MRR{among} {metrics['valid_mrr']:.4f}")
     return "  ".join([*parts, f"{metrics['seconds']:.1f} s"])
 
 

@@ -49,7 +49,9 @@ def measure(args: argparse.Namespace, recipe: recipes.Recipe) -> None:
     data, run = args.out / "data" / graph, args.out / "runs" / recipe.name
     if not (data / "manifest.json").is_file():
         distjoint.prepare(str(data), graph=str(args.graphs / graph), align="none", progress=for_terminal())
-    resumed, start = (run / "run.json").is_file(), time.perf_counter()
+    kept, start = args.keep / f"{recipe.name}.json", time.perf_counter()
+    earlier = json.loads(kept.read_text())["minutes"] if kept.is_file() else None
+    resumed = (run / "run.json").is_file()
     result = distjoint.train(str(data), str(run), recipe=recipe.name, go_on=True, progress=for_terminal())
     seconds = time.perf_counter() - start
     test = result.test or distjoint.evaluate(str(run), link_prediction="test").to_dict()["link_prediction"]
@@ -63,7 +65,7 @@ def measure(args: argparse.Namespace, recipe: recipes.Recipe) -> None:
         "dataset": Dataset.open(str(data)).checksum(),
         "settings": recipe.settings(),
         "machine": this_machine(),
-        "minutes": None if resumed else round(seconds / 60, 1),
+        "minutes": earlier if resumed else round(seconds / 60, 1),
         "training_seconds": round(sum(line["seconds"] for line in result.history)),
         "curve": [
             {key: round(line[key], 4) for key in ("epoch", "seconds", "graph_loss", "valid_mrr") if key in line}
@@ -72,7 +74,7 @@ def measure(args: argparse.Namespace, recipe: recipes.Recipe) -> None:
         "test": test,
     }
     args.keep.mkdir(parents=True, exist_ok=True)
-    (args.keep / f"{recipe.name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    kept.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def this_machine() -> dict[str, Any]:
