@@ -211,11 +211,11 @@ def _refuse_too_many_candidates(config: Config, scheme: Scheme, layout: Layout, 
     if needed(groups) <= free:
         return
     fitting = next((more for more in range(groups, layout.shards + 1) if needed(more) <= free), None)
-    instead = f"set train.groups={fitting} ({needed(fitting) / 1e9:.2g} GB), or " if fitting else ""
+    instead = f"train.groups={fitting} ({needed(fitting) / 1e9:.2g} GB), or " if fitting else ""
     raise UsageError(
         f"graph.candidates={config.graph.candidates}: a step over {entities * min(2, groups) // groups:,} resident "
         f"entities of {dim} dimensions takes {needed(groups) / 1e9:.2g} GB with their rows, and there are "
-        f"{free / 1e9:.2g} GB; {instead}graph.candidates=sampled"
+        f"{free / 1e9:.2g} GB; set {instead}graph.candidates=sampled"
     )
 
 
