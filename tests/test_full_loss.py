@@ -63,7 +63,7 @@ def test_a_step_is_that_of_the_plain_reference(
     triples = world.batch(pool[:5], 21)  # few entities, so that queries have several answers
     _, first = np.unique(np.stack([triples.head, triples.relation, triples.tail]), axis=1, return_index=True)
     batch = Batch(triples.head[first], triples.relation[first], triples.tail[first], side)
-    found = loss_of(world).step(batch, Pool(pool), np.random.default_rng(0), 0.1)
+    found = loss_of(world).plan(batch, Pool(pool), np.random.default_rng(0))(0.1)
 
     own, model = probe.config.graph, probe.config.model
     X = probe.arena.arrays["X"].double().requires_grad_()
@@ -116,8 +116,8 @@ def test_labels_of_kvsall_are_all_answers_that_are_known(side: Any) -> None:
     some = first[: len(first) // 2]
     asked = (given[:, :, None] == given[:, None, some]).all(0).any(1)
     assert asked.sum() > len(some)
-    found = loss_of(one).step(Batch(*triples[:, some], side), Pool(pool, known=known), np.random.default_rng(0), 0.1)
-    expected = loss_of(other).step(Batch(*triples[:, asked], side), Pool(pool), np.random.default_rng(0), 0.1)
+    found = loss_of(one).plan(Batch(*triples[:, some], side), Pool(pool, known=known), np.random.default_rng(0))(0.1)
+    expected = loss_of(other).plan(Batch(*triples[:, asked], side), Pool(pool), np.random.default_rng(0))(0.1)
     assert found == pytest.approx(expected, rel=1e-6)
     after = {**other.parts(), "relation": other.relation_gradient}
     for name, value in {**one.parts(), "relation": one.relation_gradient}.items():
@@ -131,12 +131,8 @@ def test_a_step_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.
         world = world_of({"graph.candidates": "1vsall", "graph.dropout": 0.3, "graph.relation_dropout": 0.2})
         batch = world.batch(world.entities(), 301)
         loss = loss_of(world, threads)
-        value = loss.step(
-            Batch(batch.head, batch.relation, batch.tail, "tail"),
-            Pool(world.entities()),
-            np.random.default_rng(1),
-            0.1,
-        )
+        asked = Batch(batch.head, batch.relation, batch.tail, "tail")
+        value = loss.plan(asked, Pool(world.entities()), np.random.default_rng(1))(0.1)
         loss.kernels.close()
         return value, {**world.parts(), "relation": world.relation_gradient}
 

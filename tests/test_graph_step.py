@@ -314,7 +314,7 @@ def test_a_step_is_that_of_the_plain_reference(
     pool = world.worded() if view == "word" else world.entities()
     batch, rng = world.batch(pool), Recorder()
     probe = World(coupling, {**settings, "model.reciprocal": reciprocal})
-    loss = world.loss(view).step(batch, Pool(pool), rng, 0.1)
+    loss = world.loss(view).plan(batch, Pool(pool), rng)(0.1)
     (drawn,) = rng.drawn
     expected = reference(probe, view, batch, pool[drawn])
     assert loss == pytest.approx(float(expected["loss"]), rel=1e-5)
@@ -330,7 +330,7 @@ def test_words_keep_to_their_side(view: str) -> None:
     """`dual`'s entity side leaves W and C alone; `tie` leaves the X of rows with a word alone."""
     world = World("tie" if view == "tied" else "dual", {})
     before = world.parts()
-    world.loss(view).step(world.batch(world.entities()), Pool(world.entities()), np.random.default_rng(0), 0.1)
+    world.loss(view).plan(world.batch(world.entities()), Pool(world.entities()), np.random.default_rng(0))(0.1)
     after = world.parts()
     changed = {name for name, array in before.items() if not torch.equal(array, after[name])}
     worded = world.arena.entity_index[world.worded()]
@@ -356,7 +356,7 @@ def test_a_step_has_the_same_bits_for_any_number_of_threads(
         world = World(coupling, {"graph.chunk": 4, **settings})
         pool = world.worded() if view == "word" else world.entities()
         loss = world.loss(view, threads)
-        value = loss.step(world.batch(pool, 301), Pool(pool), np.random.default_rng(1), 0.1)
+        value = loss.plan(world.batch(pool, 301), Pool(pool), np.random.default_rng(1))(0.1)
         loss.kernels.close()
         return value, {**world.parts(), "relation": world.relation_gradient, "map": world.map_gradient}
 
@@ -379,9 +379,8 @@ def test_batches_of_any_size_train_and_padding_weighs_nothing(
 ) -> None:
     world = World("none", {**settings, "graph.in_batch": in_batch})
     before = world.parts()["X.state"]
-    loss = world.loss("own").step(
-        world.batch(world.entities(), count), Pool(world.entities()[:pool]), np.random.default_rng(0), 0.1
-    )
+    batch, drawn = world.batch(world.entities(), count), Pool(world.entities()[:pool])
+    loss = world.loss("own").plan(batch, drawn, np.random.default_rng(0))(0.1)
     assert np.isfinite(loss)
     alone = pool == 0 and (count == 1 or not in_batch)  # a candidate that is alone is certain
     assert torch.equal(before, world.parts()["X.state"]) == alone

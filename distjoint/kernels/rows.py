@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -72,17 +73,25 @@ class RowKernels:
     """Gather, sum and step over rows; holds the scratch memory that makes `distinct` linear, and the threads.
 
     rows      number of rows that ids may name
-    threads   threads of `map`
+    threads   threads of `map`; with more than one there is another that `begin` has
     """
 
     def __init__(self, rows: int, threads: int) -> None:
         self.rows = rows
         self._slot = np.full(rows, -1, np.int32)
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool, self._ahead = (ThreadPoolExecutor(n) if threads > 1 else None for n in (threads, 1))
 
     def close(self) -> None:
-        if self._pool:
-            self._pool.shutdown()
+        for pool in (self._ahead, self._pool):
+            if pool:
+                pool.shutdown()
+
+    def begin(self, function: Callable[[_Piece], _Done], piece: _Piece) -> Callable[[], _Done]:
+        """Start some work that may use `map`, in a thread of its own, one after another; returns what waits for it.
+
+        Without threads it is done when it is waited for.
+        """
+        return self._ahead.submit(function, piece).result if self._ahead else partial(function, piece)
 
     def map(self, function: Callable[[_Piece], _Done], pieces: Sequence[_Piece]) -> Iterable[_Done]:
         """The function's results for some pieces of work, in their order, computed by the threads."""

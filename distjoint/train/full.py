@@ -6,7 +6,9 @@ A batch asks for one end of its triples. Triples that ask the same are one query
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from torch import Tensor
 from distjoint.config import Config
 from distjoint.kernels.full import Answers, against_all, candidate_gradient, weigh
 from distjoint.train.batches import Batch
-from distjoint.train.graph import GraphLoss, Relations, Shown
+from distjoint.train.graph import GraphLoss, Kept, Relations, Shown
 from distjoint.train.negatives import Pool
 
 Ints = NDArray[np.int64]
@@ -30,9 +32,9 @@ _QUERIES, _CANDIDATES = 64, 1024
 
 def bytes_needed(entities: int, dim: int, dropout: bool = False) -> int:
     """Memory of a step over so many candidates, besides the table: what is shown of them and, with dropout, kept of
-    them, two gradients, scores.
+    them in this step and the next, two gradients, scores.
     """
-    return 4 * entities * (5 if dropout else 4) * dim + max(ROOM, 4 * _QUERIES * entities)
+    return 4 * entities * (6 if dropout else 4) * dim + max(ROOM, 4 * _QUERIES * entities)
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,26 @@ class FullLoss(GraphLoss):
         super().__init__(config, *rest)
         self.versus = config.graph.candidates
 
-    def step(self, batch: Batch, pool: Pool, rng: np.random.Generator, rate: float) -> float:
-        shown, relations = self._show(pool.rows, rng), self._relations(rng)
-        queries = self._queries(batch, pool, len(relations.values) // 2)
+    def plan(self, batch: Batch, pool: Pool, rng: np.random.Generator) -> Callable[[float], float]:
+        triples = None
+        if self.relation_weight and batch.side == "tail":
+            ends = (self._tensor(self._place_in(pool)[end]) for end in (batch.head, batch.tail))
+            triples = (*ends, self._tensor(batch.relation))
+        return partial(self._train_full, pool, self._queries(batch, pool), self._kept(len(pool), rng), triples)
+
+    def _train_full(
+        self, pool: Pool, queries: _Queries, kept: Kept, triples: tuple[Tensor, ...] | None, rate: float
+    ) -> float:
+        """Train the queries and, where given, the relations of triples: their heads, tails and relations."""
+        shown, relations = self._show(pool.rows, kept.rows), self._relations(kept.relations)
         candidates, ends = (torch.zeros_like(shown.vectors) for _ in range(2))
         most, loss = max(_QUERIES, ROOM // (4 * len(pool)) // _QUERIES * _QUERIES), 0.0
         for start in range(0, len(queries), most):
             part = queries.part(slice(start, min(start + most, len(queries))))
             loss += self._block(part, shown, relations, candidates, ends)
         loss += self._regularise(queries, shown, relations, ends)
-        if self.relation_weight and batch.side == "tail":
-            head, tail = (torch.from_numpy(self._place_in(pool)[end]) for end in (batch.head, batch.tail))
-            head, tail, relation = (x.to(self.device) for x in (head, tail, torch.from_numpy(batch.relation)))
+        if triples is not None:
+            head, tail, relation = triples
             weight = torch.ones(len(head), device=self.device)
             found, d_head, d_tail = self._predict_relations(shown, relations, head, tail, relation, weight)
             loss += found
@@ -125,8 +135,9 @@ class FullLoss(GraphLoss):
         pull = self.kernels.regularise(self.penalty, shown.vectors, entity, ends)
         return pull + self.kernels.regularise(self.penalty, relations.values, relation, relations.gradient)
 
-    def _queries(self, batch: Batch, pool: Pool, relations: int) -> _Queries:
+    def _queries(self, batch: Batch, pool: Pool) -> _Queries:
         """raises AssertionError when an end of a triple is not in the pool"""
+        relations = self._forward
         given, answer = (batch.tail, batch.head) if batch.side == "head" else (batch.head, batch.tail)
         relation = batch.relation + (relations if batch.side == "head" else 0)
         keys, query, counts = np.unique(given * 2 * relations + relation, return_inverse=True, return_counts=True)
@@ -140,12 +151,8 @@ class FullLoss(GraphLoss):
         place, candidate = places[keys // (2 * relations)], places[answer]
         assert (place >= 0).all()
         assert (candidate >= 0).all()
-        tensors = (torch.from_numpy(x).to(self.device) for x in (query, candidate, counts))
-        return _Queries(
-            torch.from_numpy(place).to(self.device),
-            torch.from_numpy(keys % (2 * relations)).to(self.device),
-            weigh(self.versus, self.objective.loss == "logistic", *tensors),
-        )
+        answers = weigh(self.versus, self.objective.loss == "logistic", *map(self._tensor, (query, candidate, counts)))
+        return _Queries(self._tensor(place), self._tensor(keys % (2 * relations)), answers)
 
     def _place_in(self, pool: Pool) -> Ints:
         """int64[arena rows]: place in the pool, -1 for a row that is not in it."""

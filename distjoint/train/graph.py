@@ -1,14 +1,17 @@
 """One graph loss over the rows of a worker: from a batch of triples to changed rows.
 
-Gather the batch's distinct rows as the view shows them, score chunks of triples against shared candidates, sum
-the gradients that meet in a row, step the row. `dual` has two of these, on entities and on words.
+Plan what needs no vectors: negatives, which rows are distinct. Then gather the distinct rows as the view shows them,
+score chunks of triples against shared candidates, sum the gradients that meet in a row, step the row. `dual` has two of
+these, on entities and on words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +22,7 @@ from distjoint.config import Config
 from distjoint.kernels.comparison import Objective, as_candidates, through_candidates
 from distjoint.kernels.graph import gradient, relation_gradient
 from distjoint.kernels.queries import Products, Queries
-from distjoint.kernels.rows import Penalty, RowKernels
+from distjoint.kernels.rows import Distinct, Occurrences, Penalty, RowKernels
 from distjoint.model.scorers import SCORERS, comparison, default_scale
 from distjoint.table.views import View
 from distjoint.train.batches import Batch
@@ -32,6 +35,45 @@ _TRIPLES, _ROWS, _PARTS = 1280, 2048, 8
 """On a CPU: triples, and distinct rows, in a piece of work, and the pieces that are made of a batch where it has the
 chunks. Pieces four times as small cost a fifth of the speed, for Python's share of them.
 """
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the coordinates of a batch are multiplied by: 0 where one is dropped, else what the others are scaled by;
+    None where none are dropped.
+
+    rows        float32[distinct, dim]
+    relations   float32[R or 2R, relation_dim]
+    """
+
+    rows: Tensor | None
+    relations: Tensor | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All of a batch that needs no vectors. Triples are in whole chunks, the last one padded.
+
+    places        int64[2, chunks, triples + negatives]: which distinct row is a candidate for tails, for heads
+    relation      int64[chunks, triples]
+    weight        float32[chunks, triples]: 0 for padding
+    refused       as in `gradient`
+    asked         float32[distinct]: the triples a row is an end of, by their weights
+    of_relation   float32[R or 2R]: likewise
+    candidates    where each row is a candidate
+    ends          where it is an end, unless that is known as where it is a candidate
+    """
+
+    distinct: Distinct
+    places: Tensor
+    relation: Tensor
+    weight: Tensor
+    refused: Tensor | None
+    asked: Tensor
+    of_relation: Tensor
+    candidates: Occurrences
+    ends: Occurrences | None
+    kept: Kept
 
 
 @dataclass(frozen=True)
@@ -109,11 +151,11 @@ class GraphLoss:
         self.dropout, self.relation_dropout = own.dropout, own.relation_dropout
         self.relation_weight = own.relation_weight
 
-    def step(self, batch: Batch, pool: Pool, rng: np.random.Generator, rate: float) -> float:
-        """Train one batch.
+    def plan(self, batch: Batch, pool: Pool, rng: np.random.Generator) -> Callable[[float], float]:
+        """Make a batch ready, of what needs no vectors: meanwhile another one may train.
 
-        rate      step size of the rows
-        returns   the loss, summed over the triples and both directions
+        returns   what trains it, given the step size of the rows, and returns the loss, summed over the triples and
+                  both directions
         """
         chunk = min(self.chunk, len(batch))
         padded, weight = batch.padded(chunk)
@@ -126,40 +168,72 @@ class GraphLoss:
         competing = rows if self.objective.in_batch else np.ascontiguousarray(rows[:, :, chunk:])
         refused = pool.refused(padded, competing, self.objective.in_batch, self.kernels)
         distinct = self.kernels.distinct(rows.reshape(-1))
-        inverse = distinct.inverse.reshape(rows.shape)
-        shown, relations = self._show(distinct.rows, rng), self._relations(rng)
-        relation = torch.from_numpy(padded.relation.reshape(chunks, -1)).to(self.device)
-        weights = torch.from_numpy(weight.reshape(chunks, -1)).to(self.device)
-        places = torch.from_numpy(inverse).to(self.device)
-        without = None if refused is None else torch.from_numpy(refused).to(self.device)
-        loss, d_candidates, d_ends = self._compare(shown, places, relations, relation, weights, without)
+        places = distinct.inverse.reshape(rows.shape)
+        ends = places[..., :chunk].reshape(-1)
+        made = Plan(
+            distinct,
+            self._tensor(places),
+            self._tensor(padded.relation.reshape(chunks, -1)),
+            self._tensor(weight.reshape(chunks, -1)),
+            None if refused is None else self._tensor(refused),
+            self._counted(ends, np.tile(weight, 2), len(distinct.rows)),
+            self._counted(padded.relation, weight, self._forward).repeat(2),
+            distinct.occurrences(),
+            None if self._same else distinct.occurrences(ends),
+            self._kept(len(distinct.rows), rng),
+        )
+        return partial(self._train, made)
+
+    def _train(self, plan: Plan, rate: float) -> float:
+        shown, relations = self._show(plan.distinct.rows, plan.kept.rows), self._relations(plan.kept.relations)
+        loss, d_candidates, d_ends = self._compare(shown, relations, plan)
         if self.relation_weight:
-            tail, head = places[..., :chunk].flatten(1)
-            found = self._predict_relations(shown, relations, head, tail, relation.flatten(), weights.flatten())
-            loss += found[0]
-            d_ends[1] += found[1].view(d_ends[1].shape)
-            d_ends[0] += found[2].view(d_ends[0].shape)
-        ends = inverse[..., :chunk].reshape(-1)
-        asked = self._counted(ends, np.tile(weight, 2), len(distinct.rows))
-        of_relation = self._counted(padded.relation, weight, len(relations.values) // 2).repeat(2)
-        loss += self.kernels.regularise(self.penalty, relations.values, of_relation, relations.gradient)
+            tail, head = plan.places[..., : plan.relation.shape[1]].flatten(1)
+            ways, weight = plan.relation.flatten(), plan.weight.flatten()
+            found, d_head, d_tail = self._predict_relations(shown, relations, head, tail, ways, weight)
+            loss += found
+            d_ends[1] += d_head.view(d_ends[1].shape)
+            d_ends[0] += d_tail.view(d_ends[0].shape)
+        loss += self.kernels.regularise(self.penalty, relations.values, plan.of_relation, relations.gradient)
         self._learn_relations(relations)
-        as_candidate, as_end = distinct.occurrences(), None if shown.norms is None else distinct.occurrences(ends)
         pulls: dict[int, float] = {}
 
         def summed(cut: slice) -> Tensor:
-            candidates = own = self.kernels.sum_rows(d_candidates.view(-1, self.dim), as_candidate, cut)
-            if as_end is not None:
-                own = self.kernels.sum_rows(d_ends.view(-1, self.dim), as_end, cut)
-            pulls[cut.start] = self.kernels.regularise(self.penalty, shown.vectors[cut], asked[cut], own)
-            return shown.back(cut, candidates, None if as_end is None else own)
+            candidates = own = self.kernels.sum_rows(d_candidates.view(-1, self.dim), plan.candidates, cut)
+            if plan.ends is not None:
+                own = self.kernels.sum_rows(d_ends.view(-1, self.dim), plan.ends, cut)
+            pulls[cut.start] = self.kernels.regularise(self.penalty, shown.vectors[cut], plan.asked[cut], own)
+            return shown.back(cut, candidates, None if plan.ends is None else own)
 
-        self._learn_rows(distinct.rows, summed, rate)
+        self._learn_rows(plan.distinct.rows, summed, rate)
         return loss + sum(pulls[start] for start in sorted(pulls))
+
+    @property
+    def _same(self) -> bool:
+        """Whether candidates are what is shown, so that the gradient of triples' ends is a part of the candidates'."""
+        return self.objective.compare != "cosine"
+
+    @property
+    def _forward(self) -> int:
+        """Relations, each counted once."""
+        return len(self.relation) // 2 if self.reciprocal else len(self.relation)
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _kept(self, rows: int, rng: np.random.Generator) -> Kept:
+        """What is kept of so many rows, and of relations."""
+        relations = (2 * self._forward, self.relation.shape[1])
+        return Kept(
+            *(
+                _kept(shape, dropout, rng, self.device)
+                for shape, dropout in (((rows, self.dim), self.dropout), (relations, self.relation_dropout))
+            )
+        )
 
     def _counted(self, places: Ints, weight: Floats, count: int) -> Tensor:
         """float32[count]: the sum of the weights that fall on each place."""
-        return torch.from_numpy(np.bincount(places, weight, count).astype(np.float32)).to(self.device)
+        return self._tensor(np.bincount(places, weight, count).astype(np.float32))
 
     def _predict_relations(
         self, shown: Shown, relations: Relations, head: Tensor, tail: Tensor, relation: Tensor, weight: Tensor
@@ -168,7 +242,7 @@ class GraphLoss:
 
         head, tail   int64[triples]: which of the shown rows they are
         """
-        forward = len(relations.values) // 2
+        forward = self._forward
 
         def run(cut: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             ends = shown.vectors[head[cut]], shown.vectors[tail[cut]]
@@ -193,12 +267,10 @@ class GraphLoss:
             if d_map is not None and self.map_gradient is not None:
                 self.map_gradient += d_map
 
-    def _show(self, rows: Ints, rng: np.random.Generator) -> Shown:
+    def _show(self, rows: Ints, kept: Tensor | None) -> Shown:
         vectors = torch.empty(len(rows), self.dim, device=self.device)
-        cosine = self.objective.compare == "cosine"
-        candidates = torch.empty_like(vectors) if cosine else vectors
-        norms = torch.empty(len(rows), 1, device=self.device) if cosine else None
-        kept = _kept(vectors, self.dropout, rng)
+        candidates = vectors if self._same else torch.empty_like(vectors)
+        norms = None if self._same else torch.empty(len(rows), 1, device=self.device)
 
         def show(cut: slice) -> None:
             vectors[cut] = self.view.gather(rows[cut]) if kept is None else self.view.gather(rows[cut]) * kept[cut]
@@ -210,28 +282,16 @@ class GraphLoss:
             pass
         return Shown(vectors, candidates, norms, kept)
 
-    def _compare(
-        self,
-        shown: Shown,
-        places: Tensor,
-        relations: Relations,
-        relation: Tensor,
-        weight: Tensor,
-        refused: Tensor | None,
-    ) -> tuple[float, Tensor, Tensor]:
+    def _compare(self, shown: Shown, relations: Relations, plan: Plan) -> tuple[float, Tensor, Tensor]:
         """Loss; gradients of the candidates, and of the triples' own ends as they are shown; adds relations'.
 
         Where candidates are what is shown, the ends' are a part of the candidates', and already added.
 
-        places             int64[2, chunks, triples + negatives]: which distinct row is a candidate for tails, heads
-        relation, weight   [chunks, triples]
-        refused            as in `gradient`
-        returns            float32[2, chunks, triples + negatives, dim] and [2, chunks, triples, dim]
+        returns   float32[2, chunks, triples + negatives, dim] and [2, chunks, triples, dim]
         """
-        _, chunks, width = places.shape
-        triples, backward = relation.shape[1], len(relations.values) // 2
-        d_candidates = torch.empty(2, chunks, width, self.dim, device=self.device)
-        same, own = shown.norms is None, slice(None, triples)
+        places, relation = plan.places, plan.relation
+        (_, chunks, width), triples, same = places.shape, relation.shape[1], self._same
+        d_candidates, own = torch.empty(2, chunks, width, self.dim, device=self.device), slice(None, triples)
         d_ends = d_candidates[:, :, own] if same else torch.zeros(2, chunks, triples, self.dim, device=self.device)
         compared = slice(None) if self.objective.in_batch else slice(triples, None)
         compiled = same and self.objective.scorer.product is not None and self.device.type == "cpu"
@@ -246,12 +306,12 @@ class GraphLoss:
             return Queries(self.objective, right, given, asked, d_right, d_ends[:, cut])
 
         def run(cut: slice) -> tuple[Tensor, Tensor, Tensor]:
-            ways = torch.stack([relation[cut], relation[cut] + backward])
+            ways = torch.stack([relation[cut], relation[cut] + self._forward])
             candidates = _select(shown.candidates, places[:, cut, compared])
-            without = None if refused is None else refused[:, cut]
+            refused = None if plan.refused is None else plan.refused[:, cut]
             d_compared = d_candidates[:, cut, compared]
             queries = ask(cut, ways)
-            loss, d_ways = gradient(self.objective, queries, candidates, weight[cut], without, d_compared)
+            loss, d_ways = gradient(self.objective, queries, candidates, plan.weight[cut], refused, d_compared)
             return loss, ways.flatten(), d_ways.flatten(0, -2)
 
         cuts, total = self._pieces(chunks, max(1, min(_TRIPLES // triples, -(-chunks // _PARTS)))), 0.0
@@ -266,12 +326,11 @@ class GraphLoss:
         bounds = [count * k // pieces for k in range(pieces + 1)] if pieces else [0]
         return [slice(*ends) for ends in pairwise(bounds)]
 
-    def _relations(self, rng: np.random.Generator) -> Relations:
+    def _relations(self, kept: Tensor | None) -> Relations:
         """Read from tail to head they have rows of their own where reciprocal, else are inverted by the scorer."""
         values = self.relation
         if not self.reciprocal:
             values = torch.cat([values, self.objective.scorer.inverse(values)])
-        kept = _kept(values, self.relation_dropout, rng)
         values = values if kept is None else values * kept
         own = self.relation_gradient if values is self.relation else torch.zeros_like(values)
         return Relations(values, own, kept)
@@ -287,13 +346,12 @@ class GraphLoss:
         self.relation_gradient += found
 
 
-def _kept(vectors: Tensor, dropout: float, rng: np.random.Generator) -> Tensor | None:
-    """What coordinates are multiplied by: 0 for the share `dropout` of them; None where none are dropped."""
+def _kept(shape: tuple[int, int], dropout: float, rng: np.random.Generator, device: torch.device) -> Tensor | None:
     if not dropout:
         return None
     generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
-    kept = torch.rand(vectors.shape, generator=generator) >= dropout
-    return kept.to(vectors.device, vectors.dtype).div_(1 - dropout)
+    kept = torch.rand(shape, generator=generator) >= dropout
+    return kept.to(device, torch.float32).div_(1 - dropout)
 
 
 def _select(vectors: Tensor, places: Tensor) -> Tensor:

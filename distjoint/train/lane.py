@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -69,6 +69,18 @@ class Equipment:
         return {f"{part}{kind}": endless for part in parts for kind in (".state", ".bias.state")}
 
 
+@dataclass(frozen=True)
+class Planned:
+    """What a graph loss will do with a batch.
+
+    triples   that it takes; those of which one end is asked for count half
+    train     does it, given the step size of rows, and returns the loss
+    """
+
+    triples: float
+    train: Callable[[float], float]
+
+
 def batches_of(visit: Visit, manifest: Manifest, config: Config) -> int:
     """Batches of triples of a visit, in one pass over them; known without reading any."""
     count = sum(math.ceil(_triples(block, manifest) / config.graph.batch) for block in _blocks(visit, manifest))
@@ -97,7 +109,7 @@ class Lane:
         scheme, layout = equipment.scheme, equipment.manifest.layout
         self._waves_total = len(visit.shards) * layout.tiles_per_shard if scheme.text else 0
         self._batches_total = passes * batches_of(visit, equipment.manifest, equipment.config) if scheme.graph else 0
-        self._waves, self._batches = self._all_waves(), self._all_batches()
+        self._waves, self._batches = self._all_waves(), self._planned()
         self._waves_done = self._batches_done = 0
         # Words start near zero, where the gradient of a cosine is huge: met then, it would fill the graph's
         # accumulators and stall it for good (SimLex of `dual` .36 instead of .5). So text goes first, once.
@@ -141,24 +153,44 @@ class Lane:
     def _train_graph(self, count: int, rate: float) -> None:
         start = time.perf_counter()
         for _ in range(count):
-            batch = next(self._batches)
-            loss, *_ = losses = [self._step(which, batch, rate) for which in range(len(self._on.losses))]
+            planned = next(self._batches)
+            loss, *_ = losses = [one.train(rate) for one in planned]
             if not all(map(math.isfinite, losses)):
                 raise DivergedError(self._diverged("graph", self._batches_done, "graph.learning_rate"))
             self._tally.graph_loss += loss
-            self._tally.triples += len(batch) * batch.sides / 2
+            self._tally.triples += planned[0].triples
             self._tally.word_loss += sum(losses[1:])
+            self._tally.word_triples += sum(one.triples for one in planned[1:])
         self._tally.graph_seconds += time.perf_counter() - start
 
-    def _step(self, which: int, batch: Batch, rate: float) -> float:
-        """One graph loss on a batch; the second, on words, takes only triples whose two ends both have one."""
+    def _planned(self) -> Iterator[list[Planned]]:
+        """Of each batch what the graph losses will do, made ready while the batch before it is trained.
+
+        A plan begins when the one before is made, so what is drawn does not depend on when that is.
+        """
+        batches, begin = self._all_batches(), self._on.losses[0].kernels.begin
+
+        def following() -> Callable[[], list[Planned]] | None:
+            batch = next(batches, None)
+            return None if batch is None else begin(self._plan, batch)
+
+        plan = following()
+        while plan is not None:
+            planned, plan = plan(), following()
+            yield planned
+
+    def _plan(self, batch: Batch) -> list[Planned]:
+        return [self._plan_one(which, batch) for which in range(len(self._on.losses))]
+
+    def _plan_one(self, which: int, batch: Batch) -> Planned:
+        """The second loss, on words, takes only triples whose two ends both have one."""
         if which == 1:
             words = self._on.arena.word_index
             batch = batch.select((words[batch.head] != NONE) & (words[batch.tail] != NONE))
-            self._tally.word_triples += len(batch) * batch.sides / 2
         if not len(batch):
-            return 0.0
-        return self._on.losses[which].step(batch, self._pools[which], self._graph_rng, rate)
+            return Planned(0.0, lambda _: 0.0)
+        train = self._on.losses[which].plan(batch, self._pools[which], self._graph_rng)
+        return Planned(len(batch) * batch.sides / 2, train)
 
     def _all_waves(self) -> Iterator[list[TileCells]]:
         """Waves of tiles: no two tiles of a wave share rows, nor columns.
