@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from distjoint.data.types import Domains
 from distjoint.errors import UsageError
 from distjoint.kernels.rows import RowKernels
 from distjoint.train import lane
+from distjoint.train import negatives as module
 from distjoint.train.batches import Batch, subsampled
 from distjoint.train.negatives import Known, Pool, Typed
 
@@ -41,9 +43,10 @@ def weights(rng: np.random.Generator, count: int, even: bool) -> np.ndarray:
     return np.ones(count) if even else rng.random(count) + 0.01
 
 
+@pytest.mark.parametrize(("many", "room"), [(64, 64 << 20), (2, 64 << 20), (2, 4)])
 @given(seeds, st.integers(1, 5), st.integers(1, 4), st.integers(0, 9), st.integers(1, 2), st.booleans())
 def test_known_answers_and_other_types_are_refused_and_nothing_else(
-    seed: int, chunk: int, chunks: int, negatives: int, threads: int, in_batch: bool
+    many: int, room: int, seed: int, chunk: int, chunks: int, negatives: int, threads: int, in_batch: bool
 ) -> None:
     rng, entities, relations = np.random.default_rng(seed), 9, 2
     triples = some_triples(rng, entities, relations, 30)
@@ -55,7 +58,9 @@ def test_known_answers_and_other_types_are_refused_and_nothing_else(
     rows = np.arange(entities)
     typed = Typed(domains, rows, np.ones(entities), domains.type_of)
     there = set(zip(triples.head.tolist(), triples.relation.tolist(), triples.tail.tolist(), strict=True))
-    pool, kernels = Pool(rows, None, typed, Known(triples, entities)), RowKernels(entities, threads)
+    with patch.multiple(module, _MANY=many, _ROOM=room):
+        known = Known(triples, entities)
+    pool, kernels = Pool(rows, None, typed, known), RowKernels(entities, threads)
     found = pool.refused(batch, candidates, in_batch, kernels)
     assert found is not None
     for side, which, k, place in np.ndindex(found.shape):

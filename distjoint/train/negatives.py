@@ -20,6 +20,10 @@ Bools = NDArray[np.bool_]
 
 _TASKS = 4
 """Parts of a batch whose negatives are looked through at a time."""
+_MANY, _ROOM = 64, 64 << 20
+"""Answers that make it worth to look candidates up among them, instead of them among candidates; and bytes for that:
+some questions have thousands of answers, and are asked as often.
+"""
 
 
 class Known:
@@ -31,10 +35,10 @@ class Known:
 
     def __init__(self, triples: Batch, rows: int) -> None:
         self._relations = int(triples.relation.max(initial=0)) + 1
-        self._sides = [
-            _by_question(given, triples.relation, answer, rows)
-            for given, answer in ((triples.head, triples.tail), (triples.tail, triples.head))
-        ]
+        self._sides = []
+        for given, answer in ((triples.head, triples.tail), (triples.tail, triples.head)):
+            questions = _by_question(given, triples.relation, answer, rows)
+            self._sides.append((*questions, *_answer_sets(*questions[2:], rows)))
         self._slots = np.full((_TASKS, rows), -1, np.int32)
 
     def answers(self, side: int, given: Ints, relation: Ints) -> tuple[Ints, Ints]:
@@ -43,7 +47,7 @@ class Known:
         side              as in `refuse`
         given, relation   int64[questions], each of a triple that is known
         """
-        first, relations, starts, answers = self._sides[side]
+        first, relations, starts, answers, *_ = self._sides[side]
         keys = np.repeat(np.arange(len(first) - 1), np.diff(first)) * self._relations + relations
         asked = np.searchsorted(keys, given * self._relations + relation)
         counts = starts[asked + 1] - starts[asked]
@@ -178,8 +182,28 @@ def _by_question(given: Ints, relation: Ints, answer: Ints, rows: int) -> tuple[
     return first, relation[starts].astype(np.int64), np.append(starts, len(order)), answer[order].astype(np.int64)
 
 
+def _answer_sets(starts: Ints, answers: Ints, rows: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """The answers of those questions that have most of them, as sets of arena rows.
+
+    starts, answers   as from `_by_question`
+    returns           int32[questions]: which set, -1 for none; and uint8[sets, bytes], eight rows to a byte
+    """
+    counts, width = np.diff(starts), -(-rows // 8)
+    asked = np.flatnonzero(counts > _MANY)
+    asked = asked[np.argsort(-counts[asked], kind="stable")][: _ROOM // width]
+    which, sets = np.full(len(counts), -1, np.int32), np.empty((len(asked), width), np.uint8)
+    which[asked] = np.arange(len(asked))
+    for place, question in enumerate(asked):
+        answer = np.zeros(rows, np.bool_)
+        answer[answers[starts[question] : starts[question + 1]]] = True
+        sets[place] = np.packbits(answer, bitorder="little")
+    return which, sets
+
+
 @compiled
-def _refuse_known(given, relation, first, relations, starts, answers, candidates, slot, refused):  # type: ignore[no-untyped-def]
+def _refuse_known(  # type: ignore[no-untyped-def]
+    given, relation, first, relations, starts, answers, which, sets, candidates, slot, refused
+):
     chunks, width = candidates.shape
     triples = refused.shape[1]
     following = np.empty(width, np.int32)
@@ -192,6 +216,12 @@ def _refuse_known(given, relation, first, relations, starts, answers, candidates
             at = chunk * triples + k
             low, high = first[given[at]], first[given[at] + 1]
             asked = low + np.searchsorted(relations[low:high], relation[at])
+            if which[asked] >= 0:
+                answer, marked = sets[which[asked]], refused[chunk, k]
+                for place in range(width):
+                    row = here[place]
+                    marked[place] |= (answer[row >> 3] >> (row & 7)) & 1 == 1
+                continue
             for at in range(starts[asked], starts[asked + 1]):
                 place = slot[answers[at]]
                 while place >= 0:
