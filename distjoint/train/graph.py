@@ -223,13 +223,9 @@ class GraphLoss:
 
     def _kept(self, rows: int, rng: np.random.Generator) -> Kept:
         """What is kept of so many rows, and of relations."""
-        relations = (2 * self._forward, self.relation.shape[1])
-        return Kept(
-            *(
-                _kept(shape, dropout, rng, self.device)
-                for shape, dropout in (((rows, self.dim), self.dropout), (relations, self.relation_dropout))
-            )
-        )
+        of_rows = _scales((rows, self.dim), self.dropout, rng)
+        of_relations = _scales((2 * self._forward, self.relation.shape[1]), self.relation_dropout, rng)
+        return Kept(*(None if made is None else made.to(self.device) for made in (of_rows, of_relations)))
 
     def _counted(self, places: Ints, weight: Floats, count: int) -> Tensor:
         """float32[count]: the sum of the weights that fall on each place."""
@@ -346,12 +342,12 @@ class GraphLoss:
         self.relation_gradient += found
 
 
-def _kept(shape: tuple[int, int], dropout: float, rng: np.random.Generator, device: torch.device) -> Tensor | None:
+def _scales(shape: tuple[int, int], dropout: float, rng: np.random.Generator) -> Tensor | None:
+    """As in `Kept`."""
     if not dropout:
         return None
     generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
-    kept = torch.rand(shape, generator=generator) >= dropout
-    return kept.to(device, torch.float32).div_(1 - dropout)
+    return (torch.rand(shape, generator=generator) >= dropout).float().div_(1 - dropout)
 
 
 def _select(vectors: Tensor, places: Tensor) -> Tensor:
