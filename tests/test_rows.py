@@ -96,3 +96,21 @@ def test_results_of_a_map_keep_their_order() -> None:
     kernels = RowKernels(1, 3)
     assert list(kernels.map(lambda x: x * x, range(20))) == [x * x for x in range(20)]
     kernels.close()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_work_begun_ahead_is_done_in_order_and_raises_where_it_is_waited_for(threads: int) -> None:
+    kernels, done = RowKernels(1, threads), list[int]()
+
+    def work(number: int) -> int:
+        done.append(sum(kernels.map(int, [number, 0])))  # it may use the threads itself
+        if number == 2:
+            raise ValueError("two")
+        return number
+
+    first, second = kernels.begin(work, 1), kernels.begin(work, 2)
+    assert first() == 1
+    with pytest.raises(ValueError, match="two"):
+        second()
+    assert done == [1, 2]
+    kernels.close()
