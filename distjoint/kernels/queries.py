@@ -86,9 +86,9 @@ class Products:
         self._d_candidates, self._first = d_candidates.numpy(), cut.start
         self._complex = objective.scorer.product == "complex"
         self.vectors = torch.empty(2, cut.stop - cut.start, triples, dim)
-        own = torch.empty(self.vectors.shape[:3])
-        _ask(*self._tables, cut.start, self._complex, self.vectors.numpy(), own.numpy())
-        self.own = None if objective.in_batch else own.mul_(objective.scale)
+        apart, own = not objective.in_batch, torch.empty(self.vectors.shape[:3])
+        _ask(*self._tables, cut.start, self._complex, self.vectors.numpy(), apart, own.numpy())
+        self.own = own.mul_(objective.scale) if apart else None
 
     def back(self, d_vectors: Tensor, d_own: Tensor | None) -> Tensor:
         """As in `Queries`."""
@@ -100,7 +100,7 @@ class Products:
 
 
 @compiled
-def _ask(vectors, places, relations, relation, first, complex_, queries, own):  # type: ignore[no-untyped-def]
+def _ask(vectors, places, relations, relation, first, complex_, queries, apart, own):  # type: ignore[no-untyped-def]
     backward = len(relations) // 2
     for side in range(2):
         for chunk in range(queries.shape[1]):
@@ -109,7 +109,8 @@ def _ask(vectors, places, relations, relation, first, complex_, queries, own):  
                 way = relations[relation[first + chunk, k] + side * backward]
                 query = queries[side, chunk, k]
                 _multiply(vectors[here[1 - side]], way, complex_, query)
-                own[side, chunk, k] = _dot(query, vectors[here[side]])
+                if apart:
+                    own[side, chunk, k] = _dot(query, vectors[here[side]])
 
 
 @compiled

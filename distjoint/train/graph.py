@@ -81,7 +81,7 @@ class Shown:
     """The distinct rows of a batch as the view shows them, and as candidates; float32[distinct, dim] each.
 
     norms   float32[distinct, 1] where candidates are unit vectors
-    kept    float32[distinct, dim] where coordinates were dropped: 0 there, else what the others were scaled by
+    kept    as the rows of `Kept`
     """
 
     vectors: Tensor
@@ -101,7 +101,7 @@ class Shown:
 class Relations:
     """Relations as a batch sees them: R read from head to tail, then R read from tail to head.
 
-    kept   as in Shown
+    kept   as in `Kept`
     """
 
     values: Tensor

@@ -21,8 +21,8 @@ Bools = NDArray[np.bool_]
 _TASKS = 4
 """Parts of a batch whose negatives are looked through at a time."""
 _MANY, _ROOM = 64, 64 << 20
-"""Answers that make it worth to look candidates up among them, instead of them among candidates; and bytes for that:
-some questions have thousands of answers, and are asked as often.
+"""Answers that make it worth to look candidates up among them, instead of them among candidates; and bytes for that,
+for either end: some questions have thousands of answers, and are asked as often.
 """
 
 
@@ -34,7 +34,6 @@ class Known:
     """
 
     def __init__(self, triples: Batch, rows: int) -> None:
-        self._relations = int(triples.relation.max(initial=0)) + 1
         self._sides = []
         for given, answer in ((triples.head, triples.tail), (triples.tail, triples.head)):
             questions = _by_question(given, triples.relation, answer, rows)
@@ -48,8 +47,7 @@ class Known:
         given, relation   int64[questions], each of a triple that is known
         """
         first, relations, starts, answers, *_ = self._sides[side]
-        keys = np.repeat(np.arange(len(first) - 1), np.diff(first)) * self._relations + relations
-        asked = np.searchsorted(keys, given * self._relations + relation)
+        asked = _questions(given, relation, first, relations)
         counts = starts[asked + 1] - starts[asked]
         places = np.arange(counts.sum()) + np.repeat(starts[asked] - np.cumsum(counts) + counts, counts)
         return counts, answers[places]
@@ -201,6 +199,21 @@ def _answer_sets(starts: Ints, answers: Ints, rows: int) -> tuple[NDArray[np.int
 
 
 @compiled
+def _question(given, relation, first, relations):  # type: ignore[no-untyped-def]
+    """Which of the distinct questions one is; it is one of them."""
+    low, high = first[given], first[given + 1]
+    return low + np.searchsorted(relations[low:high], relation)
+
+
+@compiled
+def _questions(given, relation, first, relations):  # type: ignore[no-untyped-def]
+    found = np.empty(len(given), np.int64)
+    for k in range(len(given)):
+        found[k] = _question(given[k], relation[k], first, relations)
+    return found
+
+
+@compiled
 def _refuse_known(  # type: ignore[no-untyped-def]
     given, relation, first, relations, starts, answers, which, sets, candidates, slot, refused
 ):
@@ -214,8 +227,7 @@ def _refuse_known(  # type: ignore[no-untyped-def]
             slot[here[place]] = place
         for k in range(triples):
             at = chunk * triples + k
-            low, high = first[given[at]], first[given[at] + 1]
-            asked = low + np.searchsorted(relations[low:high], relation[at])
+            asked = _question(given[at], relation[at], first, relations)
             if which[asked] >= 0:
                 answer, marked = sets[which[asked]], refused[chunk, k]
                 for place in range(width):
