@@ -1,14 +1,13 @@
 """URLs to filesystems. Every path of distjoint is a URL that fsspec knows; a plain path is local.
 
 `locate` turns one into a `Location`: a native pyarrow filesystem where there is one (local files, S3, GCS: faster
-than fsspec on Parquet), a wrapped fsspec filesystem otherwise. Timeouts and the names of credentials live here and
-nowhere else, and retries here and in `remote.py`: what a `Location` does on a store is done again while the store
-does not answer, and fails in one sentence when that lasts.
+than fsspec on Parquet), a wrapped fsspec filesystem otherwise; `filesystems.py` makes those of stores. Retries live
+here and in `remote.py`: what a `Location` does on a store is done again while the store does not answer, and fails in
+one sentence when that lasts.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import os
@@ -18,7 +17,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import fsspec
@@ -29,13 +27,9 @@ from fsspec.registry import known_implementations
 from fsspec.utils import glob_translate
 
 from distjoint.errors import DistjointError, UsageError
-from distjoint.remote import PATIENCE, READ_AHEAD, Reader, first_line, named, patiently
+from distjoint.filesystems import gcs, s3
+from distjoint.remote import READ_AHEAD, Reader, first_line, named, patiently
 
-CONNECT_TIMEOUT = 5.0
-REQUEST_TIMEOUT = 10.0
-"""Seconds without a byte. With `PATIENCE` they bound how long a read can take before it fails: 40 s."""
-MAX_ATTEMPTS = 10
-"""Of a request by the client that writes large files in parts: a minute where nothing answers at all."""
 _PART = 5 << 20
 _CHUNK = 8 << 20
 _SEAL = "checksum"
@@ -266,11 +260,10 @@ def locate(url: str | os.PathLike[str] | Location, options: Options | None = Non
         return Location(pafs.LocalFileSystem(), path, text.rstrip("/") or "/", options)
     clean = text.rstrip("/")
     if protocol == "s3":
-        settings = _s3_settings(options)
-        fs, quick = (_s3(attempts, **settings) for attempts in (MAX_ATTEMPTS, 1))
+        fs, quick = s3(options)
         return Location(fs, clean.removeprefix("s3://"), clean, options, quick)
     if protocol in ("gs", "gcs"):
-        return Location(_gcs(options), clean.removeprefix(f"{protocol}://"), clean, options)
+        return Location(gcs(options), clean.removeprefix(f"{protocol}://"), clean, options)
     try:
         wrapped, path = fsspec.core.url_to_fs(text, **options)
     except Exception as error:  # of a plug-in, which may be any
@@ -328,78 +321,3 @@ def _seal(content: Any) -> str:
     """The checksum of what JSON says, however it is laid out."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f"xxh3:{xxhash.xxh3_64(text.encode()).hexdigest()}"
-
-
-@functools.lru_cache(maxsize=32)
-def _s3(attempts: int, **settings: Any) -> pafs.S3FileSystem:
-    """A client, made once: it keeps its connections, and pyarrow makes none as long as other threads use S3."""
-    strategy = pafs.AwsStandardS3RetryStrategy(max_attempts=attempts)
-    # With an open delayed, a small file is one request instead of three.
-    return pafs.S3FileSystem(**settings, retry_strategy=strategy, allow_delayed_open=True)
-
-
-def _s3_settings(options: Options) -> dict[str, Any]:
-    client, profile = dict(options.get("client_kwargs") or {}), _profile(options.get("profile"))
-    endpoint = (
-        options.get("endpoint_url")
-        or client.get("endpoint_url")
-        or profile.get("endpoint_url")
-        or os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
-    )
-    scheme, _, host = (endpoint or "").rpartition("://")
-    return {
-        "access_key": options.get("key", profile.get("key")),
-        "secret_key": options.get("secret", profile.get("secret")),
-        "session_token": options.get("token", profile.get("token")),
-        "anonymous": _is_true(options.get("anon")),
-        "region": client.get("region_name") or profile.get("region") or os.environ.get("AWS_REGION") or None,
-        "endpoint_override": host or None,
-        "scheme": scheme or "https",
-        "connect_timeout": CONNECT_TIMEOUT,
-        "request_timeout": REQUEST_TIMEOUT,
-    }
-
-
-def _gcs(options: Options) -> pafs.GcsFileSystem:
-    """Credentials are the environment's: GOOGLE_APPLICATION_CREDENTIALS, or the machine's role."""
-    unknown = set(options) - {"project", "endpoint_url", "anon"}
-    if unknown:
-        raise UsageError(
-            f"--storage-options {min(unknown)}: gs:// takes project, endpoint_url and anon; credentials come from "
-            "the environment (GOOGLE_APPLICATION_CREDENTIALS) or the machine's role"
-        )
-    scheme, _, host = str(options.get("endpoint_url") or "").rpartition("://")
-    return pafs.GcsFileSystem(
-        anonymous=_is_true(options.get("anon")),
-        scheme=scheme or "https",
-        endpoint_override=host or None,
-        project_id=options.get("project"),
-        retry_time_limit=timedelta(seconds=PATIENCE),
-    )
-
-
-def _is_true(value: Any) -> bool:
-    return str(value).lower() == "true"
-
-
-def _profile(name: str | None) -> dict[str, Any]:
-    """What a profile of the AWS configuration files says, as it stands now: a token in it is not renewed.
-
-    raises DistjointError when there is no such profile, or it holds no credentials
-    """
-    if name is None:
-        return {}
-    from botocore.exceptions import BotoCoreError
-    from botocore.session import Session
-
-    session = Session(profile=name)
-    try:
-        credentials, settings = session.get_credentials(), session.get_scoped_config()
-    except BotoCoreError as error:
-        raise DistjointError(f"profile={name}: {error}") from error
-    if credentials is None:
-        raise DistjointError(f"profile={name}: holds no credentials")
-    now = credentials.get_frozen_credentials()
-    found = {"key": now.access_key, "secret": now.secret_key, "token": now.token}
-    return found | {"region": settings.get("region"), "endpoint_url": settings.get("endpoint_url")}

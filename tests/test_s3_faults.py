@@ -19,7 +19,7 @@ from object_store import ObjectStore, program, serve
 from small import Small, assert_same_bits, config, tensors
 
 import distjoint
-from distjoint import remote, storage
+from distjoint import filesystems, remote
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
 from distjoint.storage import Location, expand, locate, use_options
@@ -216,7 +216,7 @@ def test_answers_that_always_hold_too_little_are_named(store: ObjectStore, monke
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "REQUEST_TIMEOUT", 1.0)
+    monkeypatch.setattr(filesystems, "REQUEST_TIMEOUT", 1.0)
     locate(store.url("silent"), store.options).write_bytes(SMALL)
     with cutting(store.port, every=3, kinds={"silent": 1}) as proxy:
         place = locate(store.url("silent"), store.behind(proxy.endpoint).options)
