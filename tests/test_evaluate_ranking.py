@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from distjoint.data.dataset import Triples
@@ -34,7 +36,10 @@ def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, l
 
 
 def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):
-    """The definition: 1 + those that score higher + half of the others that tie, right answers left out; and ties."""
+    """The definition: 1 + those that score higher + half of the others that tie, right answers left out; and ties.
+
+    NaN where a score is too close to the answer's to tell.
+    """
     given_end, answer = (h, t) if side == "tail" else (t, h)
     query = model.queries(vectors[[given_end]], torch.tensor([r]), side)
     scores = model.score(query.double(), vectors.double())[0].tolist()
@@ -45,7 +50,10 @@ def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):
             continue
         if allowed is not None and not allowed.allowed(r, side)[candidate]:
             continue
-        if abs(score - scores[answer]) < 1e-6:
+        apart = abs(score - scores[answer])
+        if 1e-6 <= apart < 1e-4:  # what ties in float32 depends on the size of what a score is made of
+            return math.nan, math.nan
+        if apart < 1e-6:
             ties += 1
         elif score > scores[answer]:
             higher += 1
@@ -93,6 +101,7 @@ def test_ranks_are_those_of_the_definition(scorer, cosine, reciprocal, norm, see
             plain_rank(model, vectors, listed, as_set(known), h, r, t, side, allowed)
             for h, r, t in zip(triples.head, triples.relation, triples.tail, strict=True)
         ]
+        assume(not np.isnan(expected).any())
         np.testing.assert_array_equal(np.stack([ranks, tied], 1), expected)
     assert found.typed == typed
     assert found.candidates == listed.sum()
