@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 
 from distjoint.kernels.comparison import Objective, pairwise, scores, toward
 from distjoint.kernels.queries import Products, Queries
+from distjoint.kernels.softmax import softmax
 
 
 def gradient(
@@ -20,7 +21,7 @@ def gradient(
     weight: Tensor,
     refused: Tensor | None,
     d_candidates: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor | float, Tensor, Tensor]:
     """Loss of a batch and its gradient, without regularisers. Tails are asked for in [0], heads in [1].
 
     candidates     float[2, chunks, candidates, dim], as from `as_candidates`: with in-batch negatives, first the
@@ -28,20 +29,17 @@ def gradient(
     weight         float[chunks, triples]: 0 for padding
     refused        bool[2, chunks, triples, candidates]: what serves as no negative; never a right answer's own place
     d_candidates   the shape of candidates: where their gradient goes
-    returns        the loss, summed over queries, and the gradient of their relations; the queries know where to put
+    returns        the loss, summed over queries, some relations, and their gradients; the queries know where to put
                    those of their ends
     """
-    q, weight = queries.vectors, weight.expand(2, -1, -1)
+    q = queries.vectors
     found, distance = scores(objective, q, candidates)
-    if queries.own is not None:
-        found = torch.cat([queries.own[..., None], found], -1)
-    loss, g = _LOSSES[objective.loss](objective, found, weight, refused)
-    d_own = None if queries.own is None else g[..., 0]
-    g = pairwise(objective, _others(objective, g), distance)
+    loss, g, d_own = _loss(objective, found, queries.own, weight, refused)
+    g = pairwise(objective, g, distance)
     d_q = toward(objective, g, q, candidates)
     for side in range(2):  # one at a time, since where it goes may be a part of a larger batch's, not in one piece
         toward(objective, g[side].transpose(1, 2), candidates[side], q[side], d_candidates[side])
-    return loss, queries.back(d_q, d_own)
+    return loss, *queries.back(d_q, d_own)
 
 
 def relation_gradient(
@@ -69,6 +67,17 @@ def relation_gradient(
     d_between = scores @ relations
     d_head, _ = scorer.query_gradient(head, d_between, tail)
     return loss, d_head, scorer.query(head, d_between), scores.T @ between
+
+
+def _loss(
+    objective: Objective, scores: Tensor, own: Tensor | None, weight: Tensor, refused: Tensor | None
+) -> tuple[Tensor | float, Tensor, Tensor | None]:
+    """The loss, and the gradients of the scores and of the right answers' own; may take the memory of both."""
+    if objective.loss == "softmax" and scores.device.type == "cpu" and scores.dtype == torch.float32:
+        return softmax(scores, own, weight, refused), scores, own
+    found = scores if own is None else torch.cat([own[..., None], scores], -1)
+    loss, g = _LOSSES[objective.loss](objective, found, weight.expand(2, -1, -1), refused)
+    return loss, _others(objective, g), None if own is None else g[..., 0]
 
 
 def _softmax(objective: Objective, scores: Tensor, weight: Tensor, refused: Tensor | None) -> tuple[Tensor, Tensor]:

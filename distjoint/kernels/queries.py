@@ -7,8 +7,6 @@ threads waiting for each other.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +14,16 @@ from torch import Tensor
 
 from distjoint.kernels.comparison import Objective, as_candidates, matched, pairwise, through_candidates, toward_matched
 from distjoint.kernels.compiled import compiled
+from distjoint.kernels.rows import find_distinct
+from distjoint.kernels.simd import (
+    add_scaled,
+    dot,
+    multiply,
+    multiply_back,
+    multiply_complex,
+    multiply_complex_back,
+    scale,
+)
 
 Ints = NDArray[np.int64]
 
@@ -26,6 +34,7 @@ class Queries:
     right      float[2, chunks, triples, dim]: right answers, as from `as_candidates`
     given      the same shape: the other ends, heads in [0]
     relation   float[2, chunks, triples, relation_dim], read from what is given
+    ways       int64[2, chunks, triples]: which relations these are
     d_right    float[2, chunks, triples, dim]: where the gradient of right answers is, or goes where they are compared
                apart from the candidates
     d_ends     the same shape, tails in [0]: where that of what is given is added; may be the memory of `d_right`
@@ -35,19 +44,28 @@ class Queries:
     """
 
     def __init__(
-        self, objective: Objective, right: Tensor, given: Tensor, relation: Tensor, d_right: Tensor, d_ends: Tensor
+        self,
+        objective: Objective,
+        right: Tensor,
+        given: Tensor,
+        relation: Tensor,
+        ways: Tensor,
+        d_right: Tensor,
+        d_ends: Tensor,
     ) -> None:
         self._objective, self._right, self._given, self._relation = objective, right, given, relation
+        self._ways = ways
         self._d_right, self._d_ends = d_right, d_ends
         self.vectors, self._norms = as_candidates(objective, objective.scorer.query(given, relation))
         self.own: Tensor | None = None
         if not objective.in_batch:
             self.own, self._distance = matched(objective, self.vectors, right)
 
-    def back(self, d_vectors: Tensor, d_own: Tensor | None) -> Tensor:
-        """The gradient of relations, float[2, chunks, triples, relation_dim]; those of ends go where they were told to.
+    def back(self, d_vectors: Tensor, d_own: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The gradients of ends go where they were told to.
 
         d_vectors   what candidates say of the queries, changed in place
+        returns     some of the ways, int64[n], and their gradients, float[n, relation_dim]; to be added up
         """
         if d_own is not None:
             d_own = pairwise(self._objective, d_own, self._distance)
@@ -56,7 +74,7 @@ class Queries:
         d_given, d_relation = self._objective.scorer.query_gradient(self._given, self._relation, d_query)
         self._d_ends[1] += d_given[0]
         self._d_ends[0] += d_given[1]
-        return d_relation
+        return self._ways.flatten(), d_relation.flatten(0, -2)
 
 
 class Products:
@@ -80,37 +98,44 @@ class Products:
         d_candidates: Tensor,
         cut: slice,
     ) -> None:
-        triples, dim = relation.shape[1], vectors.shape[1]
-        self._objective = objective
-        self._tables: tuple[Any, ...] = (vectors.numpy(), places.numpy(), relations.numpy(), relation.numpy())
-        self._d_candidates, self._first = d_candidates.numpy(), cut.start
+        dim, asked = vectors.shape[1], relation[cut]
+        self._objective, self._cut = objective, cut
+        self._tables = (vectors.numpy(), places.numpy(), relations.numpy(), asked.numpy())
+        self._d_candidates = d_candidates.view(-1, dim)
         self._complex = objective.scorer.product == "complex"
-        self.vectors = torch.empty(2, cut.stop - cut.start, triples, dim)
-        apart, own = not objective.in_batch, torch.empty(self.vectors.shape[:3])
-        _ask(*self._tables, cut.start, self._complex, self.vectors.numpy(), apart, own.numpy())
+        self.vectors = torch.empty(2, *asked.shape, dim)
+        apart, own = not objective.in_batch, torch.empty(2, *asked.shape)
+        _ask(*self._tables, cut.start, self._complex, self.vectors.view(-1, dim).numpy(), apart, own.view(-1).numpy())
         self.own = own.mul_(objective.scale) if apart else None
 
-    def back(self, d_vectors: Tensor, d_own: Tensor | None) -> Tensor:
-        """As in `Queries`."""
-        apart, d_relation = d_own is not None, torch.empty_like(self.vectors)
-        d_own = torch.zeros(1, 1, 1) if d_own is None else (d_own * self._objective.scale).contiguous()
-        gradients = (d_vectors.contiguous().numpy(), d_own.numpy(), self._d_candidates, d_relation.numpy())
-        _back(*self._tables, self._first, self._complex, self.vectors.numpy(), apart, *gradients)
-        return d_relation
+    def back(self, d_vectors: Tensor, d_own: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As in `Queries`, with each relation once."""
+        apart, dim, ways = d_own is not None, d_vectors.shape[-1], len(self._tables[2])
+        asked, which = find_distinct(self._tables[3].reshape(-1), np.full(ways // 2, -1, np.int32))
+        d_own = torch.empty(0) if d_own is None else d_own.mul(self._objective.scale).flatten()
+        d_ways = torch.zeros(2 * len(asked), dim)
+        gradients = (d_vectors.view(-1, dim), d_own, self._d_candidates, d_ways)
+        queries, arrays = self.vectors.view(-1, dim).numpy(), [x.numpy() for x in gradients]
+        _back(*self._tables, self._cut.start, self._complex, queries, apart, *arrays, which)
+        return torch.from_numpy(np.concatenate([asked, asked + ways // 2])), d_ways
 
 
 @compiled
 def _ask(vectors, places, relations, relation, first, complex_, queries, apart, own):  # type: ignore[no-untyped-def]
-    backward = len(relations) // 2
+    chunks, triples = relation.shape
+    backward, query = len(relations) // 2, 0
     for side in range(2):
-        for chunk in range(queries.shape[1]):
-            for k in range(queries.shape[2]):
-                here = places[:, first + chunk, k]
-                way = relations[relation[first + chunk, k] + side * backward]
-                query = queries[side, chunk, k]
-                _multiply(vectors[here[1 - side]], way, complex_, query)
+        for chunk in range(chunks):
+            answers, given = places[side, first + chunk], places[1 - side, first + chunk]
+            for k in range(triples):
+                way = relation[chunk, k] + side * backward
+                if complex_:
+                    multiply_complex(vectors, given[k], relations, way, queries, query)
+                else:
+                    multiply(vectors, given[k], relations, way, queries, query)
                 if apart:
-                    own[side, chunk, k] = _dot(query, vectors[here[side]])
+                    own[query] = dot(queries, query, vectors, answers[k])
+                query += 1
 
 
 @compiled
@@ -126,63 +151,31 @@ def _back(  # type: ignore[no-untyped-def]
     d_queries,
     d_own,
     d_candidates,
-    d_relation,
+    d_ways,
+    which,
 ):
-    backward = len(relations) // 2
-    for chunk in range(queries.shape[1]):
-        for k in range(queries.shape[2]):
-            here = places[:, first + chunk, k]
+    chunks, triples = relation.shape
+    _, every, width = places.shape
+    backward, asked = len(relations) // 2, len(d_ways) // 2
+    for chunk in range(chunks):
+        for k in range(triples):
+            # A row that is the answer on one side is what is given on the other.
             if apart:
                 for side in range(2):
-                    g = d_own[side, chunk, k]
-                    d_query, answer = d_queries[side, chunk, k], vectors[here[side]]
-                    query, d_answer = queries[side, chunk, k], d_candidates[side, first + chunk, k]
-                    for q in range(len(query)):
-                        d_query[q] += g * answer[q]
-                        d_answer[q] = g * query[q]
+                    query = (side * chunks + chunk) * triples + k
+                    answer = (side * every + first + chunk) * width + k
+                    scale(queries, query, d_candidates, answer, d_own[query])
+                    add_scaled(vectors, places[side, first + chunk, k], d_queries, query, d_own[query])
             for side in range(2):
-                way = relations[relation[first + chunk, k] + side * backward]
-                d_query, d_way = d_queries[side, chunk, k], d_relation[side, chunk, k]
-                d_given = d_candidates[1 - side, first + chunk, k]
-                _multiply_back(vectors[here[1 - side]], way, complex_, d_query, d_given, d_way)
-
-
-@compiled
-def _dot(one, other):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for q in range(len(one)):
-        total += one[q] * other[q]
-    return total
-
-
-@compiled
-def _multiply(one, other, complex_, out):  # type: ignore[no-untyped-def]
-    if not complex_:
-        for q in range(len(one)):
-            out[q] = one[q] * other[q]
-        return
-    half = len(one) // 2
-    a, b, c, d, real, imaginary = one[:half], one[half:], other[:half], other[half:], out[:half], out[half:]
-    for q in range(half):
-        real[q] = a[q] * c[q] - b[q] * d[q]
-        imaginary[q] = b[q] * c[q] + a[q] * d[q]
-
-
-@compiled
-def _multiply_back(one, other, complex_, gradient, d_one, d_other):  # type: ignore[no-untyped-def]
-    """Adds the gradient of `one`, and sets that of `other`."""
-    if not complex_:
-        for q in range(len(one)):
-            d_one[q] += gradient[q] * other[q]
-            d_other[q] = gradient[q] * one[q]
-        return
-    half = len(one) // 2
-    a, b, c, d, u, v = one[:half], one[half:], other[:half], other[half:], gradient[:half], gradient[half:]
-    real, imaginary = d_one[:half], d_one[half:]
-    for q in range(half):
-        real[q] += u[q] * c[q] + v[q] * d[q]
-        imaginary[q] += v[q] * c[q] - u[q] * d[q]
-    real, imaginary = d_other[:half], d_other[half:]
-    for q in range(half):
-        real[q] = u[q] * a[q] + v[q] * b[q]
-        imaginary[q] = v[q] * a[q] - u[q] * b[q]
+                query = (side * chunks + chunk) * triples + k
+                given, d_given = places[1 - side, first + chunk, k], ((1 - side) * every + first + chunk) * width + k
+                way = relation[chunk, k] + side * backward
+                d_way = which[chunk * triples + k] + side * asked
+                if complex_:
+                    multiply_complex_back(
+                        vectors, given, relations, way, d_queries, query, d_candidates, d_given, d_ways, d_way
+                    )
+                else:
+                    multiply_back(
+                        vectors, given, relations, way, d_queries, query, d_candidates, d_given, d_ways, d_way
+                    )

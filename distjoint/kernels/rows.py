@@ -99,7 +99,7 @@ class RowKernels:
 
     def distinct(self, ids: Ints) -> Distinct:
         """ids   int64[n], each in [0, rows)"""
-        return Distinct(*_distinct(ids, self._slot))
+        return Distinct(*find_distinct(ids, self._slot))
 
     def sum_rows(self, gradient: Tensor, occurrences: Occurrences, cut: slice) -> Tensor:
         """Sum of the gradients of some distinct rows; zero where a row does not occur.
@@ -166,7 +166,11 @@ class RowKernels:
 
 
 @compiled
-def _distinct(ids, slot):  # type: ignore[no-untyped-def]
+def find_distinct(ids, slot):  # type: ignore[no-untyped-def]
+    """The distinct ids in order of first appearance, and the place among them of each.
+
+    slot   int32[more than any id], -1 everywhere, as it is left
+    """
     inverse = np.empty(len(ids), np.int64)
     rows = np.empty(len(ids), np.int64)
     found = 0

@@ -292,23 +292,21 @@ class GraphLoss:
         compared = slice(None) if self.objective.in_batch else slice(triples, None)
         compiled = same and self.objective.scorer.product is not None and self.device.type == "cpu"
 
-        def ask(cut: slice, ways: Tensor) -> Queries | Products:
+        def ask(cut: slice) -> Queries | Products:
             if compiled:
                 tables = shown.vectors, places, relations.values, relation
                 return Products(self.objective, *tables, d_candidates, cut)
             right = _select(shown.candidates, places[:, cut, own])
             given = right.flip(0) if same else _select(shown.vectors, places[:, cut, own].flip(0))
-            asked, d_right = _select(relations.values, ways), d_candidates[:, cut, own]
-            return Queries(self.objective, right, given, asked, d_right, d_ends[:, cut])
-
-        def run(cut: slice) -> tuple[Tensor, Tensor, Tensor]:
             ways = torch.stack([relation[cut], relation[cut] + self._forward])
+            asked, d_right = _select(relations.values, ways), d_candidates[:, cut, own]
+            return Queries(self.objective, right, given, asked, ways, d_right, d_ends[:, cut])
+
+        def run(cut: slice) -> tuple[Tensor | float, Tensor, Tensor]:
             candidates = _select(shown.candidates, places[:, cut, compared])
             refused = None if plan.refused is None else plan.refused[:, cut]
             d_compared = d_candidates[:, cut, compared]
-            queries = ask(cut, ways)
-            loss, d_ways = gradient(self.objective, queries, candidates, plan.weight[cut], refused, d_compared)
-            return loss, ways.flatten(), d_ways.flatten(0, -2)
+            return gradient(self.objective, ask(cut), candidates, plan.weight[cut], refused, d_compared)
 
         cuts, total = self._pieces(chunks, max(1, min(_TRIPLES // triples, -(-chunks // _PARTS)))), 0.0
         for loss, ways, d_relation in self.kernels.map(run, cuts):
