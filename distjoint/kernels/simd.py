@@ -1,8 +1,8 @@
 """What rows of tables go through, written as vector instructions: products and their way back, exchanges, sums.
 
 LLVM's own vectoriser uses registers of 8 floats for the plain loop, on a machine with registers of 16; this is 1.4
-times as fast at 100 and at 300 dimensions (AVX-512). A loop over many rows has it ask first whether they overlap, and go
-number by number through what is left over.
+times as fast at 100 and at 300 dimensions (AVX-512). In a loop over many rows it asks first whether they overlap, and
+goes number by number through what is left over.
 
 Tables are float32[rows, dim], contiguous, each followed by the number of a row; rows that are written do not overlap
 others.

@@ -23,8 +23,8 @@ Ints = NDArray[np.int64]
 class View(Protocol):
     """Vectors of arena rows for one graph loss."""
 
-    def gather(self, rows: Ints) -> Tensor:
-        """rows int64[n], distinct arena rows; returns float32[n, dim]"""
+    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
+        """rows int64[n], distinct arena rows; returns float32[n, dim], in the memory of `out` if given"""
 
     def apply(self, rows: Ints, gradient: Tensor, rate: float) -> Tensor | None:
         """Step what lies behind `gather(rows)` against its gradient float32[n, dim].
@@ -40,8 +40,8 @@ class Own:
         self.arena, self.kernels = arena, kernels
         self.X, self.state = arena.arrays["X"], arena.arrays["X.state"]
 
-    def gather(self, rows: Ints) -> Tensor:
-        return self.X.index_select(0, self._places(rows))
+    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
+        return torch.index_select(self.X, 0, self._places(rows), out=out)
 
     def apply(self, rows: Ints, gradient: Tensor, rate: float) -> None:
         if "entities" in self.arena.scheme.frozen:
@@ -59,9 +59,9 @@ class Word:
         self.arena, self.kernels = arena, kernels
         self.W, self.C, self.state = (arena.arrays[name] for name in ("W", "C", "word.graph_state"))
 
-    def gather(self, rows: Ints) -> Tensor:
+    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
         places = torch.from_numpy(self.arena.word_index[rows]).to(self.W.device)
-        return self.W.index_select(0, places) + self.C.index_select(0, places)
+        return torch.index_select(self.W, 0, places, out=out).add_(self.C.index_select(0, places))
 
     def apply(self, rows: Ints, gradient: Tensor, rate: float) -> None:
         places, frozen = self.arena.word_index[rows], self.arena.scheme.frozen
@@ -78,11 +78,12 @@ class Tied:
     def __init__(self, arena: Arena, kernels: RowKernels) -> None:
         self.arena, self.own, self.word = arena, Own(arena, kernels), Word(arena, kernels)
 
-    def gather(self, rows: Ints) -> Tensor:
+    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
         worded = self.arena.word_index[rows] != NONE
         if worded.all():
-            return self.word.gather(rows)
-        out = torch.empty(len(rows), self.own.X.shape[1], device=self.own.X.device)
+            return self.word.gather(rows, out)
+        if out is None:
+            out = torch.empty(len(rows), self.own.X.shape[1], device=self.own.X.device)
         out[torch.from_numpy(worded)] = self.word.gather(rows[worded])
         out[torch.from_numpy(~worded)] = self.own.gather(rows[~worded])
         return out
@@ -106,8 +107,8 @@ class Mapped:
         self.arena, self.own, self.word = arena, Own(arena, kernels), Word(arena, kernels)
         self.map, self.own_l2 = map_, own_l2
 
-    def gather(self, rows: Ints) -> Tensor:
-        worded, vectors = self._worded(rows), self.own.gather(rows)
+    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
+        worded, vectors = self._worded(rows), self.own.gather(rows, out)
         if worded.all():
             return vectors.addmm_(self.word.gather(rows), self.map)
         vectors[torch.from_numpy(worded)] += self.word.gather(rows[worded]) @ self.map

@@ -269,8 +269,10 @@ class GraphLoss:
         norms = None if self._same else torch.empty(len(rows), 1, device=self.device)
 
         def show(cut: slice) -> None:
-            vectors[cut] = self.view.gather(rows[cut]) if kept is None else self.view.gather(rows[cut]) * kept[cut]
-            made, norm = as_candidates(self.objective, vectors[cut])
+            found = self.view.gather(rows[cut], vectors[cut])
+            if kept is not None:
+                found *= kept[cut]
+            made, norm = as_candidates(self.objective, found)
             if norms is not None and norm is not None:
                 candidates[cut], norms[cut] = made, norm
 
