@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
@@ -58,6 +58,8 @@ class Equipment:
     losses: tuple[GraphLoss, ...]
     degree: Ints
     domains: Domains | None
+    known_of_all: list[Known] = field(default_factory=list, init=False)
+    """Of a visit that has all shards: the same from epoch to epoch."""
 
     @cached_property
     def held(self) -> dict[str, Tensor]:
@@ -263,7 +265,9 @@ class Lane:
         Negatives are not masked where they would be too many to hold; what is drawn is then seldom one of them. Of
         kvsall they are the labels, where a batch does not have them all by itself.
         """
-        graph, shards = self._on.config.graph, self._visit.shards
+        graph, shards, kept = self._on.config.graph, self._visit.shards, self._on.known_of_all
+        if kept:
+            return kept[0]
         partitions = [p for p in product(shards, shards) if self._on.manifest.samples("triples/train", *p)]
         masked = graph.candidates == "sampled" and graph.mask_known
         masked = masked and _triples(partitions, self._on.manifest) <= BLOCK
@@ -273,6 +277,8 @@ class Lane:
         self._on.stream.read_ahead("triples", partitions)
         known = Known(self._read_triples(partitions), self._on.arena.rows)
         self._on.stream.release("triples", partitions)
+        if len(shards) == self._on.manifest.layout.shards:
+            kept.append(known)
         return known
 
     def _read_triples(self, partitions: list[Partition]) -> Batch:

@@ -15,8 +15,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from distjoint.data.dataset import Dataset
+from distjoint.kernels import glove
 from distjoint.kernels.compiled import announce
-from distjoint.kernels.glove import WaveTrainer, warm_up
+from distjoint.kernels.glove import WaveTrainer
 from distjoint.kernels.memory import keep_freed
 from distjoint.kernels.rows import RowKernels
 from distjoint.machine import cores
@@ -41,6 +42,7 @@ from distjoint.train.schedule import Round, Visit, schedule
 from distjoint.train.stream import Stream
 from distjoint.train.tally import Tally
 from distjoint.train.validate import Validation
+from distjoint.train.warm_up import warm_up
 
 _TEXT_STEPS = 32
 """Steps of a round that has no triples: how often the progress bar moves."""
@@ -99,9 +101,11 @@ class Worker:
             self._tell(dict(self.start.manifest.metrics))  # stopped just after it was written
         self.validation.share()
         equipment, epochs = self._equipment(), self.config.train.epochs
-        if self.scheme.text:
-            with announce(self.progress):
-                warm_up()
+        with announce(self.progress):
+            if self.scheme.text:
+                glove.warm_up()
+            if self.scheme.graph and self.place.device.type == "cpu":
+                warm_up(self.config, self._graph_loss)
         with announce(self.progress), self.progress.task("training", total=epochs) as bar:
             bar.advance(self.at.epoch)
             while self.at.epoch < epochs and not self.validation.exhausted():
@@ -247,6 +251,10 @@ class Worker:
             self.dataset.domains() if self.scheme.graph and self.config.graph.typed else None,
         )
 
+    @property
+    def _graph_loss(self) -> type[GraphLoss]:
+        return GraphLoss if self.config.graph.candidates == "sampled" else FullLoss
+
     def _losses(self) -> tuple[GraphLoss, ...]:
         """The graph losses of the coupling: one, or for `dual` one on entities and one on words."""
         if not self.scheme.graph:
@@ -254,8 +262,7 @@ class Worker:
         values, gradients = self.dense.values, self.dense.gradients
 
         def loss(view: View, name: str, map_gradient: Tensor | None = None) -> GraphLoss:
-            made = GraphLoss if self.config.graph.candidates == "sampled" else FullLoss
-            return made(self.config, view, self.rows, values[name], gradients[name], map_gradient)
+            return self._graph_loss(self.config, view, self.rows, values[name], gradients[name], map_gradient)
 
         if self.scheme.coupling == "dual":
             entities = Mapped(self.arena, self.rows, values["map"], self.config.graph.own_l2)
