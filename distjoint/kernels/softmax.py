@@ -21,10 +21,11 @@ def softmax(scores: Tensor, own: Tensor | None, weight: Tensor, refused: Tensor 
     weight    float32[chunks, triples]
     refused   bool, the shape of scores: what serves as no negative
     """
-    right = torch.empty(0) if own is None else own.flatten()
-    marks = torch.empty(0, 0, dtype=torch.bool) if refused is None else refused.flatten(0, 2)
-    arrays = (x.numpy() for x in (scores.flatten(0, 2), right, weight.flatten(), marks))
-    return float(_softmax(*arrays, scores.shape[2]))
+    queries, triples, width = scores.shape[:3].numel(), *scores.shape[2:]
+    right = torch.empty(0) if own is None else own.view(queries)
+    marks = torch.empty(0, width, dtype=torch.bool) if refused is None else refused.reshape(queries, width)
+    arrays = (x.numpy() for x in (scores.view(queries, width), right, weight.reshape(-1), marks))
+    return float(_softmax(*arrays, triples))
 
 
 @compiled
