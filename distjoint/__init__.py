@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distjoint.config import Config, load_config
     from distjoint.data.prepare import prepare
-    from distjoint.embeddings import load
     from distjoint.errors import DistjointError, UsageError
     from distjoint.evaluate import compare, evaluate
+    from distjoint.results.embeddings import load
     from distjoint.train.run import train
 
 __version__ = "0.1.0"
@@ -26,7 +26,7 @@ _HOMES = {
     "UsageError": "errors",
     "compare": "evaluate",
     "evaluate": "evaluate",
-    "load": "embeddings",
+    "load": "results.embeddings",
     "load_config": "config",
     "prepare": "data.prepare",
     "train": "train.run",

@@ -13,3 +13,7 @@ class UsageError(DistjointError):
     """What was asked for cannot be done as asked: an option, a config key. Exit code 2."""
 
     exit_code = 2
+
+
+class DivergedError(DistjointError):
+    """A loss or a gradient became NaN or infinite: training stops before any row is stepped by it."""

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from distjoint.config import load_config
-from distjoint.data.layout import Layout
-from distjoint.data.manifest import File, Manifest, Sizes, Span
-from distjoint.run_folder import CheckpointManifest, RunInfo, describe, shard_file, sizes_of
+from distjoint.data.manifest import File, Manifest, Span
+from distjoint.runs.folder import CheckpointManifest, RunInfo, describe, shard_file, sizes_of
 from distjoint.storage import locate
+from distjoint.table.layout import Layout, Sizes
 
 Names = tuple[str, str, str]
 

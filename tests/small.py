@@ -18,8 +18,8 @@ import pytest
 
 import distjoint
 from distjoint.config import Config, load_config
-from distjoint.data import layout
-from distjoint.run_folder import Checkpoint, RunFolder
+from distjoint.runs.folder import Checkpoint, RunFolder
+from distjoint.table import layout
 
 TEAMS, PLAYERS = 8, 6
 Triple = tuple[str, str, str]

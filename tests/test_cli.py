@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import distjoint
-from distjoint import cli
+from distjoint.cli import app as cli
 from distjoint.config import Config, load_config
 from distjoint.errors import DistjointError, UsageError
 

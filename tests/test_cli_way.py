@@ -14,7 +14,9 @@ import pytest
 from rich.console import Console
 from small import FAST, league, sentences
 
-from distjoint import cli, demo, wordnet
+from distjoint.cli import app as cli
+from distjoint.demo import run as demo
+from distjoint.demo import wordnet
 from distjoint.progress import Silent
 
 pytestmark = pytest.mark.unit

@@ -25,7 +25,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 import distjoint
-from distjoint import cli
+from distjoint.cli import app as cli
 from distjoint.config import load_config
 
 pytestmark = pytest.mark.unit

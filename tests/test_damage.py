@@ -19,7 +19,7 @@ from small import Small, config
 import distjoint
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
-from distjoint.run_folder import RunFolder
+from distjoint.runs.folder import RunFolder
 
 pytestmark = pytest.mark.unit
 

@@ -19,7 +19,7 @@ import typer
 import yaml
 
 import distjoint
-from distjoint import cli
+from distjoint.cli import app as cli
 
 pytestmark = pytest.mark.unit
 

@@ -23,9 +23,10 @@ import pytest
 from object_store import SECRET, ObjectStore, program, serve
 from rich.console import Console
 
-from distjoint import doctor, doctor_ray
-from distjoint.doctor import Result, examine
-from distjoint.doctor_storage import storage
+from distjoint.doctor import checks as doctor
+from distjoint.doctor import cluster as doctor_ray
+from distjoint.doctor.checks import Result, examine
+from distjoint.doctor.store import storage
 from distjoint.storage import locate
 
 ROOT = Path(__file__).parents[1]

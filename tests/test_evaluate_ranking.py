@@ -236,7 +236,7 @@ def test_no_triples_is_said():
 
 
 def test_layout_rows_and_listed_rows():
-    from distjoint.data.layout import Layout
+    from distjoint.table.layout import Layout
 
     layout = Layout(shards=2, tiles=4, words=5, aligned=3, entities=4)
     rows = ranking.entity_rows(layout)

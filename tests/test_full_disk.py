@@ -14,7 +14,7 @@ from small import Small, assert_same_bits, config, tensors
 import distjoint
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
-from distjoint.run_folder import RunFolder
+from distjoint.runs.folder import RunFolder
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from small import Small, config, tensors
 from test_graph_step import World
 
-from distjoint.kernels.rows import EPSILON, RowKernels
+from distjoint.backends.cpu.rows import EPSILON, RowKernels
+from distjoint.couplings.views import Own
 from distjoint.model.losses import full_loss, relation_loss
 from distjoint.model.scorers import SCORERS, comparison
-from distjoint.table.views import Own
 from distjoint.train import full
 from distjoint.train.batches import Batch, shuffled
 from distjoint.train.full import FullLoss

@@ -16,9 +16,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distjoint.kernels import glove_torch
-from distjoint.kernels.compiled import announce
-from distjoint.kernels.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh
+from distjoint.backends.cpu.compiled import announce
+from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh
+from distjoint.backends.torch import glove as glove_torch
 from distjoint.model import glove as reference
 
 pytestmark = pytest.mark.unit
@@ -246,7 +246,7 @@ def test_good_counts_have_no_bad_one():
 
 
 def test_compilation_is_announced_once_and_only_when_it_happens(tmp_path, monkeypatch):
-    source = "from distjoint.kernels.compiled import compiled\n@compiled\ndef {}(x):\n    return x + 1\n"
+    source = "from distjoint.backends.cpu.compiled import compiled\n@compiled\ndef {}(x):\n    return x + 1\n"
     source = source.format("one") + source.format("two")
     (tmp_path / "loops.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from distjoint.kernels.comparison import Objective
-from distjoint.kernels.queries import Products, Queries
-from distjoint.kernels.softmax import softmax
+from distjoint.backends.cpu.comparison import Objective
+from distjoint.backends.cpu.queries import Products, Queries
+from distjoint.backends.cpu.softmax import softmax
 from distjoint.model.scorers import SCORERS
 
 pytestmark = pytest.mark.unit

@@ -13,18 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from distjoint.backends.cpu.comparison import Objective, as_candidates, through_candidates
+from distjoint.backends.cpu.graph import gradient
+from distjoint.backends.cpu.queries import Queries
+from distjoint.backends.cpu.rows import EPSILON, RowKernels
 from distjoint.config import Config, load_config
-from distjoint.data.layout import Layout
-from distjoint.kernels.comparison import Objective, as_candidates, through_candidates
-from distjoint.kernels.graph import gradient
-from distjoint.kernels.queries import Queries
-from distjoint.kernels.rows import EPSILON, RowKernels
-from distjoint.model.couplings import entity_vectors
+from distjoint.couplings.vectors import entity_vectors
+from distjoint.couplings.views import Mapped, Own, Tied, View, Word
 from distjoint.model.losses import Kind, relation_loss, sampled_loss
 from distjoint.model.scorers import SCORERS, Compare, comparison
 from distjoint.table.arena import NONE, Arena
+from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, initial_shard
-from distjoint.table.views import Mapped, Own, Tied, View, Word
 from distjoint.train import graph
 from distjoint.train.batches import Batch
 from distjoint.train.graph import GraphLoss

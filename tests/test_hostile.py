@@ -16,7 +16,7 @@ from runs import Rows, write_dataset, write_run
 import distjoint
 from distjoint.config import load_config
 from distjoint.errors import DistjointError
-from distjoint.run_folder import MANIFEST, RUN, CheckpointManifest, describe, shard_file
+from distjoint.runs.folder import MANIFEST, RUN, CheckpointManifest, describe, shard_file
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit

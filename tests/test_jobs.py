@@ -16,9 +16,10 @@ import pytest
 from small import FAST, LEAN, Small, assert_same_bits, config, info, tensors
 
 import distjoint
-from distjoint import doctor_ray, wordnet
+from distjoint.demo import wordnet
+from distjoint.doctor import cluster as doctor_ray
 from distjoint.errors import DistjointError, UsageError
-from distjoint.jobs import Jobs, _with_files
+from distjoint.jobs.submit import Jobs, _with_files
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distjoint.data.layout import Layout, choose_tiles
+from distjoint.table.layout import Layout, choose_tiles
 
 pytestmark = pytest.mark.unit
 

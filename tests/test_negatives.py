@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from small import Small, config, league, tensors
 
 import distjoint
+from distjoint.backends.cpu.rows import RowKernels
 from distjoint.data.types import Domains
 from distjoint.errors import UsageError
-from distjoint.kernels.rows import RowKernels
 from distjoint.train import lane
 from distjoint.train import negatives as module
 from distjoint.train.batches import Batch, subsampled

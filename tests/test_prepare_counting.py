@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import distjoint
 from distjoint.data import cooccurrence
 from distjoint.data.dataset import Dataset
-from distjoint.data.layout import Layout
 from distjoint.progress import Silent
 from distjoint.storage import locate
+from distjoint.table.layout import Layout
 
 pytestmark = pytest.mark.unit
 
@@ -66,7 +66,8 @@ def counted(folder: Path, documents: list[list[int]], layout: Layout, memory: in
 
 
 def _dataset(folder: Path, layout: Layout, written: list) -> Dataset:
-    from distjoint.data.manifest import Manifest, Sizes, Span
+    from distjoint.data.manifest import Manifest, Span
+    from distjoint.table.layout import Sizes
 
     spans = [
         Span(i=i, j=j, file=k, start=start, stop=stop)

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distjoint.config import load_config
-from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError
 from distjoint.table.arena import Arena
+from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, Shard, initial_shard
 from distjoint.train.residency import Parking, Residency, choose_groups, shard_bytes, slots_for, slots_needed
 from distjoint.train.schedule import Round, schedule

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distjoint.kernels.rows import EPSILON, RowKernels
+from distjoint.backends.cpu.rows import EPSILON, RowKernels
 
 pytestmark = pytest.mark.unit
 

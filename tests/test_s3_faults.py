@@ -19,10 +19,10 @@ from object_store import ObjectStore, program, serve
 from small import Small, assert_same_bits, config, tensors
 
 import distjoint
-from distjoint import filesystems, remote
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
-from distjoint.storage import Location, expand, locate, use_options
+from distjoint.storage import filesystems, remote
+from distjoint.storage.location import Location, expand, locate, use_options
 
 pytestmark = [
     pytest.mark.s3,
@@ -70,7 +70,7 @@ def checksums(dataset: str) -> dict[str, str]:
 
 OTHERS = """
 import sys, threading, time
-from distjoint.storage import locate, parse_options
+from distjoint.storage.location import locate, parse_options
 
 place, content = locate(sys.argv[1], parse_options(sys.argv[2:])), bytes(1 << 20)
 place.write_bytes(content)

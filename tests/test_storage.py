@@ -13,7 +13,7 @@ import pytest
 import xxhash
 
 from distjoint.errors import DistjointError, UsageError
-from distjoint.storage import Location, expand, locate, parse_options, use_options
+from distjoint.storage.location import Location, expand, locate, parse_options, use_options
 
 pytestmark = pytest.mark.unit
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from distjoint.config import load_config
-from distjoint.data.layout import Layout
 from distjoint.table.arena import NONE, Arena, pack, packed_size, unpack
+from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, Shard, initial_shard
 from distjoint.train.residency import shard_bytes, slots_needed
 

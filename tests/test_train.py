@@ -17,18 +17,17 @@ from fsspec.implementations.local import LocalFileSystem
 from small import Small, assert_same_bits, config, info, tensors
 
 import distjoint
-from distjoint.errors import UsageError
-from distjoint.kernels.glove import WaveTrainer
+from distjoint.backends.cpu.glove import WaveTrainer
+from distjoint.errors import DivergedError, UsageError
 from distjoint.model.scorers import SCORERS
 from distjoint.progress import Silent
-from distjoint.run_folder import Checkpoint, RunFolder
+from distjoint.runs import checkpoint, journal
+from distjoint.runs.checkpoint import Position
+from distjoint.runs.folder import Checkpoint, RunFolder
 from distjoint.storage import locate
-from distjoint.train import checkpoint, journal
-from distjoint.train.checkpoint import Position
 from distjoint.train.graph import GraphLoss
 from distjoint.train.run import Result, train
 from distjoint.train.stream import Stream
-from distjoint.train.tally import DivergedError
 from distjoint.train.validate import Validation
 from distjoint.train.worker import Worker
 

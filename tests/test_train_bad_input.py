@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from small import FAST, Small, config, info, tensors
 
-from distjoint import cli
+from distjoint.cli import app as cli
 from distjoint.data.manifest import Manifest
 from distjoint.errors import DistjointError
-from distjoint.run_folder import RunFolder
+from distjoint.runs.folder import RunFolder
 from distjoint.storage import Location, locate
 from distjoint.train.run import train
 

@@ -28,11 +28,11 @@ from distjoint.config import load_config
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
 from distjoint.progress import Silent
-from distjoint.run_folder import RunInfo
+from distjoint.runs.checkpoint import Position
+from distjoint.runs.folder import RunInfo
 from distjoint.storage import locate
 from distjoint.table.parts import Scheme
 from distjoint.train import initial
-from distjoint.train.checkpoint import Position
 from distjoint.train.dense import Dense
 from distjoint.train.peers import Watch
 from distjoint.train.run import plan, train

@@ -14,13 +14,13 @@ from test_prepare_continue import Said
 
 import distjoint
 from distjoint.data.dataset import Dataset
+from distjoint.data.vectors import read_vectors
 from distjoint.errors import DistjointError
 from distjoint.storage import locate
 from distjoint.table.parts import Scheme, initial_shard
 from distjoint.train import initial
 from distjoint.train.run import plan, train
 from distjoint.train.worker import Worker
-from distjoint.vectors import read_vectors
 
 pytestmark = pytest.mark.unit
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 from small import LEAN, Small, assert_same_bits, config, info, tensors
 
-from distjoint.errors import DistjointError, UsageError
+from distjoint.errors import DistjointError, DivergedError, UsageError
 from distjoint.progress import Silent
 from distjoint.train import cluster as driver
 from distjoint.train.run import train
-from distjoint.train.tally import DivergedError
 
 pytestmark = pytest.mark.ray
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from distjoint import wordnet
+from distjoint.demo import wordnet
 from distjoint.errors import DistjointError
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,7 @@ from typing import Any
 import numba
 
 # Imported for what it does: it finds a place for the cache where the package's own folder is not writable.
-from distjoint.kernels import compiled as _cache  # noqa: F401
+from distjoint.backends.cpu import compiled as _cache  # noqa: F401
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,12 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distjoint.data import counting
-from distjoint.data.layout import Layout
 from distjoint.data.partition import CELLS, PartitionWriter, Written
 from distjoint.data.segments import Segment, segment_length, segments
 from distjoint.data.spool import Int32s, Scratch
 from distjoint.progress import Task
 from distjoint.storage import Location
+from distjoint.table.layout import Layout
 
 Int64s = NDArray[np.int64]
 Blocks = Callable[[], Iterator[Int32s]]

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError
 from distjoint.storage import Location
+from distjoint.table.layout import Layout, Sizes
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -44,18 +44,6 @@ class Span(BaseModel):
     """Index into the manifest's files."""
     start: int
     stop: int
-
-
-class Sizes(BaseModel):
-    """The layout's sizes as they stand in the manifest."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    shards: int
-    tiles: int
-    words: int
-    aligned: int
-    entities: int
 
 
 class Manifest(BaseModel):

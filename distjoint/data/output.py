@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from distjoint.data import cooccurrence, unfinished
 from distjoint.data.alignment import Sample
-from distjoint.data.layout import Layout
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import File, Span
 from distjoint.data.partition import ALIGNMENT, HELD_OUT, TRIPLES, PartitionWriter, Written, by_partition
@@ -16,6 +15,7 @@ from distjoint.data.types import NAME as TYPES
 from distjoint.errors import UsageError
 from distjoint.progress import Progress
 from distjoint.storage import Location
+from distjoint.table.layout import Layout
 
 OURS = (
     MANIFEST,

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
-from distjoint.data.layout import Layout
 from distjoint.data.manifest import File
 from distjoint.storage import Location
+from distjoint.table.layout import Layout
 
 GROUP_ROWS = 1 << 17
 GROUP_ROWS_MOST = 1 << 20

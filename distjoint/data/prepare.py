@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from distjoint.backends.cpu.compiled import announce
 from distjoint.data import cooccurrence, unfinished
 from distjoint.data.alignment import (
     EXAMPLES,
@@ -33,7 +34,7 @@ from distjoint.data.benchmark import find_benchmark
 from distjoint.data.corpus import Corpus
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
-from distjoint.data.manifest import Manifest, Sizes
+from distjoint.data.manifest import Manifest
 from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
 from distjoint.data.partition import write_table
 from distjoint.data.request import Request, memory_in_bytes
@@ -49,9 +50,9 @@ from distjoint.data.unfinished import Made, made_from
 from distjoint.data.vocabulary import Vocabulary, key
 from distjoint.data.workers import Local, Workers
 from distjoint.errors import DistjointError, UsageError
-from distjoint.kernels.compiled import announce
 from distjoint.progress import Progress, Silent
 from distjoint.storage import Location, Options, locate
+from distjoint.table.layout import Sizes
 
 __all__ = ["Summary", "prepare"]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distjoint.data.alignment import Alignment
-from distjoint.data.layout import Layout, choose_tiles
+from distjoint.table.layout import Layout, choose_tiles
 
 Int64s = NDArray[np.int64]
 

@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 
 from distjoint.data import cooccurrence, segments
-from distjoint.data.layout import Layout
 from distjoint.data.partition import Written
 from distjoint.data.request import Request
 from distjoint.data.rows import Rows, choose_shards
@@ -17,6 +16,7 @@ from distjoint.data.workers import Workers
 from distjoint.machine import cores
 from distjoint.progress import Progress, short
 from distjoint.storage import Location
+from distjoint.table.layout import Layout
 
 
 def count_text(

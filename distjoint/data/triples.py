@@ -14,19 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from distjoint.arrays import Ints
 from distjoint.data.corpus import open_text, split_compression
 from distjoint.data.numbered import NUMBERED, read_numbered
 from distjoint.errors import DistjointError, UsageError
-from distjoint.storage import Location, Options, expand, locate
+from distjoint.storage.location import Location, Options, expand, locate
 
 SPLITS = ("train", "valid", "test")
 NEGATIVES = ("valid_negatives", "test_negatives")
 """Triples known to be wrong, for classification. They are never known answers, nor do they count as degrees."""
 _PARTS = ("head", "relation", "tail")
-
-Ints = NDArray[np.int64]
 
 
 class Names:

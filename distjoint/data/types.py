@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from distjoint.arrays import Ints
 from distjoint.data.alignment import fields_of_lines
 from distjoint.errors import DistjointError
 from distjoint.storage import Location
@@ -19,8 +20,6 @@ NAME = "types.parquet"
 _SCHEMA = pa.schema(
     [pa.field("row", pa.int64(), nullable=False), pa.field("type", pa.dictionary(pa.int32(), pa.string()))]
 )
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

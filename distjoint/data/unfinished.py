@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict
 
 import distjoint
 from distjoint.data.cooccurrence import STREAM
-from distjoint.data.layout import Layout
 from distjoint.data.manifest import File
 from distjoint.data.partition import Written
 from distjoint.data.request import Request
@@ -30,6 +29,7 @@ from distjoint.data.rows import Rows
 from distjoint.data.vocabulary import Vocabulary
 from distjoint.errors import DistjointError
 from distjoint.storage import Location
+from distjoint.table.layout import Layout
 
 NAME = "unfinished"
 _REQUEST = "request.json"

@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from distjoint.arrays import Doubles, Ints
 
 RESAMPLES = 1000
 LEVEL = 0.95
 _AT_ONCE = 4 << 20
 """Resampled items in memory at a time."""
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Statistic = Callable[[Ints], Floats]
+Statistic = Callable[[Ints], Doubles]
 """Of int64[resamples, n], indices of items, the statistic of each resample: float64[resamples]."""
 
 
@@ -51,7 +50,7 @@ def _resamples(items: int, seed: int, resamples: int) -> Iterator[Ints]:
         yield random.integers(0, items, (min(step, resamples - start), items))
 
 
-def spearman(first: Floats, second: Floats) -> Floats:
+def spearman(first: Doubles, second: Doubles) -> Doubles:
     """Spearman's rank correlation along the last axis, ties at their mean rank; NaN where one side is constant.
 
     first, second   float64[..., n]
@@ -65,11 +64,11 @@ def spearman(first: Floats, second: Floats) -> Floats:
         return np.asarray((left * right).sum(-1) / np.sqrt((left**2).sum(-1) * (right**2).sum(-1)))
 
 
-def spearman_of(gold: Floats, predicted: Floats) -> Statistic:
+def spearman_of(gold: Doubles, predicted: Doubles) -> Statistic:
     return lambda indices: spearman(gold[indices], predicted[indices])
 
 
-def mean_of(values: Floats) -> Statistic:
+def mean_of(values: Doubles) -> Statistic:
     return lambda indices: values[indices].mean(-1)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from distjoint.arrays import Ints
 from distjoint.data.dataset import Triples
-from distjoint.evaluate.candidates import Ints
 from distjoint.evaluate.ranks import LinkPrediction, part
 
 WAYS = ("relation", "category", "degree")

@@ -13,12 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distjoint.arrays import Bools, Ints
 from distjoint.data.dataset import Triples
-from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from distjoint.table.layout import Layout
 
 
 @dataclass(frozen=True)

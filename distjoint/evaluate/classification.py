@@ -12,15 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from distjoint.arrays import Bools, Doubles, Ints
 from distjoint.data.dataset import Triples
 from distjoint.errors import DistjointError
-from distjoint.evaluate.candidates import Candidates, Ints
+from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.scoring import TripleModel
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -73,16 +70,16 @@ class Thresholds:
     overall   for those
     """
 
-    own: Floats
+    own: Doubles
     overall: float
 
-    def taken(self, scores: Floats, relation: Ints) -> Bools:
+    def taken(self, scores: Doubles, relation: Ints) -> Bools:
         """bool[n]: which triples are taken for right."""
         own = self.own[relation]
         return np.asarray(scores >= np.where(np.isnan(own), self.overall, own))
 
 
-def choose_thresholds(scores: Floats, truth: Bools, relation: Ints, relations: int) -> Thresholds:
+def choose_thresholds(scores: Doubles, truth: Bools, relation: Ints, relations: int) -> Thresholds:
     """The thresholds that decide most validation triples rightly, for each relation and for all together.
 
     scores, truth, relation   float64[n], bool[n], int64[n]: of right and of wrong triples
@@ -97,7 +94,7 @@ def choose_thresholds(scores: Floats, truth: Bools, relation: Ints, relations: i
     return Thresholds(own, best_threshold(scores, truth))
 
 
-def best_threshold(scores: Floats, truth: Bools) -> float:
+def best_threshold(scores: Doubles, truth: Bools) -> float:
     """The threshold with the highest accuracy, between two scores; the lowest of several that are as good.
 
     scores, truth   float64[n], bool[n], n > 0
@@ -117,7 +114,7 @@ def best_threshold(scores: Floats, truth: Bools) -> float:
 
 
 @torch.inference_mode()
-def score_triples(model: TripleModel, candidates: Candidates, triples: Triples, memory: int) -> Floats:
+def score_triples(model: TripleModel, candidates: Candidates, triples: Triples, memory: int) -> Doubles:
     """float64[n]: the score of each triple, asked for its tail; comparable between triples of one relation.
 
     memory   bytes that vectors of triples may take, besides one block
@@ -166,7 +163,7 @@ def classify(
 
 def _scored(
     model: TripleModel, candidates: Candidates, right: Triples, wrong: Triples, memory: int
-) -> tuple[Floats, Bools, Ints]:
+) -> tuple[Doubles, Bools, Ints]:
     """Score, truth and relation of right and wrong triples together."""
     both = Triples.together(right, wrong)
     truth = np.arange(len(both)) < len(right)

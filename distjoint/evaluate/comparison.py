@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 
+from distjoint.arrays import Doubles
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate import bootstrap
 from distjoint.evaluate.bootstrap import Interval, Statistic
@@ -20,10 +21,8 @@ from distjoint.evaluate.run import measure
 from distjoint.evaluate.similarity import LEAST
 from distjoint.evaluate.space import Kind
 from distjoint.progress import Progress
-from distjoint.run_folder import RunFolder
+from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Measure:
     """
 
     name: str
-    values: Floats
-    gold: Floats | None
+    values: Doubles
+    gold: Doubles | None
     items: str
 
     @property

@@ -23,7 +23,7 @@ from distjoint.evaluate.ranks import Ties
 from distjoint.evaluate.report import Links, Sample
 from distjoint.evaluate.scoring import TripleModel, entity_block
 from distjoint.progress import Progress
-from distjoint.run_folder import Checkpoint, RunFolder, open_dataset
+from distjoint.runs.folder import Checkpoint, RunFolder, open_dataset
 
 Split = Literal["valid", "test"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from distjoint.arrays import Bools, Doubles, Ints
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
 from distjoint.errors import DistjointError
@@ -25,10 +25,6 @@ TIE = 1e-6
 """Difference below which scores tie, as a share of the size of the terms that make a score: a few float32 roundings."""
 QUERY_TILE = 1024
 CANDIDATE_TILE = 4096
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass
@@ -54,7 +50,7 @@ class Counts:
     def ties(self) -> Ints:
         return self.reached - self.higher
 
-    def ranks(self) -> Floats:
+    def ranks(self) -> Doubles:
         """float64[n]: a tie counts half."""
         return 1 + (self.higher + self.reached) / 2
 

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distjoint.arrays import Bools, Ints
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
 from distjoint.errors import DistjointError
-from distjoint.evaluate.candidates import Bools, Candidates, Ints, entity_rows, listed_rows
+from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
 from distjoint.evaluate.queries import TIE, Counts, Queries, Setting
 from distjoint.evaluate.ranks import HITS, LinkPrediction, summary
 from distjoint.evaluate.sampling import SampledQueries

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from distjoint.arrays import Bools, Doubles, Ints
 
 HITS = (1, 3, 10)
 Ties = Literal["realistic", "optimistic", "pessimistic"]
 _SHIFT: dict[Ties, float] = {"realistic": 0.0, "optimistic": -0.5, "pessimistic": 0.5}
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,8 @@ class LinkPrediction:
     mean_candidates        where sampled or typed: how many an answer was ranked against, on average
     """
 
-    head: Floats
-    tail: Floats
+    head: Doubles
+    tail: Doubles
     unseen: Bools
     candidates: int
     head_ties: Ints
@@ -68,12 +65,12 @@ class LinkPrediction:
         return float(np.mean([1 / self.head, 1 / self.tail]))
 
 
-def ranks_with(ties: Ties, ranks: Floats, tied: Ints) -> Floats:
+def ranks_with(ties: Ties, ranks: Doubles, tied: Ints) -> Doubles:
     """float64[n]: ranks by one of the three ways, given the mean ranks and how many tie."""
     return ranks + _SHIFT[ties] * tied
 
 
-def part(*directions: tuple[Floats, Ints]) -> dict[str, Any]:
+def part(*directions: tuple[Doubles, Ints]) -> dict[str, Any]:
     """The figures of some answers by their mean ranks, and by the other two under their names.
 
     directions   mean ranks float64[n] and ties int64[n], for one direction or both
@@ -86,7 +83,7 @@ def part(*directions: tuple[Floats, Ints]) -> dict[str, Any]:
     return result
 
 
-def summary(*ranks: Floats) -> dict[str, float]:
+def summary(*ranks: Doubles) -> dict[str, float]:
     """The usual figures of some ranks: float64[n] for each direction."""
     every = np.concatenate(ranks)
     hits = {f"hits@{k}": float(np.mean(every <= k)) for k in HITS}

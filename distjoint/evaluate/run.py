@@ -16,7 +16,7 @@ from distjoint.evaluate.similarity import similarity as measure_similarity
 from distjoint.evaluate.space import Kind, Space, read_spaces
 from distjoint.evaluate.wordsets import Questions, WordPairs, read_analogies, read_similarity
 from distjoint.progress import Progress, Silent
-from distjoint.run_folder import RunFolder
+from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.evaluate.candidates import Ints
+from distjoint.arrays import Ints
 from distjoint.evaluate.queries import Queries
 
 _PAIRS = 4096

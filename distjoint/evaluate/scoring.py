@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from distjoint import config
-from distjoint.data.layout import Layout
-from distjoint.model.couplings import entity_vectors
+from distjoint.couplings.vectors import entity_vectors
 from distjoint.model.scorers import SCORERS, Compare, Scorer, comparison, default_scale, similarity
+from distjoint.table.layout import Layout
 
 Side = Literal["head", "tail"]
 

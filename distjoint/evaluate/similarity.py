@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distjoint.arrays import Doubles
 from distjoint.evaluate import bootstrap
 from distjoint.evaluate.bootstrap import Interval
 from distjoint.evaluate.space import Space
@@ -15,8 +16,6 @@ from distjoint.evaluate.wordsets import WordPairs
 
 LEAST = 3
 """Pairs that a correlation needs."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Similarity:
     """
 
     name: str
-    gold: Floats
-    cosines: Floats
+    gold: Doubles
+    cosines: Doubles
     spearman: float
     interval: Interval
 

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from distjoint.arrays import Floats
 from distjoint.evaluate.ranking import entity_rows
 from distjoint.evaluate.scoring import entity_block, word_block
-from distjoint.run_folder import RunFolder
+from distjoint.runs.folder import RunFolder
 
 Kind = Literal["word", "entity"]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.data.layout import Layout
+from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, Shard
 
 NONE = -1

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distjoint.backends.cpu.glove import initial_states
 from distjoint.config import Config
-from distjoint.data.layout import Layout
-from distjoint.kernels.glove import initial_states
-from distjoint.model.couplings import COUPLINGS
+from distjoint.couplings.vectors import COUPLINGS
 from distjoint.model.scorers import SCORERS
+from distjoint.table.layout import Layout
 
 Shard = dict[str, Tensor]
 """The parts of one shard by name, rows in order of offset."""

@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
+from distjoint.arrays import Floats, Ints
 
 _SMOOTHED = 6
 """What Sun et al. add to the two counts of a triple, so that rare ones do not weigh everything."""

@@ -23,10 +23,10 @@ from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError, UsageError
 from distjoint.progress import Progress, Silent
 from distjoint.ray_session import ray_session
-from distjoint.run_folder import RunInfo
+from distjoint.runs import journal
+from distjoint.runs.checkpoint import complete
+from distjoint.runs.folder import RunInfo
 from distjoint.storage import Location, Options, locate
-from distjoint.train import journal
-from distjoint.train.checkpoint import complete
 from distjoint.train.worker import Worker, describe, group_place
 
 _TIMEOUT = 3600

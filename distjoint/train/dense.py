@@ -14,8 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from distjoint.backends.cpu.rows import EPSILON
 from distjoint.config import Config
-from distjoint.kernels.rows import EPSILON
 from distjoint.model.scorers import SCORERS
 from distjoint.table.parts import Scheme
 

@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from distjoint.arrays import Ints
+from distjoint.backends.cpu.full import Answers, against_all, candidate_gradient, weigh
 from distjoint.config import Config
-from distjoint.kernels.full import Answers, against_all, candidate_gradient, weigh
 from distjoint.train.batches import Batch
 from distjoint.train.graph import GraphLoss, Kept, Relations, Shown
 from distjoint.train.negatives import Pool
-
-Ints = NDArray[np.int64]
 
 ROOM = 256 << 20
 """Bytes of scores that are kept at a time."""

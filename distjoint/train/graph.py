@@ -18,18 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distjoint.arrays import Floats, Ints
+from distjoint.backends.cpu.comparison import Objective, as_candidates, through_candidates
+from distjoint.backends.cpu.graph import gradient, relation_gradient
+from distjoint.backends.cpu.queries import Products, Queries
+from distjoint.backends.cpu.rows import Distinct, Occurrences, Penalty, RowKernels
 from distjoint.config import Config
-from distjoint.kernels.comparison import Objective, as_candidates, through_candidates
-from distjoint.kernels.graph import gradient, relation_gradient
-from distjoint.kernels.queries import Products, Queries
-from distjoint.kernels.rows import Distinct, Occurrences, Penalty, RowKernels
+from distjoint.couplings.views import View
 from distjoint.model.scorers import SCORERS, comparison, default_scale
-from distjoint.table.views import View
 from distjoint.train.batches import Batch
 from distjoint.train.negatives import Pool
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 _TRIPLES, _ROWS, _PARTS = 1280, 2048, 8
 """On a CPU: triples, and distinct rows, in a piece of work, and the pieces that are made of a batch where it has the

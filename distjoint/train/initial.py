@@ -20,20 +20,19 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
+from distjoint.arrays import Ints
 from distjoint.data.dataset import Dataset
-from distjoint.data.layout import Layout
+from distjoint.data.vectors import Named, read_vectors
 from distjoint.errors import DistjointError
 from distjoint.progress import Progress
-from distjoint.run_folder import MANIFEST, Checkpoint, CheckpointManifest, RunInfo, describe, shard_file
+from distjoint.runs.folder import MANIFEST, Checkpoint, CheckpointManifest, RunInfo, describe, shard_file
 from distjoint.storage import Location
+from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, Shard
-from distjoint.vectors import Named, read_vectors
 
 FOLDER = "initial"
 _LABEL, _NAME = 1, 2
 """How a row was found; its own name outweighs its label."""
-
-Ints = NDArray[np.int64]
 
 
 class _Names:

@@ -17,11 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distjoint.arrays import Ints
+from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts
 from distjoint.config import Config
 from distjoint.data.dataset import COOCCURRENCE
 from distjoint.data.manifest import Manifest
 from distjoint.data.types import Domains
-from distjoint.kernels.glove import TileCells, WaveTrainer, WordParts
+from distjoint.errors import DivergedError
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.parts import Scheme
 from distjoint.train.batches import Batch, shuffled, subsampled
@@ -30,9 +32,7 @@ from distjoint.train.negatives import Known, Pool, Typed
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
 from distjoint.train.stream import Stream
-from distjoint.train.tally import Agreement, DivergedError, Tally
-
-Ints = NDArray[np.int64]
+from distjoint.train.tally import Agreement, Tally
 
 BLOCK = 20_000_000
 """Triples shuffled together at most: larger visits are shuffled block by block, and their known answers not masked."""

@@ -10,13 +10,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from distjoint.arrays import Bools, Ints
+from distjoint.backends.cpu.compiled import compiled
+from distjoint.backends.cpu.rows import RowKernels
 from distjoint.data.types import Domains
-from distjoint.kernels.compiled import compiled
-from distjoint.kernels.rows import RowKernels
 from distjoint.train.batches import Batch
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 _TASKS = 4
 """Parts of a batch whose negatives are looked through at a time."""

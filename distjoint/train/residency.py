@@ -25,9 +25,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError
 from distjoint.table.arena import Arena, pack, packed_size, unpack
+from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, Shard
 from distjoint.train.schedule import Round
 

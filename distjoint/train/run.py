@@ -13,17 +13,18 @@ from rich.table import Table
 
 from distjoint.config import Config, load_config
 from distjoint.data.dataset import Dataset
-from distjoint.data.layout import Layout
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.run import evaluate
 from distjoint.machine import memory
 from distjoint.progress import Progress, Silent
 from distjoint.recipes import Recipe
 from distjoint.recipes import find as find_recipe
-from distjoint.run_folder import RUN, RunFolder, RunInfo, Status, sizes_of
+from distjoint.runs import journal
+from distjoint.runs.folder import RUN, RunFolder, RunInfo, Status, sizes_of
 from distjoint.storage import Location, Options, locate
+from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme
-from distjoint.train import initial, journal
+from distjoint.train import initial
 from distjoint.train.full import bytes_needed
 from distjoint.train.residency import choose_groups, shard_bytes, slots_needed
 from distjoint.train.worker import Worker, local_place

@@ -19,16 +19,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from distjoint.arrays import Offsets
+from distjoint.backends.cpu.glove import TileCells, weigh
 from distjoint.config import Loss
 from distjoint.data.dataset import COOCCURRENCE, Dataset
-from distjoint.kernels.glove import TileCells, weigh
 from distjoint.machine import memory
 from distjoint.train.disk_cache import DiskCache
 
 Partition = tuple[int, int]
 Kind = Literal["cells", "triples"]
 Key = tuple[Kind, Partition]
-Offsets = NDArray[np.int32]
 
 _SHARE_OF_MEMORY = 0.4
 _SHARE_OF_DISK = 0.5

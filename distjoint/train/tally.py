@@ -8,8 +8,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from distjoint.errors import DistjointError
-
 
 @dataclass
 class Tally:
@@ -61,10 +59,6 @@ class Tally:
         if self.measured:
             found["update_cosine"], found["update_norm_ratio"] = self.cosine / self.measured, self.ratio / self.measured
         return found
-
-
-class DivergedError(DistjointError):
-    """A loss became NaN or infinite."""
 
 
 @dataclass

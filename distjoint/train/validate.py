@@ -14,9 +14,9 @@ import torch.distributed as dist
 from distjoint.data.dataset import SPLITS, Dataset, Triples
 from distjoint.evaluate.ranking import Candidates, entity_rows, link_prediction, listed_rows
 from distjoint.evaluate.scoring import TripleModel, entity_block
-from distjoint.run_folder import Checkpoint, RunInfo
+from distjoint.runs.checkpoint import Position
+from distjoint.runs.folder import Checkpoint, RunInfo
 from distjoint.storage import Location
-from distjoint.train.checkpoint import Position
 
 
 class Validation:

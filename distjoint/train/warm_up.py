@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from distjoint.backends.cpu.rows import RowKernels
 from distjoint.config import Config
-from distjoint.data.layout import Layout
-from distjoint.kernels.rows import RowKernels
+from distjoint.couplings.views import Own
 from distjoint.model.scorers import SCORERS
 from distjoint.table.arena import Arena
+from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, initial_shard
-from distjoint.table.views import Own
 from distjoint.train.batches import Batch
 from distjoint.train.graph import GraphLoss
 from distjoint.train.negatives import Known, Pool

@@ -14,26 +14,26 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from distjoint.backends.cpu import glove
+from distjoint.backends.cpu.compiled import announce
+from distjoint.backends.cpu.glove import WaveTrainer
+from distjoint.backends.cpu.memory import keep_freed
+from distjoint.backends.cpu.rows import RowKernels
+from distjoint.couplings.views import Mapped, Own, Tied, View, Word
 from distjoint.data.dataset import Dataset
-from distjoint.kernels import glove
-from distjoint.kernels.compiled import announce
-from distjoint.kernels.glove import WaveTrainer
-from distjoint.kernels.memory import keep_freed
-from distjoint.kernels.rows import RowKernels
 from distjoint.machine import cores
 from distjoint.progress import Progress, Task, short
-from distjoint.run_folder import RunInfo
+from distjoint.runs import checkpoint
+from distjoint.runs.checkpoint import Position
+from distjoint.runs.folder import RunInfo
+from distjoint.runs.journal import Journal
 from distjoint.storage import Location
 from distjoint.table.arena import Arena
 from distjoint.table.parts import Scheme, Shard, initial_shard
-from distjoint.table.views import Mapped, Own, Tied, View, Word
-from distjoint.train import checkpoint
-from distjoint.train.checkpoint import Position
 from distjoint.train.dense import Dense
 from distjoint.train.full import FullLoss
 from distjoint.train.graph import GraphLoss
 from distjoint.train.initial import begin_with, open_initial
-from distjoint.train.journal import Journal
 from distjoint.train.lane import Equipment, Lane, batches_of
 from distjoint.train.peers import Watch
 from distjoint.train.rates import rates

@@ -113,7 +113,7 @@ def write_tokens(source: Path | None, target: Path, limit: int | None) -> None:
 
 def lines_of(source: Path | None) -> Iterator[str]:
     if source is None:
-        from distjoint import wordnet
+        from distjoint.demo import wordnet
 
         yield from wordnet.read(wordnet.installed()).text
         return

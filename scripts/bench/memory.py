@@ -40,7 +40,7 @@ from distjoint.config import parse_bytes
 from distjoint.data.dataset import Dataset
 from distjoint.machine import memory
 from distjoint.progress import for_terminal, short
-from distjoint.run_folder import Checkpoint, RunFolder
+from distjoint.runs.folder import Checkpoint, RunFolder
 from distjoint.table.parts import Scheme, Shard
 from distjoint.train import worker
 from distjoint.train.residency import Residency

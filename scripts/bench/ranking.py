@@ -29,7 +29,7 @@ from synthetic import RELATIONS, make_graph
 import distjoint
 from distjoint.data.dataset import Dataset
 from distjoint.progress import short
-from distjoint.run_folder import CheckpointManifest, RunInfo, describe, shard_file, sizes_of
+from distjoint.runs.folder import CheckpointManifest, RunInfo, describe, shard_file, sizes_of
 from distjoint.storage import locate
 
 

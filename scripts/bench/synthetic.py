@@ -15,10 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distjoint.data.dataset import COOCCURRENCE, Dataset
-from distjoint.data.layout import Layout, choose_tiles
-from distjoint.data.manifest import File, Manifest, Sizes, Span
+from distjoint.data.manifest import File, Manifest, Span
 from distjoint.data.partition import CELLS, TRIPLES, PartitionWriter, Written, by_partition, write_table
 from distjoint.storage import Location, locate
+from distjoint.table.layout import Layout, Sizes, choose_tiles
 
 Ints = NDArray[np.int64]
 

@@ -35,7 +35,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import distjoint
-from distjoint import wordnet
+from distjoint.demo import wordnet
 from distjoint.progress import Progress, for_terminal
 
 HELD_OUT = 0.05

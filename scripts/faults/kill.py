@@ -36,9 +36,9 @@ import distjoint
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
 from distjoint.progress import Silent
-from distjoint.run_folder import Checkpoint, RunFolder, RunInfo
+from distjoint.runs import checkpoint
+from distjoint.runs.folder import Checkpoint, RunFolder, RunInfo
 from distjoint.storage import locate
-from distjoint.train import checkpoint
 from distjoint.train.run import plan, train
 
 SETTINGS = {

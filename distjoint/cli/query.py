@@ -1,0 +1,93 @@
+"""The commands that ask a trained run: nearest, predict, export."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import typer
+
+from distjoint.cli.common import Count, Json, Run, StorageOptions, print_rows
+
+
+def nearest(
+    run: Run,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A word, an entity or its label.", show_default=False)],
+    count: Count = 10,
+    of: Annotated[
+        Literal["word", "entity"] | None, typer.Option(help="Which vector of a name that has two; both by default.")
+    ] = None,
+    to: Annotated[
+        Literal["word", "entity"] | None, typer.Option("--kind", help="Only neighbours of this kind.")
+    ] = None,
+    storage_options: StorageOptions = None,
+    as_json: Json = False,
+) -> None:
+    """The nearest neighbours of a word or an entity.
+
+    \b
+    Example:
+      distjoint nearest runs/joint bank -k 10
+    """
+    import distjoint
+
+    result = distjoint.load(run)
+    # An aligned name has two vectors; an unknown one is named by the look-up itself.
+    kinds: list[Any] = [of] if of else result.kinds(name) or [None]
+    answers = {kind: [asdict(near) for near in result.nearest(name, count, kind=to, of=kind)] for kind in kinds}
+    if as_json:
+        typer.echo(json.dumps(answers, indent=2))
+        return
+    for kind, rows in answers.items():
+        print_rows(f"{kind} {name}", rows)
+
+
+def predict(
+    run: Run,
+    relation: Annotated[str, typer.Option(metavar="NAME", help="The relation's name.", show_default=False)],
+    head: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it starts from; predicts tails.")] = None,
+    tail: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it leads to; predicts heads.")] = None,
+    count: Count = 10,
+    known: Annotated[
+        Literal["exclude", "include"], typer.Option(help="Triples of the dataset: left out, or marked.")
+    ] = "exclude",
+    storage_options: StorageOptions = None,
+    as_json: Json = False,
+) -> None:
+    """The most plausible tails or heads of a relation.
+
+    \b
+    Example:
+      distjoint predict runs/joint --head dog --relation hypernym -k 10
+    """
+    import distjoint
+
+    answers = distjoint.load(run).predict(head=head, relation=relation, tail=tail, k=count, known=known)
+    rows = [asdict(answer) for answer in answers]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        print_rows(f"{head or '?'}  {relation}  {tail or '?'}", rows)
+
+
+def export(
+    run: Run,
+    out: Annotated[str, typer.Option(metavar="FILE", help="File or URL to write.", show_default=False)],
+    form: Annotated[
+        Literal["glove", "word2vec", "parquet", "safetensors"],
+        typer.Option("--format", help="glove and word2vec are text, the latter with a header."),
+    ] = "glove",
+    kind: Annotated[Literal["word", "entity"] | None, typer.Option(help="Only words, or only entities.")] = None,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Write the vectors for other programs.
+
+    \b
+    Example:
+      distjoint export runs/joint --format word2vec --out vectors.txt --kind word
+    """
+    import distjoint
+
+    written = distjoint.load(run).export(out, form, kind=kind)
+    typer.echo(f"{out}: {written:,} vectors")

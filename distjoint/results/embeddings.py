@@ -1,0 +1,303 @@
+"""A trained result in memory: look names up, find neighbours, predict and score triples.
+
+Words and entities each have vectors of their own. An aligned row is a word and an entity, and has two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from distjoint.arrays import Floats
+from distjoint.data.dataset import SPLITS, Triples
+from distjoint.errors import DistjointError, UsageError
+from distjoint.evaluate.scoring import Side, TripleModel
+from distjoint.evaluate.space import Kind, Space, read_spaces, unknown
+from distjoint.results.export import Format
+from distjoint.results.export import export as write_vectors
+from distjoint.runs.folder import RunFolder, open_dataset
+from distjoint.storage import Options, locate
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A word or an entity near another; `similarity` is a cosine."""
+
+    name: str
+    kind: Kind
+    similarity: float
+    label: str | None = None
+    """What an entity is called, where its name is an id."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An entity that may complete a triple; a higher score is more plausible."""
+
+    name: str
+    score: float
+    label: str | None = None
+    known: bool | None = None
+    """Whether the triple is in the dataset; None where that was not asked."""
+
+
+def load(url: str, storage_options: Options | None = None) -> Embeddings:
+    """The result of the run at a URL. raises DistjointError when there is none, or it is damaged"""
+    return Embeddings.read(RunFolder.open(url, storage_options))
+
+
+class Embeddings:
+    """The vectors of a run.
+
+    words, entities   the names and vectors of each kind; empty where the run has none
+    relations         names of the relations
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        words: Space,
+        entities: Space,
+        labels: Sequence[str | None],
+        degrees: NDArray[np.int64],
+        relations: Sequence[str],
+        triples: TripleModel | None,
+        map_: Floats | None,
+    ) -> None:
+        self.run, self.words, self.entities, self.relations = run, words, entities, list(relations)
+        self._labels, self._degrees, self._triples, self._map = labels, degrees, triples, map_
+
+    @classmethod
+    def read(cls, run: RunFolder) -> Embeddings:
+        """raises DistjointError when the run has no result, or a file of it is damaged"""
+        words, entities, labels, degrees = read_spaces(run)
+        dense = run.result().dense()
+        triples = TripleModel.of(run.info.config.model, dense["relation"]) if "relation" in dense else None
+        names = run.relations().column("name").to_pylist() if triples else []
+        map_ = dense["map"].numpy() if "map" in dense else None
+        return cls(run, words, entities, labels, degrees, names, triples, map_)
+
+    def __len__(self) -> int:
+        """How many vectors there are; an aligned row counts twice."""
+        return len(self.words) + len(self.entities)
+
+    def __contains__(self, name: str) -> bool:
+        return any(space.find(name) is not None for space in self._spaces(None))
+
+    @property
+    def dim(self) -> int:
+        return self.run.info.config.model.dim
+
+    def kinds(self, name: str) -> list[Kind]:
+        """Which kinds of vector a name has."""
+        return [space.kind for space in self._spaces(None) if space.find(name) is not None]
+
+    def vector(self, name: str, kind: Kind | None = None) -> Floats:
+        """float32[dim]: the vector of a word, or of an entity by its id or label.
+
+        kind      `word` or `entity`; None for the first of the two that knows the name
+        raises    DistjointError for an unknown name, with the nearest known ones
+        """
+        space, index = self._find(name, kind)
+        return space.vectors[index]
+
+    def nearest(
+        self,
+        name: str | NDArray[np.floating],
+        k: int = 10,
+        kind: Kind | None = None,
+        *,
+        of: Kind | None = None,
+        standardize: bool = True,
+    ) -> list[Neighbour]:
+        """The words and entities nearest to a name or vector, by cosine, nearest first.
+
+        Within a kind its own vectors are compared. Across kinds, entity vectors meet (W + C) M (coupling `dual`)
+        or W + C (`tie`), unstandardised; under `none` the kinds share no space, and only one's own is searched.
+
+        name          a name, or float[dim]
+        kind          only neighbours of this kind
+        of            which of a name's two vectors is meant, or what kind a given vector is; words come first
+        standardize   compare words by standardised columns
+        raises        DistjointError for an unknown name; UsageError for a kind that cannot be compared
+        """
+        if k < 1:
+            raise UsageError(f"k = {k}: ask for at least one neighbour")
+        if isinstance(name, str):
+            source, index = self._find(name, of)
+            vector, itself = source.vectors[index], name
+        else:
+            source, vector, itself = self._spaces(of)[0], np.asarray(name, np.float32), None
+            if vector.shape != (self.dim,):
+                raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {self.dim} numbers")
+            index = -1
+        coupling, spaces = self.run.info.coupling, self._spaces(kind)
+        if kind not in (None, source.kind) and coupling == "none":
+            raise UsageError(
+                f"{itself or 'the vector'} is of kind {source.kind}, and without coupling the {kind} vectors lie in a "
+                f"space of their own; ask for kind {source.kind}"
+            )
+        found: list[Neighbour] = []
+        for space in spaces:
+            if space.kind == source.kind:
+                left = space.to_unit(vector[None], standardize and space.kind == "word")[0]
+                cosines = space.unit(standardize and space.kind == "word") @ left
+                found += self._best(space, cosines, k, skip=index)
+            elif coupling != "none":
+                found += self._best(space, self._across(source, vector, space), k, skip=-1)
+        return sorted(found, key=lambda neighbour: -neighbour.similarity)[:k]
+
+    def predict(
+        self,
+        head: str | None = None,
+        relation: str | None = None,
+        tail: str | None = None,
+        k: int = 10,
+        known: Literal["exclude", "include"] = "exclude",
+    ) -> list[Prediction]:
+        """The entities that best complete (head, relation, ?) or (?, relation, tail), best first.
+
+        Candidates are the entities with a training triple, or with a word where the coupling gives it a vector.
+
+        head, tail   the one that is given, by id, label or word
+        known        `exclude` leaves out triples of the dataset, which it reads; `include` marks them if it is there
+        raises       DistjointError for an unknown name, UsageError unless exactly one end and a relation are given
+        """
+        model = self._triple_model()
+        if relation is None or (head is None) == (tail is None):
+            raise UsageError("give a relation and one end, head or tail; the other end is predicted")
+        if k < 1:
+            raise UsageError(f"k = {k}: ask for at least one prediction")
+        side: Side = "tail" if tail is None else "head"
+        given, which = self._entity(head if tail is None else tail), self._relation(relation)
+        query = model.queries(torch.from_numpy(self.entities.vectors[[given]]), torch.tensor([which]), side)
+        scores = model.score(query, torch.from_numpy(self.entities.vectors))[0].numpy()
+        scores = np.where(self._plausible, scores, -np.inf)
+        answers = self._known_answers(given, which, side, required=known == "exclude")
+        if known == "exclude" and answers is not None:
+            scores[answers] = -np.inf
+        found: list[Prediction] = []
+        for index in _largest(scores, k).tolist():
+            marked = None if answers is None else bool((answers == index).any())
+            found.append(Prediction(self.entities.names[index], float(scores[index]), self._labels[index], marked))
+        return found
+
+    def score(self, head: str, relation: str, tail: str) -> float:
+        """How plausible a triple is: the model's score; comparable between triples of one relation."""
+        model = self._triple_model()
+        ends = [torch.from_numpy(self.entities.vectors[[self._entity(end)]]) for end in (head, tail)]
+        query = model.queries(ends[0], torch.tensor([self._relation(relation)]), "tail")
+        return float(model.score(query, ends[1])[0, 0])
+
+    def export(
+        self,
+        out: str,
+        form: Format = "glove",
+        kind: Kind | None = None,
+        *,
+        binary: bool = False,
+        storage_options: Options | None = None,
+    ) -> int:
+        """Write the vectors of a kind, or of both, to a file at a URL; returns how many. See `distjoint.export`."""
+        return write_vectors(self._spaces(kind), locate(out, storage_options), form, binary)
+
+    def _spaces(self, kind: Kind | None) -> list[Space]:
+        spaces = [space for space in (self.words, self.entities) if len(space) and kind in (None, space.kind)]
+        if not spaces:
+            trained = " and ".join(self.run.info.sources)
+            raise UsageError(f"{self.run.folder}: has no {kind} vectors; it was trained on {trained} only")
+        return spaces
+
+    def _find(self, name: str, kind: Kind | None) -> tuple[Space, int]:
+        spaces = self._spaces(kind)
+        for space in spaces:
+            index = space.find(name)
+            if index is not None:
+                return space, index
+        raise DistjointError(unknown(" or ".join(space.kind for space in spaces), name, spaces))
+
+    def _entity(self, name: str | None) -> int:
+        return self._find(name or "", "entity")[1]
+
+    def _relation(self, name: str) -> int:
+        if name in self.relations:
+            return self.relations.index(name)
+        folded = [other.casefold() for other in self.relations]
+        if name.casefold() in folded:
+            return folded.index(name.casefold())
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, self.relations, n=3) or self.relations[:5]
+        raise DistjointError(f"unknown relation '{name}'; there is {', '.join(near)}")
+
+    def _triple_model(self) -> TripleModel:
+        if self._triples is None:
+            raise UsageError(f"{self.run.folder}: was trained on text only, so it scores no triples")
+        return self._triples
+
+    def _best(self, space: Space, cosines: Floats, k: int, skip: int) -> list[Neighbour]:
+        if skip >= 0:
+            cosines = cosines.copy()
+            cosines[skip] = -np.inf
+        if space.kind == "entity":
+            cosines = np.where(self._plausible, cosines, -np.inf)
+        labels = self._labels if space.kind == "entity" else None
+        return [
+            Neighbour(space.names[index], space.kind, float(cosines[index]), labels[index] if labels else None)
+            for index in _largest(cosines, k).tolist()
+        ]
+
+    def _across(self, source: Space, vector: Floats, space: Space) -> Floats:
+        """float32[n]: cosines between a vector of one kind and all of the other, in the entities' space."""
+        if self._map is None:
+            return space.unit(False) @ space.to_unit(vector[None], False)[0]
+        if source.kind == "word":
+            return space.unit(False) @ space.to_unit((vector @ self._map)[None], False)[0]
+        return self._mapped_words.unit(False) @ space.to_unit(vector[None], False)[0]
+
+    @cached_property
+    def _mapped_words(self) -> Space:
+        """The words where the entities are: (W + C) M."""
+        assert self._map is not None
+        return Space("word", self.words.names, self.words.vectors @ self._map)
+
+    @cached_property
+    def _plausible(self) -> NDArray[np.bool_]:
+        """bool[entities]: those whose vector means something; one that was never trained is chance."""
+        trained = self._degrees > 0
+        if self.run.info.coupling != "none":
+            trained[: self.run.layout.aligned] = True
+        return trained
+
+    def _known_answers(self, given: int, relation: int, side: Side, required: bool) -> NDArray[np.int64] | None:
+        """int64[n]: indices of the entities that complete a triple of the dataset; None where it is gone."""
+        first = self.run.layout.words
+        fixed, answer = ("head", "tail") if side == "tail" else ("tail", "head")
+        try:
+            splits = self._splits
+        except DistjointError as error:
+            if required:
+                raise DistjointError(f"{error}; known triples cannot be left out, include them instead") from error
+            return None
+        hits = [(getattr(split, fixed) == given + first) & (split.relation == relation) for split in splits]
+        return np.concatenate([getattr(split, answer)[hit] - first for split, hit in zip(splits, hits, strict=True)])
+
+    @cached_property
+    def _splits(self) -> list[Triples]:
+        dataset = open_dataset(self.run)
+        return [dataset.split(split) for split in SPLITS]
+
+
+def _largest(values: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+    """int64[<= k]: places of the greatest finite values, greatest first, equal ones in order."""
+    k = min(k, len(values))
+    # Everything that reaches the k-th value is sorted, so that ties at the end fall in order too.
+    reached = np.flatnonzero(values >= np.partition(values, len(values) - k)[len(values) - k])
+    top = reached[np.argsort(-values[reached], kind="stable")][:k]
+    return np.asarray(top[np.isfinite(values[top])], np.int64)

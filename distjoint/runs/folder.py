@@ -1,0 +1,255 @@
+"""The folder of a run, as the trainer writes it and everything after training reads it.
+
+`run.json` says what was trained, on which data, and which checkpoint is the result. A checkpoint is a file of
+tensors per shard, one of the dense parameters, and a manifest written last: it is complete or absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from distjoint.config import Config
+from distjoint.data.dataset import Dataset
+from distjoint.errors import DistjointError
+from distjoint.storage import Location, Options, locate
+from distjoint.table.layout import Layout, Sizes
+
+FORMAT = 1
+RUN = "run.json"
+MANIFEST = "manifest.json"
+DENSE = "dense.safetensors"
+_ROWS = dict.fromkeys(("row", "count", "degree"), pa.int64()) | dict.fromkeys(("entity", "label", "word"), pa.string())
+_RELATIONS = {"id": pa.int64(), "name": pa.string(), "frequency": pa.int64()}
+
+Status = Literal["running", "finished", "stopped", "failed"]
+
+
+class RunInfo(BaseModel):
+    """What `run.json` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    dataset: str
+    """URL of the dataset."""
+    dataset_checksum: str
+    layout: Sizes
+    config: Config
+    lanes: int
+    groups: int
+    sources: tuple[Literal["text", "graph"], ...]
+    """Which losses trained."""
+    coupling: str
+    """The one in force: `none` where only one source trains."""
+    result: str | None = None
+    """The checkpoint that is the run's result, relative to the folder; None as long as there is none."""
+    status: Status = "running"
+
+    def write(self, folder: Location) -> None:
+        (folder / RUN).write_json(self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, folder: Location) -> RunInfo:
+        """raises DistjointError when there is no run, or its run.json is not of this format"""
+        if not folder.exists():
+            raise DistjointError(f"{folder}: no such run; make one with 'distjoint train DATASET --out {folder}'")
+        if not (folder / RUN).exists():
+            raise DistjointError(f"{folder}: no {RUN}, so this is not a run; give the folder that 'train --out' wrote")
+        return _parse(cls, folder / RUN)
+
+
+class CheckpointFile(BaseModel):
+    """One file of a checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    """Relative to the checkpoint's folder."""
+    bytes: int
+    checksum: str
+
+
+class CheckpointManifest(BaseModel):
+    """What a checkpoint's `manifest.json` holds; the trainer may note more than is named here."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    format: int = FORMAT
+    dataset_checksum: str
+    coupling: str
+    dim: int
+    dtype: str = "float32"
+    groups: int
+    lanes: int
+    seed: int
+    epoch: int
+    round: int = 0
+    """Rounds of the epoch after `epoch` that are in it too."""
+    metrics: Mapping[str, Any] = {}
+    """The epoch's line of metrics; none where `round` is not 0."""
+    tally: Mapping[str, float] = {}
+    """Sums over those rounds, by field of the trainer's tally."""
+    files: tuple[CheckpointFile, ...]
+
+    def write(self, folder: Location) -> None:
+        (folder / MANIFEST).write_json(self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, folder: Location) -> CheckpointManifest:
+        """raises DistjointError when the checkpoint is incomplete, or not of this format"""
+        if not (folder / MANIFEST).exists():
+            raise DistjointError(f"{folder}: no {MANIFEST}, so this checkpoint is not complete")
+        return _parse(cls, folder / MANIFEST)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint, read a file at a time; each file is checked against its checksum."""
+
+    folder: Location
+    manifest: CheckpointManifest
+
+    @classmethod
+    def open(cls, folder: Location) -> Checkpoint:
+        return cls(folder, CheckpointManifest.read(folder))
+
+    def shard(self, shard: int) -> dict[str, Tensor]:
+        """The parts of a shard by name, rows in order of offset."""
+        return self.tensors(shard_file(shard))
+
+    def dense(self) -> dict[str, Tensor]:
+        """Relations and maps by name; nothing where the run has none."""
+        return self.tensors(DENSE) if any(file.path == DENSE for file in self.manifest.files) else {}
+
+    def tensors(self, path: str) -> dict[str, Tensor]:
+        """One file's tensors. raises DistjointError when it is missing, cut short or changed"""
+        place = self.folder / path
+        expected = next((file for file in self.manifest.files if file.path == path), None)
+        if expected is None:
+            raise DistjointError(f"{self.folder / MANIFEST}: does not list {path}; the checkpoint is damaged")
+        if not place.exists():
+            raise DistjointError(f"{place}: missing, though the checkpoint's manifest lists it")
+        content = place.read_bytes()
+        if len(content) != expected.bytes:
+            raise DistjointError(f"{place}: {len(content)} bytes, the manifest says {expected.bytes}; it is damaged")
+        if f"xxh3:{xxhash.xxh3_64(content).hexdigest()}" != expected.checksum:
+            raise DistjointError(f"{place}: does not match its checksum in the manifest; it is damaged")
+        try:
+            return dict(load_tensors(content))
+        except SafetensorError as error:
+            raise DistjointError(f"{place}: not a safetensors file ({error})") from error
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run at a URL."""
+
+    folder: Location
+    info: RunInfo
+
+    @classmethod
+    def open(cls, url: str | Location, options: Options | None = None) -> RunFolder:
+        """raises DistjointError when there is no run at the URL"""
+        folder = locate(url, options)
+        return cls(folder, RunInfo.read(folder))
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(**self.info.layout.model_dump())
+
+    def rows(self) -> pa.Table:
+        """rows.parquet: row, entity, label, word, count, degree, in order of row id."""
+        table = _table(self.folder / "rows.parquet", _ROWS)
+        if len(table) != self.layout.rows:
+            raise DistjointError(f"{self.folder}/rows.parquet: {len(table)} rows, {RUN} says {self.layout.rows}")
+        return table
+
+    def relations(self) -> pa.Table:
+        """relations.parquet: id, name, frequency (in train), in order of id."""
+        return _table(self.folder / "relations.parquet", _RELATIONS)
+
+    def result(self) -> Checkpoint:
+        """The checkpoint that is the run's result. raises DistjointError as long as there is none"""
+        if self.info.result is None:
+            raise DistjointError(
+                f"{self.folder}: no result yet, the run is {self.info.status}; it has one after its first epoch"
+            )
+        checkpoint = Checkpoint.open(self.folder / self.info.result)
+        for name, theirs, ours in (
+            ("dataset", checkpoint.manifest.dataset_checksum, self.info.dataset_checksum),
+            ("coupling", checkpoint.manifest.coupling, self.info.coupling),
+            ("dim", checkpoint.manifest.dim, self.info.config.model.dim),
+        ):
+            if theirs != ours:
+                raise DistjointError(f"{checkpoint.folder / MANIFEST}: {name} is {theirs}, {RUN} says {ours}")
+        return checkpoint
+
+
+def open_dataset(run: RunFolder, url: str | None = None) -> Dataset:
+    """The dataset a run was trained on. raises DistjointError when it is gone, or is another one by now
+
+    url   where it lies now, if it was moved since
+    """
+    dataset = Dataset.open(url or run.info.dataset, run.folder.options)
+    found = dataset.checksum()
+    if found != run.info.dataset_checksum:
+        raise DistjointError(
+            f"{dataset.folder}: is not the dataset {run.folder} was trained on: its manifest has checksum {found}, "
+            f"the run's {run.info.dataset_checksum}"
+        )
+    return dataset
+
+
+def shard_file(shard: int) -> str:
+    return f"shard-{shard:05d}.safetensors"
+
+
+def describe(place: Location, path: str) -> CheckpointFile:
+    """The manifest's entry for a file just written to `place / path`."""
+    file = place / path
+    return CheckpointFile(path=path, bytes=file.size(), checksum=file.checksum())
+
+
+def sizes_of(layout: Layout) -> Sizes:
+    return Sizes(**asdict(layout))
+
+
+_Record = TypeVar("_Record", RunInfo, CheckpointManifest)
+
+
+def _parse(record: type[_Record], place: Location) -> _Record:
+    try:
+        content = place.read_json()
+    except ValueError as error:
+        raise DistjointError(f"{place}: not JSON ({error}); the file is damaged") from error
+    found = content.get("format") if isinstance(content, Mapping) else None
+    if found != FORMAT:
+        raise DistjointError(f"{place}: format {found}, this distjoint reads {FORMAT}")
+    try:
+        return record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DistjointError(f"{place}: {key}: {first['msg']}; the file is damaged") from error
+
+
+def _table(place: Location, columns: Mapping[str, pa.DataType]) -> pa.Table:
+    """The names and types of the columns lie in the footer, which has no checksum of its own."""
+    try:
+        table = pq.read_table(pa.BufferReader(place.read_bytes()), page_checksum_verification=True)
+        if {field.name: field.type for field in table.schema} != columns:
+            raise pa.ArrowInvalid(f"its columns are not {', '.join(columns)}")
+        return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DistjointError(f"{place}: damaged or not Parquet ({reason})") from error

@@ -1,0 +1,106 @@
+"""The filesystems of stores, by pyarrow's own clients; options are those of `storage.locate`. Apart from `storage.py`
+because timeouts and the names of credentials live here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from distjoint.errors import DistjointError, UsageError
+from distjoint.storage.remote import PATIENCE
+
+CONNECT_TIMEOUT = 5.0
+REQUEST_TIMEOUT = 10.0
+"""Seconds without a byte. With `PATIENCE` they bound how long a read can take before it fails: 40 s."""
+MAX_ATTEMPTS = 10
+"""Of a request by the client that writes large files in parts: a minute where nothing answers at all."""
+
+
+def s3(options: Mapping[str, Any]) -> tuple[pafs.S3FileSystem, pafs.S3FileSystem]:
+    """One whose client asks again by itself, and one that asks once, so that who uses it can.
+
+    raises DistjointError for a profile that does not exist or holds no credentials
+    """
+    settings = _s3_settings(options)
+    return _client(MAX_ATTEMPTS, **settings), _client(1, **settings)
+
+
+def gcs(options: Mapping[str, Any]) -> pafs.GcsFileSystem:
+    """Credentials are the environment's: GOOGLE_APPLICATION_CREDENTIALS, or the machine's role."""
+    unknown = set(options) - {"project", "endpoint_url", "anon"}
+    if unknown:
+        raise UsageError(
+            f"--storage-options {min(unknown)}: gs:// takes project, endpoint_url and anon; credentials come from "
+            "the environment (GOOGLE_APPLICATION_CREDENTIALS) or the machine's role"
+        )
+    scheme, _, host = str(options.get("endpoint_url") or "").rpartition("://")
+    return pafs.GcsFileSystem(
+        anonymous=_is_true(options.get("anon")),
+        scheme=scheme or "https",
+        endpoint_override=host or None,
+        project_id=options.get("project"),
+        retry_time_limit=timedelta(seconds=PATIENCE),
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _client(attempts: int, **settings: Any) -> pafs.S3FileSystem:
+    """A client, made once: it keeps its connections, and pyarrow makes none as long as other threads use S3."""
+    strategy = pafs.AwsStandardS3RetryStrategy(max_attempts=attempts)
+    # With an open delayed, a small file is one request instead of three.
+    return pafs.S3FileSystem(**settings, retry_strategy=strategy, allow_delayed_open=True)
+
+
+def _s3_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    client, profile = dict(options.get("client_kwargs") or {}), _profile(options.get("profile"))
+    endpoint = (
+        options.get("endpoint_url")
+        or client.get("endpoint_url")
+        or profile.get("endpoint_url")
+        or os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+    )
+    scheme, _, host = (endpoint or "").rpartition("://")
+    return {
+        "access_key": options.get("key", profile.get("key")),
+        "secret_key": options.get("secret", profile.get("secret")),
+        "session_token": options.get("token", profile.get("token")),
+        "anonymous": _is_true(options.get("anon")),
+        "region": client.get("region_name") or profile.get("region") or os.environ.get("AWS_REGION") or None,
+        "endpoint_override": host or None,
+        "scheme": scheme or "https",
+        "connect_timeout": CONNECT_TIMEOUT,
+        "request_timeout": REQUEST_TIMEOUT,
+    }
+
+
+def _is_true(value: Any) -> bool:
+    return str(value).lower() == "true"
+
+
+def _profile(name: str | None) -> dict[str, Any]:
+    """What a profile of the AWS configuration files says, as it stands now: a token in it is not renewed.
+
+    raises DistjointError when there is no such profile, or it holds no credentials
+    """
+    if name is None:
+        return {}
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    session = Session(profile=name)
+    try:
+        credentials, settings = session.get_credentials(), session.get_scoped_config()
+    except BotoCoreError as error:
+        raise DistjointError(f"profile={name}: {error}") from error
+    if credentials is None:
+        raise DistjointError(f"profile={name}: holds no credentials")
+    now = credentials.get_frozen_credentials()
+    found = {"key": now.access_key, "secret": now.secret_key, "token": now.token}
+    return found | {"region": settings.get("region"), "endpoint_url": settings.get("endpoint_url")}
