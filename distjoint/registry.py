@@ -1,0 +1,137 @@
+"""The ideas that a configuration can name, and the class behind each name: one line an idea.
+
+A class is imported when its name is first looked up, so this file imports nothing. Other packages add classes by an
+entry point of the group `distjoint.scorers` (or `.losses`, ...), a module of a user's own by `SCORERS.add(Mine)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from distjoint.errors import UsageError
+
+
+class Registry:
+    """Classes by name.
+
+    kind      what they are, in the singular: `scorer`
+    members   where each class of this package lives: name to `module:Class`, the module relative to distjoint
+    """
+
+    def __init__(self, kind: str, group: str, members: Mapping[str, str]) -> None:
+        self.kind, self.group = kind, group
+        self._places = {name: f"distjoint.{place}" for name, place in members.items()}
+        self._added: dict[str, Any] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """All names that can be looked up: this package's, then added ones, then installed packages'."""
+        return tuple(dict.fromkeys([*self._places, *self._added, *self._installed()]))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def __getitem__(self, name: str) -> Any:
+        """The class of a name. raises UsageError for an unknown one, with those there are"""
+        if name in self._added:
+            return self._added[name]
+        if name in self._places:
+            module, _, attribute = self._places[name].partition(":")
+            return getattr(import_module(module), attribute)
+        if name in (installed := self._installed()):
+            return installed[name].load()
+        raise UsageError(f"{self.kind} '{name}': choose {', '.join(self.names())}")
+
+    def add(self, member: Any) -> Any:
+        """Make a class known by its `name`; usable as a decorator. raises UsageError where the name is taken"""
+        name = member.name
+        if name in self._places or self._added.get(name, member) is not member:
+            raise UsageError(f"{self.kind} '{name}' of {member.__module__}: the name is taken; give it another")
+        self._added[name] = member
+        return member
+
+    def modules(self) -> set[str]:
+        """The modules whose classes were added by hand: what another process must import to know them too."""
+        return {member.__module__ for member in self._added.values()}
+
+    def _installed(self) -> dict[str, Any]:
+        return {entry.name: entry for entry in entry_points(group=f"distjoint.{self.group}")}
+
+
+SCORERS = Registry(
+    "scorer",
+    "scorers",
+    {
+        "transe": "model.scorers.transe:TransE",
+        "distmult": "model.scorers.distmult:DistMult",
+        "complex": "model.scorers.complex:ComplEx",
+        "rotate": "model.scorers.rotate:RotatE",
+        "rescal": "model.scorers.rescal:RESCAL",
+        "quate": "model.scorers.quate:QuatE",
+    },
+)
+LOSSES = Registry(
+    "loss",
+    "losses",
+    {
+        "softmax": "model.losses.softmax:Softmax",
+        "logistic": "model.losses.logistic:Logistic",
+        "margin": "model.losses.margin:Margin",
+        "adversarial": "model.losses.adversarial:Adversarial",
+    },
+)
+COMPARISONS = Registry(
+    "comparison",
+    "comparisons",
+    {
+        "dot": "model.comparisons.dot:Dot",
+        "cosine": "model.comparisons.cosine:Cosine",
+        "distance": "model.comparisons.distance:Distance",
+        "manhattan": "model.comparisons.manhattan:Manhattan",
+    },
+)
+OPTIMIZERS = Registry("optimizer", "optimizers", {"adagrad": "optim.adagrad:AdaGrad", "adam": "optim.adam:Adam"})
+COUPLINGS = Registry(
+    "coupling",
+    "couplings",
+    {"none": "couplings.separate:Separate", "tie": "couplings.tie:Tie", "dual": "couplings.dual:Dual"},
+)
+CANDIDATES = Registry(
+    "candidates",
+    "candidates",
+    {
+        "sampled": "train.candidates.sampled:Sampled",
+        "1vsall": "train.candidates.everything:OneVersusAll",
+        "kvsall": "train.candidates.everything:KVersusAll",
+    },
+)
+SOURCES = Registry(
+    "source", "sources", {"cells": "train.sources.cells:Cells", "triples": "train.sources.triples:Triples"}
+)
+EXPORTS = Registry(
+    "export format",
+    "exports",
+    {
+        "glove": "results.exports.text:GloVe",
+        "word2vec": "results.exports.text:Word2Vec",
+        "parquet": "results.exports.parquet:Parquet",
+        "safetensors": "results.exports.safetensors:Safetensors",
+    },
+)
+ALL = (SCORERS, LOSSES, COMPARISONS, OPTIMIZERS, COUPLINGS, CANDIDATES, SOURCES, EXPORTS)
+
+
+def load_plugins(modules: Iterable[str]) -> None:
+    """Import modules that add classes of their own. raises UsageError for one that cannot be imported"""
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise UsageError(f"--plugin {module}: cannot be imported ({error}); give a module on PYTHONPATH") from error
+
+
+def plugin_modules() -> list[str]:
+    """The modules that have added classes here, for other processes to import."""
+    return sorted(set().union(*(registry.modules() for registry in ALL)))
