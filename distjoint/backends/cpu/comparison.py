@@ -1,6 +1,6 @@
 """How queries meet candidates, and the way back from their scores' gradient: matrix products, but for L1.
 
-Same scores as `similarity` in model/scorers.py. Plain torch operations, so the same code runs on a GPU.
+Same scores as `similarity` in model/scorers. Plain torch operations, so the same code runs on a GPU.
 """
 
 from __future__ import annotations
