@@ -72,6 +72,7 @@ def test_the_gradient_by_hand_is_that_of_autograd(scorer: Scorer) -> None:
     expected = torch.autograd.grad(scorer.query(head, relation), (head, relation), gradient)
     with torch.no_grad():
         torch.testing.assert_close(scorer.query_gradient(head, relation, gradient), expected)
+        torch.testing.assert_close(Scorer.query_gradient(scorer, head, relation, gradient), expected)
 
 
 def test_the_head_asked_for_backwards_has_the_score_of_the_tail(scorer: Scorer) -> None:

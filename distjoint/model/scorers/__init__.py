@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from distjoint.model.scorers.base import Compare, Scorer
+from distjoint.model.scorers.base import NO_DENSE, Compare, Dense, Scorer
 from distjoint.registry import SCORERS
 
-__all__ = ["Compare", "Scorer", "comparison", "default_scale", "scorer", "similarity"]
+__all__ = ["NO_DENSE", "Compare", "Dense", "Scorer", "comparison", "default_scale", "scorer", "similarity"]
 
 
 def scorer(name: str) -> Scorer:

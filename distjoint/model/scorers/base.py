@@ -12,16 +12,26 @@ of two rows is the real part of their Hermitian product.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from distjoint.errors import UsageError
+
 Compare = Literal["dot", "distance", "manhattan", "cosine"]
+Dense = Mapping[str, Tensor]
+NO_DENSE: Dense = MappingProxyType({})
+"""The dense parameters of a scorer that has none."""
 
 
 class Scorer(ABC):
-    """One way to score triples. Stateless: vectors come in, scores go out."""
+    """One way to score triples. Stateless: vectors, and dense parameters where it has some, come in; queries go out.
+
+    A scorer writes `query`, and `inverse` unless it is not `invertible`. All else has a default.
+    """
 
     name: ClassVar[str]
     compare: ClassVar[Compare]
@@ -45,24 +55,56 @@ class Scorer(ABC):
         return dim
 
     @abstractmethod
-    def query(self, entity: Tensor, relation: Tensor) -> Tensor:
+    def query(self, entity: Tensor, relation: Tensor, dense: Dense = NO_DENSE) -> Tensor:
         """What (entity, relation, ?) looks for.
 
         entity     float[..., dim]
         relation   float[..., relation_dim]
+        dense      the scorer's own parameters, by their names
         returns    float[..., dim]
         """
 
-    @abstractmethod
     def inverse(self, relation: Tensor) -> Tensor:
-        """The relation read from tail to head; float[..., relation_dim] to the same shape."""
+        """The relation read from tail to head; float[..., relation_dim] to the same shape.
 
-    @abstractmethod
-    def query_gradient(self, entity: Tensor, relation: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of `query` by hand: those for entity and relation, given the one for the query.
-
-        The fast path's replacement for autograd; same shapes as `query`.
+        Linear and its own transpose, so that the gradient for the inverse, inverted, is that for the relation.
+        raises UsageError where there is none
         """
+        raise UsageError(f"scorer '{self.name}' reads no relation from tail to head; set model.reciprocal to true")
+
+    def query_gradient(
+        self, entity: Tensor, relation: Tensor, gradient: Tensor, dense: Dense = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients of `query` for entity and relation, given the one for the query.
+
+        By autograd here; a derivative by hand is faster.
+
+        entity, relation   as for `query`, with the same leading axes
+        gradient           float[..., dim]
+        returns            float[..., dim], float[..., relation_dim]
+        """
+        with torch.enable_grad():
+            leaves = entity.detach().requires_grad_(), relation.detach().requires_grad_()
+            query = self.query(*leaves, dense)
+        d_entity, d_relation = torch.autograd.grad(query, leaves, gradient, materialize_grads=True)
+        return d_entity, d_relation
+
+    def dense(self, dim: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Start values, float32, of parameters that all triples share, such as a core tensor; none here."""
+        return {}
+
+    def dense_gradient(self, entity: Tensor, relation: Tensor, gradient: Tensor, dense: Dense) -> dict[str, Tensor]:
+        """Gradients of `query` for the dense parameters, summed over all leading axes; by autograd here.
+
+        entity, relation, gradient   as for `query_gradient`
+        """
+        if not dense:
+            return {}
+        with torch.enable_grad():
+            leaves = {name: value.detach().requires_grad_() for name, value in dense.items()}
+            query = self.query(entity.detach(), relation.detach(), leaves)
+        found = torch.autograd.grad(query, list(leaves.values()), gradient, materialize_grads=True)
+        return dict(zip(leaves, found, strict=True))
 
     def initial_relations(self, count: int, dim: int, generator: torch.Generator) -> Tensor:
         """Start values, float32[count, relation_dim]; unit normal here, as for the entities of bilinear models."""

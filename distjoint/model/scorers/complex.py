@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distjoint.model.scorers.base import Scorer
+from distjoint.model.scorers.base import NO_DENSE, Dense, Scorer
 
 
 class ComplEx(Scorer):
@@ -18,14 +18,16 @@ class ComplEx(Scorer):
     product = "complex"
     linear_in_relation = True
 
-    def query(self, entity: Tensor, relation: Tensor) -> Tensor:
+    def query(self, entity: Tensor, relation: Tensor, dense: Dense = NO_DENSE) -> Tensor:
         return _times(entity, relation)
 
     def inverse(self, relation: Tensor) -> Tensor:
         real, imaginary = relation.chunk(2, -1)
         return torch.cat([real, -imaginary], -1)
 
-    def query_gradient(self, entity: Tensor, relation: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def query_gradient(
+        self, entity: Tensor, relation: Tensor, gradient: Tensor, dense: Dense = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
         return _times(gradient, relation, conjugate=True), _times(gradient, entity, conjugate=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from distjoint.model.scorers.base import Scorer
+from distjoint.model.scorers.base import NO_DENSE, Dense, Scorer
 
 
 class DistMult(Scorer):
@@ -15,11 +15,13 @@ class DistMult(Scorer):
     product = "real"
     linear_in_relation = True
 
-    def query(self, entity: Tensor, relation: Tensor) -> Tensor:
+    def query(self, entity: Tensor, relation: Tensor, dense: Dense = NO_DENSE) -> Tensor:
         return entity * relation
 
     def inverse(self, relation: Tensor) -> Tensor:
         return relation
 
-    def query_gradient(self, entity: Tensor, relation: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def query_gradient(
+        self, entity: Tensor, relation: Tensor, gradient: Tensor, dense: Dense = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
         return gradient * relation, gradient * entity

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from distjoint.model.scorers.base import Scorer
+from distjoint.model.scorers.base import NO_DENSE, Dense, Scorer
 
 
 class RESCAL(Scorer):
@@ -20,14 +20,16 @@ class RESCAL(Scorer):
     def relation_dim(self, dim: int) -> int:
         return dim * dim
 
-    def query(self, entity: Tensor, relation: Tensor) -> Tensor:
+    def query(self, entity: Tensor, relation: Tensor, dense: Dense = NO_DENSE) -> Tensor:
         return (entity[..., None, :] @ _matrix(relation, entity))[..., 0, :]
 
     def inverse(self, relation: Tensor) -> Tensor:
         dim = math.isqrt(relation.shape[-1])
         return relation.reshape(*relation.shape[:-1], dim, dim).transpose(-1, -2).flatten(-2)
 
-    def query_gradient(self, entity: Tensor, relation: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def query_gradient(
+        self, entity: Tensor, relation: Tensor, gradient: Tensor, dense: Dense = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
         outer = (entity[..., :, None] * gradient[..., None, :]).flatten(-2)
         return (_matrix(relation, entity) @ gradient[..., None])[..., 0], outer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distjoint.model.scorers.base import Scorer
+from distjoint.model.scorers.base import NO_DENSE, Dense, Scorer
 
 
 class RotatE(Scorer):
@@ -23,14 +23,16 @@ class RotatE(Scorer):
     def relation_dim(self, dim: int) -> int:
         return dim // 2
 
-    def query(self, entity: Tensor, relation: Tensor) -> Tensor:
+    def query(self, entity: Tensor, relation: Tensor, dense: Dense = NO_DENSE) -> Tensor:
         (a, b), cos, sin = entity.chunk(2, -1), relation.cos(), relation.sin()
         return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
     def inverse(self, relation: Tensor) -> Tensor:
         return -relation
 
-    def query_gradient(self, entity: Tensor, relation: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def query_gradient(
+        self, entity: Tensor, relation: Tensor, gradient: Tensor, dense: Dense = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
         (x, y), (u, v) = self.query(entity, relation).chunk(2, -1), gradient.chunk(2, -1)
         return self.query(gradient, -relation), v * x - u * y
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distjoint.model.scorers.base import Scorer
+from distjoint.model.scorers.base import NO_DENSE, Dense, Scorer
 
 
 class TransE(Scorer):
@@ -14,13 +14,15 @@ class TransE(Scorer):
     name = "transe"
     compare = "distance"
 
-    def query(self, entity: Tensor, relation: Tensor) -> Tensor:
+    def query(self, entity: Tensor, relation: Tensor, dense: Dense = NO_DENSE) -> Tensor:
         return entity + relation
 
     def inverse(self, relation: Tensor) -> Tensor:
         return -relation
 
-    def query_gradient(self, entity: Tensor, relation: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def query_gradient(
+        self, entity: Tensor, relation: Tensor, gradient: Tensor, dense: Dense = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
         return gradient, gradient
 
     def initial_relations(self, count: int, dim: int, generator: torch.Generator) -> Tensor:
