@@ -69,6 +69,7 @@ SCORERS = Registry(
         "complex": "model.scorers.complex:ComplEx",
         "rotate": "model.scorers.rotate:RotatE",
         "rescal": "model.scorers.rescal:RESCAL",
+        "quate": "model.scorers.quate:QuatE",
     },
 )
 LOSSES = Registry(

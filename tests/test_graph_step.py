@@ -46,6 +46,12 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+def width_of(name: str) -> int:
+    """Six, or the next width that the scorer's coordinates fill."""
+    multiple = scorers.scorer(name).multiple
+    return -(-6 // multiple) * multiple
+
+
 def fast(
     objective: Objective,
     ends: Tensor,
@@ -77,7 +83,7 @@ def fast(
 def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
     name: str, compare: Compare, negatives: int, in_batch: bool
 ) -> None:
-    scorer, chunks, triples, dim, scale = scorers.scorer(name), 3, 4, 6, 2.5
+    scorer, chunks, triples, dim, scale = scorers.scorer(name), 3, 4, width_of(name), 2.5
     ends = draw(2, chunks, triples + negatives, dim).requires_grad_()
     width = scorer.relation_dim(dim)
     relation, inverse = (draw(chunks, triples, width, seed=seed).requires_grad_() for seed in (1, 2))
@@ -112,7 +118,7 @@ def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
 def test_each_loss_and_its_gradients_are_those_of_the_plain_loss(
     name: str, kind: Kind, in_batch: bool, masked: bool
 ) -> None:
-    scorer, chunks, triples, negatives, dim = scorers.scorer(name), 2, 4, 5, 6
+    scorer, chunks, triples, negatives, dim = scorers.scorer(name), 2, 4, 5, width_of(name)
     ends = draw(2, chunks, triples + negatives, dim).requires_grad_()
     relation, inverse = (draw(chunks, triples, scorer.relation_dim(dim), seed=k).requires_grad_() for k in (1, 2))
     weight = torch.ones(chunks, triples, dtype=torch.float64)
@@ -164,9 +170,8 @@ class World:
     RELATIONS = 3
 
     def __init__(self, coupling: str, settings: dict[str, Any]) -> None:
-        self.config: Config = load_config(
-            overrides={"model.dim": 6, "model.coupling": coupling, "graph.chunk": 8, "graph.negatives": 4, **settings}
-        )
+        plain = {"model.dim": width_of(settings.get("model.scorer", "transe")), "model.coupling": coupling}
+        self.config: Config = load_config(overrides={**plain, "graph.chunk": 8, "graph.negatives": 4, **settings})
         dim, scorer = self.config.model.dim, scorers.scorer(self.config.model.scorer)
         self.layout = Layout(2, 4, 9, 5, 14)
         self.scheme = Scheme(dim, True, True, coupling)
