@@ -44,7 +44,7 @@ class Model(_Section):
     """What is trained."""
 
     dim: int = Field(100, ge=2, description="Width of every vector, in reals; even for complex and rotate.")
-    scorer: Literal["transe", "distmult", "complex", "rotate", "rescal"] = Field(
+    scorer: Literal["transe", "distmult", "complex", "rotate", "rescal", "quate"] = Field(
         "transe", description="How triples are scored."
     )
     coupling: Literal["none", "tie", "dual"] = Field(

@@ -51,7 +51,7 @@ def test_overrides_go_on_top_of_the_file(tmp_path: Path) -> None:
         (["model=3", "model.dim=3"], "model is not a section"),
         (["model.dim"], "section.key=value"),
         (["model.dim=[1"], "model.dim=[1"),
-        (["model.scorer=transh"], "'transe', 'distmult', 'complex', 'rotate' or 'rescal'"),
+        (["model.scorer=transh"], "'transe', 'distmult', 'complex', 'rotate', 'rescal' or 'quate'"),
         (["model.scorer=rotate", "model.dim=31"], "dim must be even, not 31"),
         (["loss.alpha=1.5"], "less than or equal to 1"),
         (["loss.alpha=.nan"], "loss.alpha = nan"),

@@ -17,7 +17,8 @@ from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import best_threshold, choose_thresholds, classify
 from distjoint.evaluate.ranks import LinkPrediction
 from distjoint.evaluate.scoring import TripleModel
-from distjoint.model.scorers import SCORERS
+from distjoint.model import scorers
+from distjoint.registry import SCORERS
 
 pytestmark = pytest.mark.unit
 
@@ -105,12 +106,12 @@ def test_thresholds_by_relation_and_one_for_the_others():
         choose_thresholds(scores, np.ones(4, bool), np.array([0, 0, 1, 1]), 3)
 
 
-@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize("scorer", SCORERS.names())
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_classification_is_by_the_models_own_scores(scorer, blocks):
     random = np.random.default_rng(0)
-    relation = torch.from_numpy(random.normal(size=(3, SCORERS[scorer].relation_dim(4))).astype(np.float32))
-    model = TripleModel(SCORERS[scorer], SCORERS[scorer].compare, 1.0, relation, False)
+    relation = torch.from_numpy(random.normal(size=(3, scorers.scorer(scorer).relation_dim(4))).astype(np.float32))
+    model = TripleModel(scorers.scorer(scorer), scorers.scorer(scorer).compare, 1.0, relation, False)
     vectors = torch.from_numpy(random.normal(size=(30, 4)).astype(np.float32))
     rows = np.array_split(random.permutation(30), blocks)
     candidates = Candidates(rows, lambda i: vectors[rows[i]])

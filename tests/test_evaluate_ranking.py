@@ -16,7 +16,9 @@ from distjoint.errors import DistjointError
 from distjoint.evaluate import queries, ranking, sampling
 from distjoint.evaluate.ranking import Candidates, link_prediction
 from distjoint.evaluate.scoring import TripleModel
-from distjoint.model.scorers import SCORERS, comparison
+from distjoint.model import scorers
+from distjoint.model.scorers import comparison
+from distjoint.registry import SCORERS
 
 pytestmark = pytest.mark.unit
 
@@ -25,14 +27,14 @@ def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, l
     """Random entities, relations and distinct triples; `levels` rounds the values to few, so that scores tie."""
     random = np.random.default_rng(seed)
     vectors = torch.from_numpy(random.normal(size=(entities, dim)).astype(np.float32))
-    shape = (relations * (2 if reciprocal else 1), SCORERS[scorer].relation_dim(dim))
+    shape = (relations * (2 if reciprocal else 1), scorers.scorer(scorer).relation_dim(dim))
     table = torch.from_numpy(random.normal(size=shape).astype(np.float32))
     if levels is not None:
         vectors, table = vectors.clamp(-1, 1).round() * levels, table.clamp(-1, 1).round() * levels
     every = np.unique(random.integers(0, [entities, relations, entities], (count, 3)), axis=0)
     known = Triples(*every[random.permutation(len(every))].T.copy())
-    compare = comparison(SCORERS[scorer], cosine, norm)
-    return TripleModel(SCORERS[scorer], compare, 2.0, table, reciprocal), vectors, known
+    compare = comparison(scorers.scorer(scorer), cosine, norm)
+    return TripleModel(scorers.scorer(scorer), compare, 2.0, table, reciprocal), vectors, known
 
 
 def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):
@@ -71,7 +73,7 @@ def some_types(random, entities, relations):
     return Domains(type_of, *(random.random((relations, 5)) < 0.5 for _ in range(2)))
 
 
-@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize("scorer", SCORERS.names())
 @pytest.mark.parametrize(
     ("cosine", "reciprocal", "norm"),
     [(False, True, 2), (True, True, 2), (False, False, 2), (True, False, 2), (False, True, 1)],

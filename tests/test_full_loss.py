@@ -15,8 +15,10 @@ from test_graph_step import World
 
 from distjoint.backends.cpu.rows import EPSILON, RowKernels
 from distjoint.couplings.views import Own
+from distjoint.model import scorers
 from distjoint.model.losses import full_loss, relation_loss
-from distjoint.model.scorers import SCORERS, comparison
+from distjoint.model.scorers import comparison
+from distjoint.registry import SCORERS
 from distjoint.train import full
 from distjoint.train.batches import Batch, shuffled
 from distjoint.train.full import FullLoss
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.unit
 SETTINGS: list[dict[str, Any]] = [
     *[
         {"graph.candidates": versus, "graph.loss": loss, "model.scorer": scorer}
-        for versus, loss, scorer in product(("1vsall", "kvsall"), ("softmax", "logistic"), sorted(SCORERS))
+        for versus, loss, scorer in product(("1vsall", "kvsall"), ("softmax", "logistic"), sorted(SCORERS.names()))
     ],
     {"graph.candidates": "1vsall", "graph.smoothing": 0.1, "graph.n3": 0.2, "model.scorer": "complex"},
     {"graph.candidates": "kvsall", "graph.smoothing": 0.1, "graph.l2": 0.2, "model.scorer": "distmult"},
@@ -71,7 +73,7 @@ def test_a_step_is_that_of_the_plain_reference(
     place = np.full(world.arena.rows, -1)
     place[pool] = np.arange(len(pool))
     head, tail = (torch.from_numpy(place[ends]) for ends in (batch.head, batch.tail))
-    scorer = SCORERS[model.scorer]
+    scorer = scorers.scorer(model.scorer)
     read = relation[torch.from_numpy(batch.relation)]
     if side == "head":
         back = relation[torch.from_numpy(batch.relation + world.RELATIONS)] if model.reciprocal else None

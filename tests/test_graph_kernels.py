@@ -15,7 +15,8 @@ from torch import Tensor
 from distjoint.backends.cpu.comparison import Objective
 from distjoint.backends.cpu.queries import Products, Queries
 from distjoint.backends.cpu.softmax import softmax
-from distjoint.model.scorers import SCORERS
+from distjoint.model import scorers
+from distjoint.registry import SCORERS
 
 pytestmark = pytest.mark.unit
 
@@ -63,7 +64,7 @@ def test_a_loss_that_is_no_number_shows(bad: float, place: int | None) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    scorer=st.sampled_from([name for name, scorer in SCORERS.items() if scorer.product]),
+    scorer=st.sampled_from([name for name in SCORERS.names() if scorers.scorer(name).product]),
     half=st.integers(1, 40),
     in_batch=st.booleans(),
     seed=st.integers(0, 10**6),
@@ -79,7 +80,7 @@ def test_products_are_queries(scorer: str, half: int, in_batch: bool, seed: int)
     places = torch.randint(rows, (2, chunks, triples + negatives), generator=generator)
     relation = torch.randint(relations, (chunks, triples), generator=generator)
     d_vectors, d_own = draw(2, 2, triples, dim), None if in_batch else draw(2, 2, triples)
-    objective = Objective(SCORERS[scorer], "dot", 1.5, in_batch=in_batch)
+    objective = Objective(scorers.scorer(scorer), "dot", 1.5, in_batch=in_batch)
     right, asked = vectors.double()[places[:, cut, :triples]], torch.stack([relation[cut], relation[cut] + relations])
     wanted = d_candidates.double()
     own = wanted[:, cut, :triples]

@@ -20,8 +20,10 @@ from distjoint.backends.cpu.rows import EPSILON, RowKernels
 from distjoint.config import Config, load_config
 from distjoint.couplings.vectors import entity_vectors
 from distjoint.couplings.views import Mapped, Own, Tied, View, Word
+from distjoint.model import scorers
 from distjoint.model.losses import Kind, relation_loss, sampled_loss
-from distjoint.model.scorers import SCORERS, Compare, comparison
+from distjoint.model.scorers import Compare, comparison
+from distjoint.registry import SCORERS
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, initial_shard
@@ -33,15 +35,21 @@ from distjoint.train.negatives import Pool
 pytestmark = pytest.mark.unit
 
 CPU = torch.device("cpu")
-COMPARISONS = [(name, cosine) for name, cosine in product(sorted(SCORERS), (False, True))]
+COMPARISONS = [(name, cosine) for name, cosine in product(sorted(SCORERS.names()), (False, True))]
 COMPARES: list[tuple[str, Compare]] = [
-    *[(name, comparison(SCORERS[name], cosine, 2)) for name, cosine in COMPARISONS],
+    *[(name, comparison(scorers.scorer(name), cosine, 2)) for name, cosine in COMPARISONS],
     ("transe", "manhattan"),
 ]
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def width_of(name: str) -> int:
+    """Six, or the next width that the scorer's coordinates fill."""
+    multiple = scorers.scorer(name).multiple
+    return -(-6 // multiple) * multiple
 
 
 def fast(
@@ -75,7 +83,7 @@ def fast(
 def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
     name: str, compare: Compare, negatives: int, in_batch: bool
 ) -> None:
-    scorer, chunks, triples, dim, scale = SCORERS[name], 3, 4, 6, 2.5
+    scorer, chunks, triples, dim, scale = scorers.scorer(name), 3, 4, width_of(name), 2.5
     ends = draw(2, chunks, triples + negatives, dim).requires_grad_()
     width = scorer.relation_dim(dim)
     relation, inverse = (draw(chunks, triples, width, seed=seed).requires_grad_() for seed in (1, 2))
@@ -106,11 +114,11 @@ def test_the_fast_loss_and_its_gradients_are_those_of_the_plain_loss(
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("in_batch", [True, False])
 @pytest.mark.parametrize("kind", get_args(Kind))
-@pytest.mark.parametrize("name", sorted(SCORERS))
+@pytest.mark.parametrize("name", sorted(SCORERS.names()))
 def test_each_loss_and_its_gradients_are_those_of_the_plain_loss(
     name: str, kind: Kind, in_batch: bool, masked: bool
 ) -> None:
-    scorer, chunks, triples, negatives, dim = SCORERS[name], 2, 4, 5, 6
+    scorer, chunks, triples, negatives, dim = scorers.scorer(name), 2, 4, 5, width_of(name)
     ends = draw(2, chunks, triples + negatives, dim).requires_grad_()
     relation, inverse = (draw(chunks, triples, scorer.relation_dim(dim), seed=k).requires_grad_() for k in (1, 2))
     weight = torch.ones(chunks, triples, dtype=torch.float64)
@@ -150,7 +158,7 @@ def test_each_loss_and_its_gradients_are_those_of_the_plain_loss(
 
 
 def test_a_softmax_over_far_scores_does_not_overflow() -> None:
-    scorer = SCORERS["distmult"]
+    scorer = scorers.scorer("distmult")
     ends, relation = draw(2, 1, 6, 4).float() * 100, draw(1, 3, 4).float() * 100
     found = fast(Objective(scorer, "dot", 1.0), ends, relation, relation, torch.ones(1, 3))
     assert all(bool(value.isfinite().all()) for value in found)
@@ -162,10 +170,9 @@ class World:
     RELATIONS = 3
 
     def __init__(self, coupling: str, settings: dict[str, Any]) -> None:
-        self.config: Config = load_config(
-            overrides={"model.dim": 6, "model.coupling": coupling, "graph.chunk": 8, "graph.negatives": 4, **settings}
-        )
-        dim, scorer = self.config.model.dim, SCORERS[self.config.model.scorer]
+        plain = {"model.dim": width_of(settings.get("model.scorer", "transe")), "model.coupling": coupling}
+        self.config: Config = load_config(overrides={**plain, "graph.chunk": 8, "graph.negatives": 4, **settings})
+        dim, scorer = self.config.model.dim, scorers.scorer(self.config.model.scorer)
         self.layout = Layout(2, 4, 9, 5, 14)
         self.scheme = Scheme(dim, True, True, coupling)
         self.arena = Arena(self.scheme, self.layout, 2, CPU)
@@ -224,7 +231,7 @@ def reference(world: World, view: str, batch: Batch, negatives: np.ndarray) -> d
 
     negatives   int64[2, chunks, n]: arena rows, for tails and for heads
     """
-    config, arena, scorer = world.config, world.arena, SCORERS[world.config.model.scorer]
+    config, arena, scorer = world.config, world.arena, scorers.scorer(world.config.model.scorer)
     leaf = {name: arena.arrays[name].double().requires_grad_() for name in ("W", "C", "X")}
     relation, map_ = world.relation.double().requires_grad_(), world.map.double().requires_grad_()
     worded, owned = (torch.from_numpy(index != NONE) for index in (arena.word_index, arena.entity_index))

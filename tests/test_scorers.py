@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 import pytest
 import torch
 from torch import Tensor
 
 from distjoint.model import scorers
-from distjoint.model.scorers import SCORERS, Compare, Scorer, default_scale, similarity
+from distjoint.model.scorers import Compare, Scorer, default_scale, similarity
+from distjoint.model.scorers import scorer as scorer_named
+from distjoint.registry import SCORERS
 
 pytestmark = pytest.mark.unit
 
 DIM = 8
-NAMES = sorted(SCORERS)
+NAMES = sorted(SCORERS.names())
 
 
 @pytest.fixture(params=NAMES)
 def scorer(request: pytest.FixtureRequest) -> Scorer:
-    return SCORERS[request.param]
+    return scorer_named(request.param)
 
 
 @pytest.fixture(params=["own", "cosine"])
@@ -36,16 +41,18 @@ def triples(scorer: Scorer, count: int = 5) -> tuple[Tensor, Tensor, Tensor]:
 
 def score(name: str, head: Tensor, relation: Tensor, tail: Tensor, compare: Compare | None = None) -> Tensor:
     """Of aligned rows; float64[n]."""
-    query = SCORERS[name].query(head, relation)
-    return similarity(query[:, None], tail[:, None], compare or SCORERS[name].compare)[:, 0, 0]
+    query = scorer_named(name).query(head, relation)
+    return similarity(query[:, None], tail[:, None], compare or scorer_named(name).compare)[:, 0, 0]
 
 
 def test_every_scorer_is_listed_under_its_name() -> None:
     def below(cls: type) -> set[type]:
         return {cls, *(found for sub in cls.__subclasses__() for found in below(sub))}
 
-    assert {type(scorer) for scorer in SCORERS.values()} == below(scorers.Scorer) - {Scorer}
-    assert all(scorer.name == name for name, scorer in SCORERS.items())
+    for module in iter_modules(scorers.__path__):
+        import_module(f"{scorers.__name__}.{module.name}")
+    assert {SCORERS[name] for name in NAMES} == below(Scorer) - {Scorer}
+    assert all(SCORERS[name].name == name for name in NAMES)
 
 
 def test_shapes_broadcast_over_leading_axes(scorer: Scorer, compare: Compare) -> None:
@@ -65,6 +72,7 @@ def test_the_gradient_by_hand_is_that_of_autograd(scorer: Scorer) -> None:
     expected = torch.autograd.grad(scorer.query(head, relation), (head, relation), gradient)
     with torch.no_grad():
         torch.testing.assert_close(scorer.query_gradient(head, relation, gradient), expected)
+        torch.testing.assert_close(Scorer.query_gradient(scorer, head, relation, gradient), expected)
 
 
 def test_the_head_asked_for_backwards_has_the_score_of_the_tail(scorer: Scorer) -> None:
@@ -95,13 +103,13 @@ def test_scale_multiplies_the_score_and_a_cosine_is_bounded(scorer: Scorer, comp
 
 
 def test_transe_is_the_distance_from_head_plus_relation_to_tail() -> None:
-    head, relation, tail = triples(SCORERS["transe"])
+    head, relation, tail = triples(scorer_named("transe"))
     expected = -(head + relation - tail).norm(dim=1)
     torch.testing.assert_close(score("transe", head, relation, tail), expected)
 
 
 def test_distmult_is_symmetric_in_head_and_tail() -> None:
-    head, relation, tail = triples(SCORERS["distmult"])
+    head, relation, tail = triples(scorer_named("distmult"))
     expected = (head * relation * tail).sum(1)
     torch.testing.assert_close(score("distmult", head, relation, tail), expected)
     torch.testing.assert_close(score("distmult", tail, relation, head), expected)
@@ -112,13 +120,13 @@ def as_complex(vectors: Tensor) -> Tensor:
 
 
 def test_complex_is_the_real_part_of_the_hermitian_product() -> None:
-    head, relation, tail = triples(SCORERS["complex"])
+    head, relation, tail = triples(scorer_named("complex"))
     expected = (as_complex(head) * as_complex(relation) * as_complex(tail).conj()).sum(1).real
     torch.testing.assert_close(score("complex", head, relation, tail), expected)
 
 
 def test_complex_is_antisymmetric_where_the_relation_is_imaginary_and_symmetric_where_it_is_real() -> None:
-    head, relation, tail = triples(SCORERS["complex"])
+    head, relation, tail = triples(scorer_named("complex"))
     real, imaginary = relation.clone(), relation.clone()
     real[:, DIM // 2 :] = 0
     imaginary[:, : DIM // 2] = 0
@@ -127,7 +135,7 @@ def test_complex_is_antisymmetric_where_the_relation_is_imaginary_and_symmetric_
 
 
 def test_rotate_turns_each_coordinate_by_the_relations_angle() -> None:
-    rotate = SCORERS["rotate"]
+    rotate = scorer_named("rotate")
     head, relation, tail = triples(rotate)
     turned = as_complex(head) * torch.polar(torch.ones_like(relation), relation)
     torch.testing.assert_close(as_complex(rotate.query(head, relation)), turned)
@@ -135,7 +143,7 @@ def test_rotate_turns_each_coordinate_by_the_relations_angle() -> None:
 
 
 def test_rotate_by_zero_changes_nothing_and_turns_add_up() -> None:
-    rotate = SCORERS["rotate"]
+    rotate = scorer_named("rotate")
     head, relation, _ = triples(rotate)
     assert torch.equal(rotate.query(head, torch.zeros_like(relation)), head)
     other = relation.flip(0)
@@ -145,6 +153,6 @@ def test_rotate_by_zero_changes_nothing_and_turns_add_up() -> None:
 
 
 def test_rescal_is_the_bilinear_form_of_the_relations_matrix() -> None:
-    head, relation, tail = triples(SCORERS["rescal"])
+    head, relation, tail = triples(scorer_named("rescal"))
     expected = torch.einsum("ni,nij,nj->n", head, relation.view(-1, DIM, DIM), tail)
     torch.testing.assert_close(score("rescal", head, relation, tail), expected)

@@ -19,8 +19,8 @@ from small import Small, assert_same_bits, config, info, tensors
 import distjoint
 from distjoint.backends.cpu.glove import WaveTrainer
 from distjoint.errors import DivergedError, UsageError
-from distjoint.model.scorers import SCORERS
 from distjoint.progress import Silent
+from distjoint.registry import SCORERS
 from distjoint.runs import checkpoint, journal
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import Checkpoint, RunFolder
@@ -503,7 +503,7 @@ def test_a_dataset_with_more_shards_than_rows_trains(coupling: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("cosine", [False, True])
-@pytest.mark.parametrize("scorer", sorted(SCORERS))
+@pytest.mark.parametrize("scorer", sorted(SCORERS.names()))
 def test_every_scorer_learns_the_league(scorer: str, cosine: bool, run: Train, small: Small) -> None:
     """Triples of train are told from all others."""
     settings = {"model.scorer": scorer, "model.cosine": cosine, "model.dim": 32}

@@ -16,7 +16,8 @@ from torch.nn.functional import normalize
 
 from distjoint import config
 from distjoint.couplings.vectors import entity_vectors
-from distjoint.model.scorers import SCORERS, Compare, Scorer, comparison, default_scale, similarity
+from distjoint.model import scorers
+from distjoint.model.scorers import Compare, Scorer, comparison, default_scale, similarity
 from distjoint.table.layout import Layout
 
 Side = Literal["head", "tail"]
@@ -39,7 +40,7 @@ class TripleModel:
     @classmethod
     def of(cls, model: config.Model, relations: Tensor) -> TripleModel:
         """The scorer that a run's configuration names, with its trained relations."""
-        scorer = SCORERS[model.scorer]
+        scorer = scorers.scorer(model.scorer)
         compare = comparison(scorer, model.cosine, model.norm)
         return cls(scorer, compare, model.scale or default_scale(compare), relations, model.reciprocal)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from distjoint.backends.cpu.glove import initial_states
 from distjoint.config import Config
 from distjoint.couplings.vectors import COUPLINGS
-from distjoint.model.scorers import SCORERS
+from distjoint.model import scorers
 from distjoint.table.layout import Layout
 
 Shard = dict[str, Tensor]
@@ -116,7 +116,7 @@ def _state_start(name: str, config: Config) -> float:
 
 def _entities(scheme: Scheme, config: Config, layout: Layout, shard: int, generator: torch.Generator) -> Tensor:
     own = torch.randn(layout.shard_entities(shard), scheme.dim, generator=generator)
-    bilinear = SCORERS[config.model.scorer].compare == "dot" and not config.model.cosine
+    bilinear = scorers.scorer(config.model.scorer).compare == "dot" and not config.model.cosine
     spread = 0.1 if bilinear else scheme.dim**-0.5
     own *= spread
     if scheme.coupling != "none":

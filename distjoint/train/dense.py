@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distjoint.backends.cpu.rows import EPSILON
 from distjoint.config import Config
-from distjoint.model.scorers import SCORERS
+from distjoint.model import scorers
 from distjoint.table.parts import Scheme
 
 
@@ -29,7 +29,7 @@ class Dense:
     def __init__(self, scheme: Scheme, config: Config, relations: int, device: torch.device) -> None:
         self.values: dict[str, Tensor] = {}
         generator = torch.Generator().manual_seed(config.train.seed)
-        rows, scorer = relations * (2 if config.model.reciprocal else 1), SCORERS[config.model.scorer]
+        rows, scorer = relations * (2 if config.model.reciprocal else 1), scorers.scorer(config.model.scorer)
         if scheme.graph:
             self.values["relation"] = scorer.initial_relations(rows, scheme.dim, generator)
         if scheme.coupling == "dual":

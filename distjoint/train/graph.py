@@ -25,7 +25,8 @@ from distjoint.backends.cpu.queries import Products, Queries
 from distjoint.backends.cpu.rows import Distinct, Occurrences, Penalty, RowKernels
 from distjoint.config import Config
 from distjoint.couplings.views import View
-from distjoint.model.scorers import SCORERS, comparison, default_scale
+from distjoint.model import scorers
+from distjoint.model.scorers import comparison, default_scale
 from distjoint.train.batches import Batch
 from distjoint.train.negatives import Pool
 
@@ -129,7 +130,7 @@ class GraphLoss:
         map_gradient: Tensor | None = None,
     ) -> None:
         model = config.model
-        scorer = SCORERS[model.scorer]
+        scorer = scorers.scorer(model.scorer)
         compare = comparison(scorer, model.cosine, model.norm)
         own = config.graph
         self.objective = Objective(

@@ -8,7 +8,7 @@ import torch
 from distjoint.backends.cpu.rows import RowKernels
 from distjoint.config import Config
 from distjoint.couplings.views import Own
-from distjoint.model.scorers import SCORERS
+from distjoint.model import scorers
 from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, initial_shard
@@ -22,7 +22,7 @@ def warm_up(config: Config, kind: type[GraphLoss]) -> None:
     layout, scheme = Layout(1, 1, 0, 0, 2), Scheme(config.model.dim, text=False, graph=True, coupling="none")
     arena = Arena(scheme, layout, 1, torch.device("cpu"))
     arena.put(0, initial_shard(scheme, config, layout, 0))
-    rows, scorer = RowKernels(arena.rows, 1), SCORERS[config.model.scorer]
+    rows, scorer = RowKernels(arena.rows, 1), scorers.scorer(config.model.scorer)
     relation = scorer.initial_relations(2 if config.model.reciprocal else 1, scheme.dim, torch.Generator())
     loss = kind(config, Own(arena, rows), rows, relation, torch.zeros_like(relation))
     head, tail = np.arange(2)[:, None]

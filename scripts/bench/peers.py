@@ -61,7 +61,7 @@ from distjoint.data.dataset import SPLITS, Dataset, Triples
 from distjoint.errors import DistjointError
 from distjoint.evaluate.ranking import Candidates, link_prediction, listed_rows
 from distjoint.evaluate.scoring import TripleModel
-from distjoint.model.scorers import SCORERS
+from distjoint.model import scorers
 from distjoint.progress import Progress, for_terminal, short
 
 RUNNERS = Path(__file__).with_suffix("")
@@ -147,7 +147,7 @@ class Judge:
     def __init__(self, dataset: str, scorer: str, sample: int) -> None:
         data = Dataset.open(dataset)
         splits = {name: data.split(name) for name in SPLITS}
-        self.train, self.scorer = splits["train"], SCORERS[scorer]
+        self.train, self.scorer = splits["train"], scorers.scorer(scorer)
         self.entities, self.relations = data.layout.rows, data.manifest.counts["relations"]
         self._asked, self._known = splits["valid"].drawn(sample, seed=0), Triples.together(*splits.values())
         self._listed = listed_rows(self.entities, *splits.values())

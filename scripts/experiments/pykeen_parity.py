@@ -24,7 +24,7 @@ from rich.table import Table
 from distjoint.data.dataset import Triples
 from distjoint.evaluate.ranking import Candidates, link_prediction
 from distjoint.evaluate.scoring import TripleModel
-from distjoint.model.scorers import SCORERS
+from distjoint.model import scorers
 
 MODELS = ("TransE", "DistMult", "ComplEx")
 WAYS = ("realistic", "optimistic", "pessimistic")
@@ -68,7 +68,7 @@ def train(args: argparse.Namespace, folder: Path, model: str, out: Path) -> dict
 
 def rank(saved: dict[str, NDArray[np.generic]], model: str) -> list[float]:
     """MRR by each way to rank ties, of the vectors that PyKEEN trained."""
-    scorer, vectors = SCORERS[model.lower()], torch.from_numpy(saved["entity"])
+    scorer, vectors = scorers.scorer(model.lower()), torch.from_numpy(saved["entity"])
     dense = TripleModel(scorer, scorer.compare, 1.0, torch.from_numpy(saved["relation"]), reciprocal=False)
     splits = {name: Triples(*saved[name].T.copy()) for name in ("train", "valid", "test")}
     known = Triples(*np.concatenate([saved[name] for name in splits]).T.copy())
