@@ -16,4 +16,11 @@ class UsageError(DistjointError):
 
 
 class DivergedError(DistjointError):
-    """A loss or a gradient became NaN or infinite: training stops before any row is stepped by it."""
+    """A loss or a gradient became NaN or infinite: training stops before any row is stepped by it.
+
+    key   configuration key of the step size that may be too large
+    """
+
+    def __init__(self, message: str, key: str = "graph.learning_rate") -> None:
+        super().__init__(message)
+        self.key = key
