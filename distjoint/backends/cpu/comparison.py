@@ -6,12 +6,14 @@ Same scores as `similarity` in model/scorers. Plain torch operations, so the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from distjoint.model.losses import Kind
 from distjoint.model.scorers import Compare, Scorer
+
+Kind = Literal["softmax", "logistic", "margin", "adversarial"]
 
 _NORM = 1e-12
 _SQUARE = 1e-9
@@ -21,7 +23,7 @@ _SQUARE = 1e-9
 class Objective:
     """How triples are scored and compared: the part of a step that stays the same all run.
 
-    loss          as in model/losses.py, with its margin, and temperature; smoothing where all are candidates
+    loss          see docs/graph.md; with its margin, and temperature; smoothing where all are candidates
     in_batch      whether the triples of a chunk are each other's negatives
     """
 

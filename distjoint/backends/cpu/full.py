@@ -1,6 +1,7 @@
 """The graph's loss over all candidates and its gradient, as matrix products: 1vsAll and KvsAll.
 
-Same result as `full_loss` in model/losses.py. Triples that ask the same share one query, so that both cost the same.
+Same result as `full_loss` in tests/reference/losses.py. Triples that ask the same share one query, so that both cost
+the same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The GloVe loss made fast: one fused compiled loop over the cells of a tile, and waves of tiles over threads.
 
 Tiles of a wave share no rows, so threads never meet and the result has the same bits for any number of them. The
-mathematics is that of `model.glove`; tensors on a GPU go to `kernels.glove_torch`.
+mathematics is that of tests/reference/glove.py; tensors on a GPU go to `kernels.glove_torch`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The graph's loss and its gradient as matrix products, by hand: autograd's share of the time was the largest.
 
-Same result as model/losses.py. Plain torch operations, so the same code runs on a GPU.
+Same result as tests/reference/losses.py. Plain torch operations, so the same code runs on a GPU.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from distjoint.arrays import Ints
 from distjoint.backends.cpu.compiled import compiled
-from distjoint.model.losses import regulariser
+from distjoint.model.regulariser import regulariser
 
 EPSILON = 1e-10
 
@@ -118,7 +118,7 @@ class RowKernels:
         return summed
 
     def regularise(self, penalty: Penalty, vectors: Tensor, weight: Tensor, gradient: Tensor) -> float:
-        """The weighted loss of some rows, `regulariser` in model/losses.py; adds its gradient.
+        """The weighted loss of some rows, `regulariser` in model/regulariser.py; adds its gradient.
 
         vectors, gradient   float32[n, width]
         weight              float32[n]: how many triples ask for it
@@ -128,7 +128,7 @@ class RowKernels:
         if vectors.device.type != "cpu":
             with torch.enable_grad():
                 leaf = vectors.detach().requires_grad_()
-                loss = regulariser(penalty.complex_, leaf, weight, penalty.n3, penalty.l2)
+                loss = regulariser(2 if penalty.complex_ else 1, leaf, weight, penalty.n3, penalty.l2)
                 gradient += torch.autograd.grad(loss, leaf)[0]
             return float(loss)
         halves = penalty.complex_ and vectors.shape[1] % 2 == 0
