@@ -7,12 +7,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, logsigmoid, softplus
+from torch.nn.functional import cross_entropy, logsigmoid, normalize, softplus
 
-from distjoint.model.regulariser import regulariser
-from distjoint.model.scorers import Compare, Scorer, similarity
+from distjoint.model.scorers import Scorer
+from reference.regulariser import regulariser
 
 Kind = Literal["softmax", "logistic", "margin", "adversarial"]
+Compare = Literal["dot", "cosine", "distance", "manhattan"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,26 @@ class FullQueries:
     source: Tensor
     answer: Tensor
     relation: Tensor
+
+
+def similarity(query: Tensor, candidate: Tensor, compare: Compare, scale: float = 1.0) -> Tensor:
+    """Scores of every query with every candidate; higher is more plausible.
+
+    query       float[..., queries, dim]
+    candidate   float[..., candidates, dim]
+    compare     `dot`: q . c; `distance`: -||q - c||; `manhattan`: -||q - c||_1; `cosine`: cos(q, c)
+    scale       factor on the score; sharpens the softmax of bounded scores
+    returns     float[..., queries, candidates]
+    """
+    if compare == "cosine":
+        query, candidate = normalize(query, dim=-1), normalize(candidate, dim=-1)
+    if compare == "manhattan":
+        return -scale * torch.cdist(query, candidate, p=1)
+    products = query @ candidate.transpose(-1, -2)
+    if compare == "distance":
+        squares = (query * query).sum(-1)[..., :, None] + (candidate * candidate).sum(-1)[..., None, :]
+        return -scale * (squares - 2 * products).clamp_min(1e-9).sqrt()
+    return scale * products
 
 
 def ranking_loss(kind: Kind, scores: Tensor, negative: Tensor, margin: float = 1.0, temperature: float = 1.0) -> Tensor:

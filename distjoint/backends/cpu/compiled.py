@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,14 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Give a kernel one signature: each costs a compilation of seconds. The cache is keyed by the kernel's own source
     file: after a change in what it inlines (`simd`), touch that file too.
     """
-    return numba.njit(nogil=True, cache=True, fastmath=FASTMATH)(function)
+    with _cache_folder():
+        return numba.njit(nogil=True, cache=True, fastmath=FASTMATH)(function)
+
+
+def exact(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a loop as `compiled` does, with sums in the order they are written."""
+    with _cache_folder():
+        return numba.njit(nogil=True, cache=True)(function)
 
 
 @contextmanager
@@ -60,14 +68,26 @@ class _Announcer(event.Listener):  # type: ignore[misc]
         return None
 
 
-def _choose_cache() -> None:
-    """Cache beside the package where that is writable, else in the user's cache folder, else for this process only.
+@contextmanager
+def _cache_folder() -> Iterator[None]:
+    """Let what is decorated inside keep its machine code where that can be written; numba reads the folder then."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = before or _writable_folder()
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
 
-    The last is a fresh private folder: cached code is loaded unchecked, so it must not lie where others can write.
+
+@cache
+def _writable_folder() -> str:
+    """Folder for compiled code; empty for numba's own choice, beside the package, where that is writable.
+
+    Else it is in the user's cache folder, else a fresh private one, for this process only: cached code is loaded
+    unchecked, so it must not lie where others can write.
     """
-    package = Path(__file__).parent
-    if numba.config.CACHE_DIR or os.access(package, os.W_OK):
-        return
+    if os.access(Path(__file__).parent, os.W_OK):
+        return ""
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "distjoint"
     try:
         user.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -77,7 +97,4 @@ def _choose_cache() -> None:
     if not writable:
         user = Path(tempfile.mkdtemp(prefix="distjoint-kernels-"))
         atexit.register(shutil.rmtree, user, ignore_errors=True)
-    numba.config.CACHE_DIR = str(user)
-
-
-_choose_cache()
+    return str(user)

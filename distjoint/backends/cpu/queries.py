@@ -1,8 +1,7 @@
-"""The queries of a batch's triples, beside their right answers, and the way back from their gradient.
+"""Queries of scorers whose query is a product of entity and relation, compiled.
 
-`Queries` is made of torch operations, for any scorer and any device. `Products` is the same for scorers whose query is
-a product, compiled: one pass over the rows of a triple, where they lie, and no Python in between, whose lock keeps
-threads waiting for each other.
+One pass over the rows of a triple, where they lie, and no Python in between, whose lock keeps threads waiting for each
+other. backends/queries.py has the same for any scorer.
 """
 
 from __future__ import annotations
@@ -11,14 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.backends.cpu.comparison import (
-    Objective,
-    as_candidates,
-    matched,
-    pairwise,
-    through_candidates,
-    toward_matched,
-)
+from distjoint.backends.base import QueryTables
 from distjoint.backends.cpu.compiled import compiled
 from distjoint.backends.cpu.rows import find_distinct
 from distjoint.backends.cpu.simd import (
@@ -32,118 +24,57 @@ from distjoint.backends.cpu.simd import (
 )
 
 
-class Queries:
-    """Tails are asked for in [0], heads in [1].
+class ProductQueries:
+    """See `base.Queries`; of float32 rows compared by dot product.
 
-    right      float[2, chunks, triples, dim]: right answers, as from `as_candidates`
-    given      the same shape: the other ends, heads in [0]
-    relation   float[2, chunks, triples, relation_dim], read from what is given
-    ways       int64[2, chunks, triples]: which relations these are
-    d_right    float[2, chunks, triples, dim]: where the gradient of right answers is, or goes where they are compared
-               apart from the candidates
-    d_ends     the same shape, tails in [0]: where that of what is given is added; may be the memory of `d_right`
-
-    vectors    float[2, chunks, triples, dim]: the queries, ready to be compared
-    own        float[2, chunks, triples]: the right answers' scores, where they are not among the candidates
+    complex_   whether rows are complex numbers, real parts in their first half
+    scale      factor on scores
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        right: Tensor,
-        given: Tensor,
-        relation: Tensor,
-        ways: Tensor,
-        d_right: Tensor,
-        d_ends: Tensor,
-    ) -> None:
-        self._objective, self._right, self._given, self._relation = objective, right, given, relation
-        self._ways = ways
-        self._d_right, self._d_ends = d_right, d_ends
-        self.vectors, self._norms = as_candidates(objective, objective.scorer.query(given, relation))
-        self.own: Tensor | None = None
-        if not objective.in_batch:
-            self.own, self._distance = matched(objective, self.vectors, right)
+    def __init__(self, complex_: bool, scale: float, in_batch: bool, tables: QueryTables, chunks: slice) -> None:
+        dim, relation = tables.vectors.shape[1], tables.relation[chunks]
+        self._complex, self._scale, self._first = complex_, scale, chunks.start
+        arrays = tables.vectors, tables.places, tables.relations, relation
+        self._tables = tuple(array.numpy() for array in arrays)
+        self._d_candidates = tables.d_candidates.view(-1, dim)
+        self.vectors = torch.empty(2, *relation.shape, dim)
+        apart, target = not in_batch, torch.empty(2, *relation.shape)
+        made = self.vectors.view(-1, dim).numpy(), apart, target.view(-1).numpy()
+        _query(*self._tables, self._first, complex_, *made)
+        self.target = target.mul_(scale) if apart else None
 
-    def back(self, d_vectors: Tensor, d_own: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The gradients of ends go where they were told to.
-
-        d_vectors   what candidates say of the queries, changed in place
-        returns     some of the ways, int64[n], and their gradients, float[n, relation_dim]; to be added up
-        """
-        if d_own is not None:
-            d_own = pairwise(self._objective, d_own, self._distance)
-            toward_matched(self._objective, d_own, self.vectors, self._right, d_vectors, self._d_right)
-        d_query = through_candidates(d_vectors, self.vectors, self._norms)
-        d_given, d_relation = self._objective.scorer.query_gradient(self._given, self._relation, d_query)
-        self._d_ends[1] += d_given[0]
-        self._d_ends[0] += d_given[1]
-        return self._ways.flatten(), d_relation.flatten(0, -2)
-
-
-class Products:
-    """As `Queries`, of rows of tables: for float32 on a CPU, scorers with a `product`, compared by dot product.
-
-    vectors        float32[rows, dim]
-    places         int64[2, chunks, candidates]: their rows, the triples' own first: tails in [0], heads in [1]
-    relations      float32[2R, dim], the second half read from tail to head
-    relation       int64[chunks, triples]
-    d_candidates   float32[2, chunks, candidates, dim]
-    cut            which of the chunks
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        vectors: Tensor,
-        places: Tensor,
-        relations: Tensor,
-        relation: Tensor,
-        d_candidates: Tensor,
-        cut: slice,
-    ) -> None:
-        dim, asked = vectors.shape[1], relation[cut]
-        self._objective, self._cut = objective, cut
-        self._tables = (vectors.numpy(), places.numpy(), relations.numpy(), asked.numpy())
-        self._d_candidates = d_candidates.view(-1, dim)
-        self._complex = objective.scorer.product == "complex"
-        self.vectors = torch.empty(2, *asked.shape, dim)
-        apart, own = not objective.in_batch, torch.empty(2, *asked.shape)
-        _ask(*self._tables, cut.start, self._complex, self.vectors.view(-1, dim).numpy(), apart, own.view(-1).numpy())
-        self.own = own.mul_(objective.scale) if apart else None
-
-    def back(self, d_vectors: Tensor, d_own: Tensor | None) -> tuple[Tensor, Tensor]:
-        """As in `Queries`, with each relation once."""
-        apart, dim, ways = d_own is not None, d_vectors.shape[-1], len(self._tables[2])
-        asked, which = find_distinct(self._tables[3].reshape(-1), np.full(ways // 2, -1, np.int32))
-        d_own = torch.empty(0) if d_own is None else d_own.mul(self._objective.scale).flatten()
-        d_ways = torch.zeros(2 * len(asked), dim)
-        gradients = (d_vectors.view(-1, dim), d_own, self._d_candidates, d_ways)
+    def backward(self, d_vectors: Tensor, d_target: Tensor | None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """See `base.Queries.backward`; each relation is returned once."""
+        apart, dim, relations = d_target is not None, d_vectors.shape[-1], len(self._tables[2])
+        distinct, which = find_distinct(self._tables[3].reshape(-1), np.full(relations // 2, -1, np.int32))
+        d_own = torch.empty(0) if d_target is None else d_target.mul(self._scale).flatten()
+        d_relations = torch.zeros(2 * len(distinct), dim)
+        gradients = (d_vectors.view(-1, dim), d_own, self._d_candidates, d_relations)
         queries, arrays = self.vectors.view(-1, dim).numpy(), [x.numpy() for x in gradients]
-        _back(*self._tables, self._cut.start, self._complex, queries, apart, *arrays, which)
-        return torch.from_numpy(np.concatenate([asked, asked + ways // 2])), d_ways
+        _query_backward(*self._tables, self._first, self._complex, queries, apart, *arrays, which)
+        return torch.from_numpy(np.concatenate([distinct, distinct + relations // 2])), d_relations, {}
 
 
 @compiled
-def _ask(vectors, places, relations, relation, first, complex_, queries, apart, own):  # type: ignore[no-untyped-def]
+def _query(vectors, places, relations, relation, first, complex_, queries, apart, own):  # type: ignore[no-untyped-def]
     chunks, triples = relation.shape
     backward, query = len(relations) // 2, 0
     for side in range(2):
         for chunk in range(chunks):
-            answers, given = places[side, first + chunk], places[1 - side, first + chunk]
+            answers, source = places[side, first + chunk], places[1 - side, first + chunk]
             for k in range(triples):
-                way = relation[chunk, k] + side * backward
+                relation_id = relation[chunk, k] + side * backward
                 if complex_:
-                    multiply_complex(vectors, given[k], relations, way, queries, query)
+                    multiply_complex(vectors, source[k], relations, relation_id, queries, query)
                 else:
-                    multiply(vectors, given[k], relations, way, queries, query)
+                    multiply(vectors, source[k], relations, relation_id, queries, query)
                 if apart:
                     own[query] = dot(queries, query, vectors, answers[k])
                 query += 1
 
 
 @compiled
-def _back(  # type: ignore[no-untyped-def]
+def _query_backward(  # type: ignore[no-untyped-def]
     vectors,
     places,
     relations,
@@ -155,15 +86,15 @@ def _back(  # type: ignore[no-untyped-def]
     d_queries,
     d_own,
     d_candidates,
-    d_ways,
+    d_relations,
     which,
 ):
     chunks, triples = relation.shape
     _, every, width = places.shape
-    backward, asked = len(relations) // 2, len(d_ways) // 2
+    backward, distinct = len(relations) // 2, len(d_relations) // 2
     for chunk in range(chunks):
         for k in range(triples):
-            # A row that is the answer on one side is what is given on the other.
+            # A row that is the answer on one side is the source on the other.
             if apart:
                 for side in range(2):
                     query = (side * chunks + chunk) * triples + k
@@ -172,14 +103,32 @@ def _back(  # type: ignore[no-untyped-def]
                     add_scaled(vectors, places[side, first + chunk, k], d_queries, query, d_own[query])
             for side in range(2):
                 query = (side * chunks + chunk) * triples + k
-                given, d_given = places[1 - side, first + chunk, k], ((1 - side) * every + first + chunk) * width + k
-                way = relation[chunk, k] + side * backward
-                d_way = which[chunk * triples + k] + side * asked
+                source, d_source = places[1 - side, first + chunk, k], ((1 - side) * every + first + chunk) * width + k
+                relation_id = relation[chunk, k] + side * backward
+                d_relation = which[chunk * triples + k] + side * distinct
                 if complex_:
                     multiply_complex_back(
-                        vectors, given, relations, way, d_queries, query, d_candidates, d_given, d_ways, d_way
+                        vectors,
+                        source,
+                        relations,
+                        relation_id,
+                        d_queries,
+                        query,
+                        d_candidates,
+                        d_source,
+                        d_relations,
+                        d_relation,
                     )
                 else:
                     multiply_back(
-                        vectors, given, relations, way, d_queries, query, d_candidates, d_given, d_ways, d_way
+                        vectors,
+                        source,
+                        relations,
+                        relation_id,
+                        d_queries,
+                        query,
+                        d_candidates,
+                        d_source,
+                        d_relations,
+                        d_relation,
                     )

@@ -1,5 +1,5 @@
-"""Softmax cross-entropy of right answers among their candidates, compiled: one visit to a query's scores, which stay
-in the first-level cache, where torch operations visit all scores seven times.
+"""Softmax of queries' scores, compiled: one visit to the scores of a query, which stay in the first-level cache, where
+torch operations visit all scores seven times.
 """
 
 from __future__ import annotations
@@ -12,39 +12,33 @@ from distjoint.backends.cpu.compiled import compiled
 from distjoint.backends.cpu.simd import exponentials, largest, scale
 
 
-def softmax(scores: Tensor, own: Tensor | None, weight: Tensor, refused: Tensor | None) -> float:
-    """The weighted loss, summed; gradients take the memory of the scores. As `_softmax` in kernels/graph.py.
-
-    scores    float32[2, chunks, triples, candidates], contiguous
-    own       float32[2, chunks, triples], contiguous: the right answers' scores; None where they are candidates of
-              all, that of triple k in place k
-    weight    float32[chunks, triples]
-    refused   bool, the shape of scores: what serves as no negative
-    """
-    queries, triples, width = scores.shape[:3].numel(), *scores.shape[2:]
-    right = torch.empty(0) if own is None else own.view(queries)
-    marks = torch.empty(0, width, dtype=torch.bool) if refused is None else refused.reshape(queries, width)
-    arrays = (x.numpy() for x in (scores.view(queries, width), right, weight.reshape(-1), marks))
-    return float(_softmax(*arrays, triples))
+def softmax(scores: Tensor, weight: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
+    """As `Backend.softmax`, of float32 scores."""
+    width = scores.shape[-1]
+    queries = scores.view(-1, width)
+    apart = torch.empty(0) if target is None else target.view(-1)
+    marks = torch.empty(0, width, dtype=torch.bool) if mask is None else mask.reshape(-1, width)
+    total = torch.empty(len(queries))
+    _softmax(*(x.numpy() for x in (queries, apart, weight.reshape(-1), marks, total)))
+    return total.view(scores.shape[:-1])
 
 
 @compiled
-def _softmax(scores, own, weight, refused, triples):  # type: ignore[no-untyped-def]
-    loss, apart = 0.0, len(own) > 0
+def _softmax(scores, target, weight, mask, total):  # type: ignore[no-untyped-def]
+    apart = len(target) > 0
     for query in range(len(scores)):
-        row, place, w = scores[query], query % triples, weight[query % len(weight)]
-        if len(refused):
+        row, w = scores[query], weight[query % len(weight)]
+        if len(mask):
             for c in range(len(row)):
-                row[c] = np.float32(-np.inf) if refused[query, c] else row[c]
-        right = own[query] if apart else row[place]
-        top = max(largest(scores, query), right)
-        total, mine = exponentials(scores, query, top), np.exp(right - top)
+                row[c] = np.float32(-np.inf) if mask[query, c] else row[c]
+        top = largest(scores, query)
         if apart:
-            total += mine
-        loss += w * (np.log(total) - (right - top))
-        scale(scores, query, scores, query, w / total)
+            top = max(top, target[query])
+        summed, mine = exponentials(scores, query, top), np.float32(0)
         if apart:
-            own[query] = mine * w / total - w
-        else:
-            row[place] -= w
-    return loss
+            mine = np.exp(target[query] - top)
+            summed += mine
+        total[query] = np.log(summed) + top
+        scale(scores, query, scores, query, w / summed)
+        if apart:
+            target[query] = mine * w / summed
