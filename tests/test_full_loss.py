@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from reference.losses import FullQueries, Objective, full_loss, relation_loss
 from small import Small, config, tensors
 from test_graph_step import World
 
 from distjoint.backends.cpu.rows import EPSILON, RowKernels
 from distjoint.couplings.views import Own
 from distjoint.model import scorers
-from distjoint.model.losses import full_loss, relation_loss
 from distjoint.model.scorers import comparison
 from distjoint.registry import SCORERS
 from distjoint.train import full
@@ -78,19 +78,18 @@ def test_a_step_is_that_of_the_plain_reference(
     if side == "head":
         back = relation[torch.from_numpy(batch.relation + world.RELATIONS)] if model.reciprocal else None
         read = scorer.inverse(read) if back is None else back
-    expected = full_loss(
+    objective = Objective(
         scorer,
         comparison(scorer, model.cosine, model.norm),
         10.0 if model.cosine else 1.0,
-        X[probe.arena.entity_index[pool]],
-        tail if side == "head" else head,
-        read,
-        head if side == "head" else tail,
-        own.candidates,
         own.loss,
-        own.smoothing,
-        own.n3,
-        own.l2,
+        smoothing=own.smoothing,
+        n3=own.n3,
+        l2=own.l2,
+    )
+    source, answer = (tail, head) if side == "head" else (head, tail)
+    expected = full_loss(
+        objective, FullQueries(X[probe.arena.entity_index[pool]], source, answer, read), own.candidates
     )
     if own.relation_weight and side == "tail":
         entities, target = X[probe.arena.entity_index[pool]], torch.from_numpy(batch.relation)

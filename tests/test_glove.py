@@ -15,11 +15,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import glove as reference
 
 from distjoint.backends.cpu.compiled import announce
 from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh
 from distjoint.backends.torch import glove as glove_torch
-from distjoint.model import glove as reference
 
 pytestmark = pytest.mark.unit
 
