@@ -19,7 +19,6 @@ from distjoint.data.dataset import SPLITS, Triples
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.scoring import Side, TripleModel
 from distjoint.evaluate.space import Kind, Space, read_spaces, unknown
-from distjoint.results.export import Format
 from distjoint.results.export import export as write_vectors
 from distjoint.runs.folder import RunFolder, open_dataset
 from distjoint.storage import Options, locate
@@ -198,13 +197,18 @@ class Embeddings:
     def export(
         self,
         out: str,
-        form: Format = "glove",
+        form: str = "glove",
         kind: Kind | None = None,
         *,
         binary: bool = False,
         storage_options: Options | None = None,
     ) -> int:
-        """Write the vectors of a kind, or of both, to a file at a URL; returns how many. See `distjoint.export`."""
+        """Write the vectors of a kind, or of both, to a file at a URL; returns how many.
+
+        form      `glove`, `word2vec`, `parquet`, `safetensors`, or a format that was added to the registry's EXPORTS
+        binary    the format's binary form, which word2vec has
+        raises    UsageError for an unknown format, one without a binary form, or a kind without vectors
+        """
         return write_vectors(self._spaces(kind), locate(out, storage_options), form, binary)
 
     def _spaces(self, kind: Kind | None) -> list[Space]:
