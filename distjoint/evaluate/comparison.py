@@ -7,67 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
-from distjoint.arrays import Doubles
 from distjoint.errors import DistjointError, UsageError
-from distjoint.evaluate import bootstrap
-from distjoint.evaluate.bootstrap import Interval, Statistic
+from distjoint.evaluate.link_result import Links
 from distjoint.evaluate.links import Split
+from distjoint.evaluate.measures import Difference, Measure, paired_difference
 from distjoint.evaluate.ranks import HITS
-from distjoint.evaluate.report import Links, Report
+from distjoint.evaluate.report import Report
 from distjoint.evaluate.run import measure
-from distjoint.evaluate.similarity import LEAST
 from distjoint.evaluate.space import Kind
+from distjoint.evaluate.tables import as_text, comparison_tables, link_note, word_note
 from distjoint.progress import Progress
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One measure of one run, item by item.
-
-    values   float64[items]: what each item got, NaN where it is not covered
-    gold     float64[items] for a rank correlation with it; None where the measure is the mean
-    items    stands for the items: measures are paired when theirs are the same
-    """
-
-    name: str
-    values: Doubles
-    gold: Doubles | None
-    items: str
-
-    @property
-    def covered(self) -> NDArray[np.bool_]:
-        return ~np.isnan(self.values)
-
-    def statistic(self, chosen: NDArray[np.bool_]) -> Statistic:
-        """The measure of resamples of the chosen items."""
-        if self.gold is None:
-            return bootstrap.mean_of(self.values[chosen])
-        return bootstrap.spearman_of(self.gold[chosen], self.values[chosen])
-
-    def value(self, chosen: NDArray[np.bool_] | None = None) -> float:
-        chosen = self.covered if chosen is None else chosen
-        if chosen.sum() < (1 if self.gold is None else LEAST):
-            return float("nan")
-        return float(self.statistic(chosen)(np.arange(int(chosen.sum()))[None])[0])
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A measure of a run minus the first run's, on the items that both cover."""
-
-    value: float
-    interval: Interval
-    items: int
-
-    @property
-    def significant(self) -> bool:
-        """The 95 % interval leaves out zero."""
-        return self.interval.excludes_zero()
 
 
 @dataclass(frozen=True)
@@ -85,9 +38,16 @@ class Comparison:
     differences: dict[str, tuple[Difference | None, ...]]
 
     def __rich__(self) -> RenderableType:
-        from distjoint.evaluate.tables import comparison_table
+        """A table of the runs side by side, and what its numbers depend on."""
+        epochs = [f"{name} {report.epoch}" for name, report in zip(self.names, self.reports, strict=True)]
+        notes = [f"Measured at: {', '.join(epochs)}."]
+        notes += [link_note(report.links) for report in self.reports if report.links is not None]
+        worded = [report for report in self.reports if report.similarity or report.analogies]
+        notes += [word_note(report.vectors, report.standardize) for report in worded]
+        return Group(*comparison_tables(self.names, self.measures, self.differences, notes))
 
-        return comparison_table(self)
+    def __str__(self) -> str:
+        return as_text(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Every value and difference by measure, ready for JSON."""
@@ -181,7 +141,7 @@ def compare_reports(reports: Sequence[Report], seed: int = 0) -> Comparison:
     names = list(dict.fromkeys(name for measures in by_run for name in measures))
     table = {name: tuple(measures.get(name) for measures in by_run) for name in names}
     differences = {
-        name: (None, *(_difference(row[0], measure, seed) for measure in row[1:])) for name, row in table.items()
+        name: (None, *(paired_difference(row[0], measure, seed) for measure in row[1:])) for name, row in table.items()
     }
     return Comparison(_names(reports), tuple(reports), table, differences)
 
@@ -213,17 +173,6 @@ def _of_links(links: Links) -> list[Measure]:
         by_triple["MRR, unseen end"] = np.where(unseen, by_triple["MRR"], np.nan)
     named = f" ({label})" if label else ""
     return [Measure(name + named, values, None, items) for name, values in by_triple.items()]
-
-
-def _difference(first: Measure | None, second: Measure | None, seed: int) -> Difference | None:
-    if first is None or second is None or first.items != second.items:
-        return None
-    both = first.covered & second.covered
-    if both.sum() < LEAST:
-        return None
-    statistic = bootstrap.difference(first.statistic(both), second.statistic(both))
-    interval = bootstrap.interval(statistic, int(both.sum()), seed)
-    return Difference(second.value(both) - first.value(both), interval, int(both.sum()))
 
 
 def _names(reports: Sequence[Report]) -> tuple[str, ...]:

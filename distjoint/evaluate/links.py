@@ -18,9 +18,9 @@ from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.breakdown import WAYS, breakdown, groups
 from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
 from distjoint.evaluate.classification import Classification, classify
+from distjoint.evaluate.link_result import Links, Sampling
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.ranks import Ties
-from distjoint.evaluate.report import Links, Sample
 from distjoint.evaluate.scoring import TripleModel, entity_block
 from distjoint.progress import Progress
 from distjoint.runs.folder import Checkpoint, RunFolder, open_dataset
@@ -100,7 +100,7 @@ class GraphResult:
             by: breakdown(ranks, groups(by, wanted, self.splits["train"], degree, self.relations), by == "relation")
             for by in dict.fromkeys(options.by)
         }
-        sample = Sample(options.sample_candidates, len(wanted), len(every), options.seed)
+        sample = Sampling(options.sample_candidates, len(wanted), len(every), options.seed)
         return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties)
 
     def classify(self, progress: Progress) -> Classification:
