@@ -16,7 +16,7 @@ from distjoint.evaluate.measures import Difference, Measure, paired_difference
 from distjoint.evaluate.ranks import HITS
 from distjoint.evaluate.report import Report
 from distjoint.evaluate.run import measure
-from distjoint.evaluate.space import Kind
+from distjoint.evaluate.space import VectorKind
 from distjoint.evaluate.tables import as_text, comparison_tables, link_note, word_note
 from distjoint.progress import Progress
 from distjoint.runs.folder import RunFolder
@@ -85,7 +85,7 @@ def compare(
     similarity: Sequence[str] = (),
     analogies: Sequence[str] = (),
     standardize: bool = True,
-    vectors: Kind | None = None,
+    vectors: VectorKind | None = None,
     memory: str | int = "1GB",
     seed: int = 0,
     storage_options: Options | None = None,

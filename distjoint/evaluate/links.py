@@ -10,20 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import xxhash
-from torch import Tensor
 
 from distjoint.data.dataset import SPLITS, Dataset, Triples
 from distjoint.data.types import Domains
-from distjoint.errors import DistjointError, UsageError
+from distjoint.errors import UsageError
 from distjoint.evaluate.breakdown import WAYS, breakdown, groups
-from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
+from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.link_result import Links, Sampling
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.ranks import Ties
-from distjoint.evaluate.scoring import TripleModel, entity_block
+from distjoint.evaluate.trained import TrainedVectors
 from distjoint.progress import Progress
-from distjoint.runs.folder import Checkpoint, RunFolder, open_dataset
+from distjoint.runs.folder import RunFolder, open_dataset
 
 Split = Literal["valid", "test"]
 
@@ -69,7 +68,6 @@ class GraphResult:
         self.run, self.memory = run, memory
         self.data: Dataset = open_dataset(run, dataset)
         self.splits = {name: self.data.split(name) for name in SPLITS}
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.relations: list[str] = run.relations().column("name").to_pylist()
 
     def rank(self, split: Split, options: LinkOptions, progress: Progress) -> Links:
@@ -85,7 +83,7 @@ class GraphResult:
         known = Triples.together(*self.splits.values())
         with progress.task(f"link prediction, {split}", len(wanted), "triples") as task:
             ranks = link_prediction(
-                self.model,
+                self.trained.model,
                 self.candidates,
                 wanted,
                 known,
@@ -112,7 +110,7 @@ class GraphResult:
         del rows
         with progress.task("triple classification", unit="triples"):
             return classify(
-                self.model,
+                self.trained.model,
                 self.candidates,
                 (valid[0], valid[1]),
                 (test[0], test[1]),
@@ -140,23 +138,15 @@ class GraphResult:
         return domains
 
     @cached_property
-    def model(self) -> TripleModel:
-        return TripleModel.of(self.run.info.config.model, self._dense["relation"])
+    def trained(self) -> TrainedVectors:
+        """Entity vectors and triple model of the result."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return TrainedVectors(self.run, self.run.result(), device, self.memory // 2)
 
     @cached_property
     def candidates(self) -> Candidates:
         """The entities of train, valid and test."""
-        layout = self.run.layout
-        entities = _Entities(self.run, self._checkpoint, self._dense.get("map"), self.device, self.memory)
-        return Candidates(entity_rows(layout), entities.block, listed_rows(layout.rows, *self.splits.values()))
-
-    @cached_property
-    def _checkpoint(self) -> Checkpoint:
-        return self.run.result()
-
-    @cached_property
-    def _dense(self) -> dict[str, Tensor]:
-        return {name: tensor.to(self.device) for name, tensor in self._checkpoint.dense().items()}
+        return self.trained.candidates(*self.splits.values())
 
 
 def in_order_of_name(triples: Triples, rows: pa.Table, relations: list[str]) -> Triples:
@@ -188,30 +178,3 @@ def _names(triples: Triples, rows: pa.Table, relations: list[str]) -> pa.Table:
             "tail": entity.take(pa.array(triples.tail)),
         }
     )
-
-
-class _Entities:
-    """Entity vectors of a checkpoint by shard: kept once read where they fit, read again where they do not."""
-
-    def __init__(
-        self, run: RunFolder, checkpoint: Checkpoint, map_: Tensor | None, device: torch.device, memory: int
-    ) -> None:
-        self.run, self.checkpoint, self.map, self.device = run, checkpoint, map_, device
-        entities = run.layout.aligned + run.layout.entities
-        self.kept: dict[int, Tensor] | None = {} if 4 * entities * checkpoint.manifest.dim <= memory // 2 else None
-
-    def block(self, shard: int) -> Tensor:
-        """float32[entities of the shard, dim]"""
-        if self.kept is not None and shard in self.kept:
-            return self.kept[shard]
-        parts = {
-            name: tensor.to(self.device)
-            for name, tensor in self.checkpoint.shard(shard).items()
-            if name in ("X", "W", "C")
-        }
-        vectors = entity_block(parts, self.run.layout, shard, self.run.info.coupling, self.map)
-        if not all_finite(vectors):
-            raise DistjointError(f"{self.checkpoint.folder}, shard {shard}: entity vectors hold NaN or infinity")
-        if self.kept is not None:
-            self.kept[shard] = vectors
-        return vectors

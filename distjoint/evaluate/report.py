@@ -22,7 +22,7 @@ from distjoint.evaluate.bootstrap import Interval
 from distjoint.evaluate.classification import Classification
 from distjoint.evaluate.link_result import Links
 from distjoint.evaluate.similarity import Similarity
-from distjoint.evaluate.space import Kind
+from distjoint.evaluate.space import VectorKind
 from distjoint.evaluate.tables import analogy_tables, as_text, classification_tables, link_tables, similarity_tables
 from distjoint.storage import Location
 
@@ -43,7 +43,7 @@ class Report:
 
     run: str
     checkpoint: str
-    vectors: Kind | None = None
+    vectors: VectorKind | None = None
     standardize: bool = True
     links: Links | None = None
     similarity: tuple[Similarity, ...] = ()

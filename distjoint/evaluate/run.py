@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from distjoint.config import parse_bytes
 from distjoint.errors import DistjointError, UsageError
-from distjoint.evaluate import ranking
 from distjoint.evaluate.analogies import analogies as measure_analogies
 from distjoint.evaluate.links import GraphResult, LinkOptions, Split
+from distjoint.evaluate.ranking import MEMORY
 from distjoint.evaluate.ranks import Ties
 from distjoint.evaluate.report import Report
 from distjoint.evaluate.similarity import similarity as measure_similarity
-from distjoint.evaluate.space import Kind, Space, read_spaces
+from distjoint.evaluate.space import Space, VectorKind, read_spaces
+from distjoint.evaluate.trained import TrainedVectors
 from distjoint.evaluate.wordsets import Questions, WordPairs, read_analogies, read_similarity
 from distjoint.progress import Progress, Silent
 from distjoint.runs.folder import RunFolder
@@ -33,7 +34,7 @@ def evaluate(
     similarity: Sequence[str] = (),
     analogies: Sequence[str] = (),
     standardize: bool = True,
-    vectors: Kind | None = None,
+    vectors: VectorKind | None = None,
     dataset: str | None = None,
     memory: str | int = "1GB",
     seed: int = 0,
@@ -90,7 +91,7 @@ def measure(
     similarity: Sequence[str],
     analogies: Sequence[str],
     standardize: bool,
-    vectors: Kind | None,
+    vectors: VectorKind | None,
     dataset: str | None,
     memory: str | int,
     seed: int,
@@ -113,7 +114,7 @@ def measure(
     pairs, questions = read_similarity(similarity, storage_options), read_analogies(analogies, storage_options)
     report = Report(str(run.folder), run.info.result or "", standardize=standardize)
     if link_prediction is not None or classify:
-        graph = GraphResult(run, dataset, parse_bytes(memory) or ranking.MEMORY)
+        graph = GraphResult(run, dataset, parse_bytes(memory) or MEMORY)
         if link_prediction is not None:
             report = replace(report, links=graph.rank(link_prediction, options, progress))
         if classify:
@@ -123,12 +124,12 @@ def measure(
     return report
 
 
-def word_space(run: RunFolder, vectors: Kind | None = None) -> Space:
+def word_space(run: RunFolder, vectors: VectorKind | None = None) -> Space:
     """What stands for words in a run: their own vectors, or their entities' where only a graph was trained."""
-    words, entities, _, _ = read_spaces(run)
+    spaces = read_spaces(TrainedVectors(run, run.result()))
     if vectors is None:
-        return words if len(words) else entities
-    space = words if vectors == "word" else entities
+        return spaces.words if len(spaces.words) else spaces.entities
+    space = spaces.words if vectors == "word" else spaces.entities
     if not len(space):
         raise UsageError(f"{run.folder}: has no {vectors} vectors; it trained {' and '.join(run.info.sources)} only")
     return space

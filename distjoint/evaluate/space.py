@@ -16,14 +16,12 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from distjoint.arrays import Floats
-from distjoint.evaluate.ranking import entity_rows
-from distjoint.evaluate.scoring import entity_block, word_block
-from distjoint.runs.folder import RunFolder
+from distjoint.arrays import Floats, Ints
+from distjoint.evaluate.candidates import entity_rows
+from distjoint.evaluate.trained import TrainedVectors
 
-Kind = Literal["word", "entity"]
+VectorKind = Literal["word", "entity"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Space:
     vectors    float32[n, dim]
     """
 
-    kind: Kind
+    kind: VectorKind
     names: Sequence[str]
     vectors: Floats
     aliases: Sequence[tuple[str, int]] = ()
@@ -53,7 +51,7 @@ class Space:
                 return self._folded[key.casefold()]
         return None
 
-    def find_all(self, names: Iterable[str]) -> NDArray[np.int64]:
+    def find_all(self, names: Iterable[str]) -> Ints:
         """int64[n]: the index of each name, -1 where it is unknown."""
         return np.array([-1 if (index := self.find(name)) is None else index for name in names], np.int64)
 
@@ -115,28 +113,39 @@ def _unit(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
 
 
-def read_spaces(run: RunFolder) -> tuple[Space, Space, list[str | None], NDArray[np.int64]]:
-    """Words and entities of a run's result, in order of row id, with each entity's label and degree."""
-    checkpoint, layout, table = run.result(), run.layout, run.rows()
-    dim, coupling = run.info.config.model.dim, run.info.coupling
-    has = {source: source in run.info.sources for source in ("text", "graph")}
-    word_count, first = layout.words + layout.aligned, layout.words
-    words = np.empty((word_count if has["text"] else 0, dim), np.float32)
-    entities = np.empty((layout.rows - first if has["graph"] else 0, dim), np.float32)
-    map_, entity_ids = checkpoint.dense().get("map"), entity_rows(layout)
+@dataclass(frozen=True)
+class Spaces:
+    """Words and entities of a run, in order of row id; a space is empty where its kind was not trained.
+
+    labels    str[entities]: what each entity is called, None where that is its name
+    degrees   int64[entities]: training triples that each is in
+    """
+
+    words: Space
+    entities: Space
+    labels: Sequence[str | None]
+    degrees: Ints
+
+
+def read_spaces(trained: TrainedVectors) -> Spaces:
+    """All vectors of a checkpoint with their names. raises DistjointError when a file is missing or damaged"""
+    run, layout, table = trained.run, trained.layout, trained.run.rows()
+    dim, sources, first = run.info.config.model.dim, run.info.sources, layout.words
+    words = np.empty((layout.words + layout.aligned if "text" in sources else 0, dim), np.float32)
+    entities = np.empty((layout.rows - first if "graph" in sources else 0, dim), np.float32)
+    entity_ids = entity_rows(layout)
     for shard in range(layout.shards):
-        parts = checkpoint.shard(shard)
-        if has["text"]:
-            words[layout.rows_of(shard)[layout.has_word(shard)]] = word_block(parts).numpy()
-        if has["graph"]:
-            entities[entity_ids[shard] - first] = entity_block(parts, layout, shard, coupling, map_).numpy()
+        of_words, of_entities = trained.words_and_entities(shard)
+        if of_words is not None:
+            words[layout.rows_of(shard)[layout.has_word(shard)]] = of_words.numpy()
+        if of_entities is not None:
+            entities[entity_ids[shard] - first] = of_entities.numpy()
     word_names = table.column("word").slice(0, len(words)).to_pylist()
     below = table.slice(first, len(entities))
     ids, labels = below.column("entity").to_pylist(), below.column("label").to_pylist()
     degrees = below.column("degree").combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
-    shown = [label if label != name else None for label, name in zip(labels, ids, strict=True)]
-    aliases = _aliases(below)
-    return Space("word", word_names, words), Space("entity", ids, entities, aliases), shown, degrees
+    called = [label if label != name else None for label, name in zip(labels, ids, strict=True)]
+    return Spaces(Space("word", word_names, words), Space("entity", ids, entities, _aliases(below)), called, degrees)
 
 
 def _aliases(entities: pa.Table) -> list[tuple[str, int]]:

@@ -20,7 +20,7 @@ from distjoint.evaluate.measures import Difference, Measure
 from distjoint.evaluate.queries import TIE
 from distjoint.evaluate.ranks import HITS, Ties
 from distjoint.evaluate.similarity import Similarity
-from distjoint.evaluate.space import Kind
+from distjoint.evaluate.space import VectorKind
 
 WIDTH = 160
 """Columns of tables that are plain text."""
@@ -52,7 +52,7 @@ def classification_tables(result: Classification, epoch: str) -> list[Renderable
 
 
 def similarity_tables(
-    results: Sequence[Similarity], epoch: str, vectors: Kind | None, standardize: bool
+    results: Sequence[Similarity], epoch: str, vectors: VectorKind | None, standardize: bool
 ) -> list[RenderableType]:
     """Rank correlations with people, a set a line."""
     table = _table(f"Word similarity, {epoch}", "set", "Spearman", "95 % interval", "covered")
@@ -63,7 +63,9 @@ def similarity_tables(
     return [table, _note(word_note(vectors, standardize))]
 
 
-def analogy_tables(result: Analogies, epoch: str, vectors: Kind | None, standardize: bool) -> list[RenderableType]:
+def analogy_tables(
+    result: Analogies, epoch: str, vectors: VectorKind | None, standardize: bool
+) -> list[RenderableType]:
     """Share of right answers, a section a line."""
     table = _table(f"Analogies (3CosAdd), {epoch}", "section", "accuracy", "covered")
     tree = result.to_dict()
@@ -126,7 +128,7 @@ def link_note(links: Links) -> str:
     return f"Link prediction: {links.split}, {of}both directions, {FILTER}; against {against}; {ties}."
 
 
-def word_note(vectors: Kind | None, standardize: bool) -> str:
+def word_note(vectors: VectorKind | None, standardize: bool) -> str:
     """What cosines of words depend on, in a line."""
     how = "columns standardised" if standardize else "raw"
     of = "word vectors" if vectors == "word" else "entity vectors"
