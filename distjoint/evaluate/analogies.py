@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from distjoint.evaluate.space import Space
 from distjoint.evaluate.wordsets import Questions
 
-_SCORES = 16 << 20
+SCORES_AT_ONCE = 16 << 20
 """Scores in memory at a time."""
 
 
@@ -61,7 +61,7 @@ def analogies(
     indices = space.find_all(words).reshape(-1, 4)
     covered = np.flatnonzero((indices >= 0).all(1))
     unit, right = space.unit(standardize), np.full(len(indices), np.nan)
-    step = max(1, _SCORES // len(space))
+    step = max(1, SCORES_AT_ONCE // len(space))
     for start in range(0, len(covered), step):
         chosen = covered[start : start + step]
         a, b, c, d = indices[chosen].T

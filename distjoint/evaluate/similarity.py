@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distjoint.arrays import Doubles
-from distjoint.evaluate import bootstrap
-from distjoint.evaluate.bootstrap import Interval
+from distjoint.evaluate.bootstrap import Interval, interval, spearman_of
 from distjoint.evaluate.space import Space
 from distjoint.evaluate.wordsets import WordPairs
 
@@ -59,6 +58,6 @@ def similarity(space: Space, pairs: WordPairs, standardize: bool = True, seed: i
     covered = (first >= 0) & (second >= 0)
     gold, cosines = np.array(pairs.scores), np.full(len(covered), np.nan)
     cosines[covered] = np.einsum("nd,nd->n", unit[first[covered]], unit[second[covered]])
-    statistic = bootstrap.spearman_of(gold[covered], cosines[covered])
+    statistic = spearman_of(gold[covered], cosines[covered])
     rho = float(statistic(np.arange(covered.sum())[None])[0]) if covered.sum() >= LEAST else float("nan")
-    return Similarity(pairs.name, gold, cosines, rho, bootstrap.interval(statistic, int(covered.sum()), seed))
+    return Similarity(pairs.name, gold, cosines, rho, interval(statistic, int(covered.sum()), seed))
