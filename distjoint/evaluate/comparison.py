@@ -1,4 +1,4 @@
-"""Runs side by side: every measure, and its difference to the first run with a paired bootstrap interval."""
+"""Comparison of runs: every measure, and its difference to the first run with a paired bootstrap interval."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from distjoint.storage import Options, locate
 class Comparison:
     """Runs side by side.
 
-    names         what each run is called here
+    names         short name of each run
     measures      for each measure, a value per run; None where a run has none
     differences   for each measure, a difference per run; None for the first run and where nothing can be paired
     """
@@ -136,7 +136,7 @@ def compare(
 
 
 def compare_reports(reports: Sequence[Report], seed: int = 0) -> Comparison:
-    """Put reports side by side; the first is what the others are compared with."""
+    """Reports side by side; the others are compared with the first."""
     by_run = [{measure.name: measure for measure in measures_of(report)} for report in reports]
     names = list(dict.fromkeys(name for measures in by_run for name in measures))
     table = {name: tuple(measures.get(name) for measures in by_run) for name in names}
@@ -163,7 +163,7 @@ def measures_of(report: Report) -> list[Measure]:
 
 
 def _of_links(links: Links) -> list[Measure]:
-    """The mean ranks, under a name of their own where they are not exact ranks of a whole split."""
+    """Measures by triple, by mean ranks of ties; named apart where they are sampled or typed."""
     head, tail, unseen, label = links.ranks.head, links.ranks.tail, links.ranks.unseen, links.label
     items = f"{links.split} {links.triples} {links.ranks.candidates} {label} {links.sample and links.sample.seed}"
     by_triple = {"MRR": (1 / head + 1 / tail) / 2}

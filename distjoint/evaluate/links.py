@@ -1,4 +1,4 @@
-"""The graph of a run against its dataset: ranks of held-out triples, and which triples are right."""
+"""Link prediction and triple classification of a run on its dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import xxhash
 from distjoint.data.dataset import SPLITS, Dataset, Triples
 from distjoint.data.types import Domains
 from distjoint.errors import UsageError
-from distjoint.evaluate.breakdown import WAYS, breakdown, groups
+from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.link_result import Links, Sampling
@@ -29,7 +29,7 @@ Split = Literal["valid", "test"]
 
 @dataclass(frozen=True)
 class LinkOptions:
-    """How answers are ranked and shown.
+    """Options of link prediction.
 
     by                  groups whose figures are given too
     ties                the rank that tables show for answers that tie
@@ -51,12 +51,12 @@ class LinkOptions:
             if value is not None and value < 1:
                 raise UsageError(f"--sample-{name} is {value}; give 1 or more, or leave it out for all")
         for by in self.by:
-            if by not in WAYS:
-                raise UsageError(f"--by {by}: choose {', '.join(WAYS[:-1])} or {WAYS[-1]}")
+            if by not in GROUPINGS:
+                raise UsageError(f"--by {by}: choose {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}")
 
 
 class GraphResult:
-    """The graph of a run's result, and its dataset, opened once for all that is asked.
+    """The graph of a run's result and the dataset's triples, read once for both ways to measure it.
 
     memory   bytes: half for entity vectors, which are kept where they all fit; a quarter for queries and scores
     raises   UsageError for a run without a graph
@@ -102,7 +102,7 @@ class GraphResult:
         return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties)
 
     def classify(self, progress: Progress) -> Classification:
-        """Decide the test triples and their negatives by thresholds chosen on the validation triples."""
+        """Triple classification of test triples and their negatives, by thresholds chosen on valid."""
         rows = self.run.rows().select(["entity"])
         test = [in_order_of_name(self._held_out(name), rows, self.relations) for name in ("test", "test_negatives")]
         valid = [self._held_out(name) for name in ("valid", "valid_negatives")]
@@ -161,7 +161,7 @@ def in_order_of_name(triples: Triples, rows: pa.Table, relations: list[str]) -> 
 
 
 def checksum_of_names(triples: Triples, rows: pa.Table, relations: list[str]) -> str:
-    """Stands for these triples in this order, by name."""
+    """Checksum of the triples in this order, by name."""
     digest = xxhash.xxh3_64()
     for batch in _names(triples, rows, relations).to_batches(1 << 16):
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):

@@ -59,7 +59,7 @@ class Counts:
 
 
 class RankingProblem:
-    """What every chunk of triples shares: model, candidates, known answers and limits.
+    """A ranking to be done chunk by chunk: model, candidates, known answers and limits.
 
     model        scores triples
     candidates   answers are ranked among these
@@ -149,7 +149,7 @@ class RankingQueries:
         self.prepare()
 
     def prepare(self) -> None:
-        """Make what all blocks need: here the tiles with their known answers, where they fit the memory."""
+        """Once before the first block: collect the tiles with their known answers, where they fit the memory."""
         filters = len(self.query) + int((self.stop - self.start).sum())
         self.tiles = list(self._tiles()) if 16 * filters <= self.problem.memory else None
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, with what every triple, pair and question got, so that runs can be compared on them.
+"""Report of an evaluation: its figures, and the result of every triple, pair and question, to compare runs on.
 
 Saved beside the run: `evaluation.json` for people and `evaluation.safetensors` with the scores of the items.
 """

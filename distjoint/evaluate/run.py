@@ -1,4 +1,4 @@
-"""Evaluating a run: its result against the held-out triples of its dataset and against sets of words."""
+"""Evaluation of a run: its result on held-out triples of its dataset and on sets of words."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def evaluate(
     storage_options: Options | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Measure the result of a run. With nothing asked for, the test split of its graph.
+    """Measure the result of a run; without options, by link prediction on the test split.
 
     link_prediction    the split to rank, filtered, in both directions
     by                 `relation`, `category`, `degree`: link prediction by groups of answers too
@@ -57,7 +57,7 @@ def evaluate(
     dataset            where the run's dataset lies now, if it was moved
     memory             for entities, queries and scores; what does not fit is read again as it is needed
     seed               of the bootstrap, and of what is drawn
-    raises             UsageError for what the run cannot be asked, DistjointError for files missing or damaged, and
+    raises             UsageError for what the run has no vectors for, DistjointError for files missing or damaged, and
                        when the run knows the words of none of the sets
     """
     report = measure(
@@ -125,7 +125,10 @@ def measure(
 
 
 def word_space(run: RunFolder, vectors: VectorKind | None = None) -> Space:
-    """What stands for words in a run: their own vectors, or their entities' where only a graph was trained."""
+    """Vectors for word tests: those of words, or of entities where only a graph was trained.
+
+    vectors   which of the two, instead
+    """
     spaces = read_spaces(TrainedVectors(run, run.result()))
     if vectors is None:
         return spaces.words if len(spaces.words) else spaces.entities

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from distjoint import config
+from distjoint.config import Model
 from distjoint.couplings.vectors import entity_vectors
 from distjoint.model.scorers import SCORERS, Compare, Scorer, comparison, default_scale, similarity
 from distjoint.table.layout import Layout
@@ -37,7 +37,7 @@ class TripleModel:
     reciprocal: bool
 
     @classmethod
-    def of(cls, model: config.Model, relations: Tensor) -> TripleModel:
+    def of(cls, model: Model, relations: Tensor) -> TripleModel:
         """The scorer that a run's configuration names, with its trained relations."""
         scorer = SCORERS[model.scorer]
         compare = comparison(scorer, model.cosine, model.norm)

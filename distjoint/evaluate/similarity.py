@@ -1,4 +1,4 @@
-"""Word similarity: how well cosines of vectors order the pairs that people have scored."""
+"""Word similarity: rank correlation of cosines with the scores that people gave to pairs of words."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from distjoint.evaluate.space import Space
 from distjoint.evaluate.wordsets import WordPairs
 
 LEAST = 3
-"""Pairs that a correlation needs."""
+"""Smallest number of pairs that has a correlation."""
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """The result on one set, with what each pair got.
+    """Result on one set of word pairs, pair by pair.
 
-    gold        float64[pairs]: what people said
-    cosines     float64[pairs]: what the vectors say, NaN where a word has none
+    gold        float64[pairs]: scores by people
+    cosines     float64[pairs]: cosines of the vectors, NaN where a word has none
     spearman    rank correlation of the two over covered pairs
     """
 

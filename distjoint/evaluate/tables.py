@@ -6,7 +6,6 @@ They are made from the parts of a report or a comparison, which put them togethe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from io import StringIO
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -42,7 +41,7 @@ def link_tables(links: Links, epoch: str) -> list[RenderableType]:
 
 
 def classification_tables(result: Classification, epoch: str) -> list[RenderableType]:
-    """How many test triples were taken for what they are."""
+    """Triple classification, in one line."""
     columns = ("accuracy", "F1", "precision", "recall", "triples", "negatives")
     table = _table(f"Triple classification, test, {epoch}", "", *columns)
     tree = result.to_dict()
@@ -103,15 +102,15 @@ def comparison_tables(
 
 
 def as_text(result: RenderableType) -> str:
-    """What a console prints, as plain text."""
-    console = Console(file=StringIO(), width=WIDTH, highlight=False, force_terminal=False)
+    """A result as plain text, as a console prints it."""
+    console = Console(width=WIDTH, highlight=False, force_terminal=False)
     with console.capture() as printed:
         console.print(result)
     return "\n".join(line.rstrip() for line in printed.get().splitlines())
 
 
 def link_note(links: Links) -> str:
-    """What ranks depend on, in a line."""
+    """How ranks were taken, in a line."""
     ranks = links.ranks
     against = f"{ranks.candidates:,} {CANDIDATES}"
     if links.sample and links.sample.candidates is not None:
@@ -129,7 +128,7 @@ def link_note(links: Links) -> str:
 
 
 def word_note(vectors: VectorKind | None, standardize: bool) -> str:
-    """What cosines of words depend on, in a line."""
+    """How cosines of words were taken, in a line."""
     how = "columns standardised" if standardize else "raw"
     of = "word vectors" if vectors == "word" else "entity vectors"
     return f"Words: {of}, {how}, cosine; pairs and questions with an unknown word left out."
@@ -159,17 +158,18 @@ def _grouped(links: Links, by: str, epoch: str) -> Table:
     columns = ("MRR", *(f"Hits@{k}" for k in HITS), "mean rank", "MRR of heads", "MRR of tails", "answers")
     table = _table(title, "", *columns)
     for part in links.parts[by]:
-        ends = (number(_shown(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
+        ends = (number(_by_ties(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
         table.add_row(part["name"], *_figures(part, links.ties), *ends, f"{part['answers']:,}")
     return table
 
 
 def _figures(part: dict[str, Any], ties: Ties) -> Iterable[str]:
-    shown = _shown(part, ties)
-    return number(shown["mrr"]), *(number(shown[f"hits@{k}"]) for k in HITS), number(shown["mean_rank"], 1)
+    figures = _by_ties(part, ties)
+    return number(figures["mrr"]), *(number(figures[f"hits@{k}"]) for k in HITS), number(figures["mean_rank"], 1)
 
 
-def _shown(part: dict[str, Any], ties: Ties) -> dict[str, Any]:
+def _by_ties(part: dict[str, Any], ties: Ties) -> dict[str, Any]:
+    """Figures by the rank of ties that is wanted."""
     figures: dict[str, Any] = part if ties == "realistic" else part[ties]
     return figures
 

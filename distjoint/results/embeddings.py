@@ -28,24 +28,24 @@ from distjoint.storage import Options, locate
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A word or an entity near another; `similarity` is a cosine."""
+    """A neighbour: a word or an entity near another; `similarity` is a cosine."""
 
     name: str
     kind: VectorKind
     similarity: float
     label: str | None = None
-    """What an entity is called, where its name is an id."""
+    """An entity's label, where its name is an id."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An entity that may complete a triple; a higher score is more plausible."""
+    """A predicted entity, which may complete a triple; a higher score is more plausible."""
 
     name: str
     score: float
     label: str | None = None
     known: bool | None = None
-    """Whether the triple is in the dataset; None where that was not asked."""
+    """Whether the triple is in the dataset; None where the dataset was not read."""
 
 
 def load(url: str, storage_options: Options | None = None) -> Embeddings:
@@ -73,7 +73,7 @@ class Embeddings:
 
     @classmethod
     def read(cls, run: RunFolder) -> Embeddings:
-        """raises DistjointError when the run has no result, or a file of it is damaged"""
+        """The vectors of a run's result. raises DistjointError when it has none, or a file of it is damaged"""
         trained = TrainedVectors(run, run.result())
         model = trained.model if "relation" in trained.dense else None
         names = run.relations().column("name").to_pylist() if model else []
@@ -271,7 +271,7 @@ class Embeddings:
 
     @cached_property
     def _plausible(self) -> Bools:
-        """bool[entities]: those whose vector means something; one that was never trained is chance."""
+        """bool[entities]: those with a trained vector; that of the others is chance."""
         trained = self._degrees > 0
         if self.run.info.coupling != "none":
             trained[: self.run.layout.aligned] = True
