@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.link_result import Links
-from distjoint.evaluate.links import Split
 from distjoint.evaluate.measures import Difference, Measure, paired_difference
+from distjoint.evaluate.options import EvaluateOptions, Split
 from distjoint.evaluate.ranks import HITS
 from distjoint.evaluate.report import Report
 from distjoint.evaluate.run import measure
@@ -101,38 +101,40 @@ def compare(
     """
     if len(runs) < 2:
         raise UsageError("compare needs at least two runs")
-    reports: list[Report] = []
-    asked = bool(link_prediction or similarity or analogies)
-    for url in runs:
-        run = RunFolder.open(url, storage_options)
-        report = None if asked else Report.read(run.folder)
-        if report is not None and report.checkpoint == run.info.result:
-            reports.append(report)
-            continue
-        graph = "graph" in run.info.sources
-        if asked and not graph and not (similarity or analogies):
-            reports.append(Report(str(run.folder), run.info.result or ""))
-            continue
-        reports.append(
-            measure(
-                url,
-                link_prediction=link_prediction if graph else None,
-                similarity=similarity,
-                analogies=analogies,
-                standardize=standardize,
-                vectors=vectors,
-                dataset=None,
-                memory=memory,
-                seed=seed,
-                storage_options=storage_options,
-                progress=progress,
-            )
-        )
+    options = EvaluateOptions(
+        link_prediction=link_prediction,
+        similarity=tuple(similarity),
+        analogies=tuple(analogies),
+        standardize=standardize,
+        vectors=vectors,
+        memory=memory,
+        seed=seed,
+        storage_options=storage_options,
+    )
+    reports = [_report(url, options, progress) for url in runs]
     if not any(measures_of(report) for report in reports):
         raise UsageError("no run has a graph, so there is no link prediction to compare; give word sets instead")
     if all(report.uncovered for report in reports):
         raise DistjointError(f"{', '.join(reports[0].uncovered)}: no item is covered by the vectors of any run")
     return compare_reports(reports, seed)
+
+
+def _report(url: str, options: EvaluateOptions, progress: Progress | None) -> Report:
+    """A run's report: the saved one where no sets are wanted and it is of the run's result, else measured now.
+
+    Empty for a run without a graph where nothing but link prediction is wanted.
+    """
+    run = RunFolder.open(url, options.storage_options)
+    words = bool(options.similarity or options.analogies)
+    if not (options.link_prediction or words):
+        saved = Report.read(run.folder)
+        if saved is not None and saved.checkpoint == run.info.result:
+            return saved
+    elif "graph" not in run.info.sources:
+        if not words:
+            return Report(str(run.folder), run.info.result or "")
+        options = replace(options, link_prediction=None)
+    return measure(url, options, progress)
 
 
 def compare_reports(reports: Sequence[Report], seed: int = 0) -> Comparison:

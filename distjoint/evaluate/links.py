@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,13 +17,12 @@ from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.link_result import Links, Sampling
+from distjoint.evaluate.options import Split
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.ranks import Ties
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.progress import Progress
 from distjoint.runs.folder import RunFolder, open_dataset
-
-Split = Literal["valid", "test"]
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,8 @@ class Embeddings:
             if vector.shape != (self.dim,):
                 raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {self.dim} numbers")
             index = -1
-        coupling, spaces = self.run.info.coupling, self._spaces(kind)
-        if kind not in (None, source.kind) and coupling == "none":
+        spaces = self._spaces(kind)
+        if kind not in (None, source.kind) and not self._coupled:
             raise UsageError(
                 f"{itself or 'the vector'} is of kind {source.kind}, and without coupling the {kind} vectors lie in a "
                 f"space of their own; ask for kind {source.kind}"
@@ -146,7 +146,7 @@ class Embeddings:
                 left = space.to_unit(vector[None], standardize and space.kind == "word")[0]
                 cosines = space.unit(standardize and space.kind == "word") @ left
                 found += self._best(space, cosines, k, skip=index)
-            elif coupling != "none":
+            elif self._coupled:
                 found += self._best(space, self._across(source, vector, space), k, skip=-1)
         return sorted(found, key=lambda neighbour: -neighbour.similarity)[:k]
 
@@ -208,6 +208,11 @@ class Embeddings:
         raises    UsageError for an unknown format, one without a binary form, or a kind without vectors
         """
         return write_vectors(self._spaces(kind), locate(out, storage_options), form, binary)
+
+    @property
+    def _coupled(self) -> bool:
+        """Words and entities share a space, and an aligned entity has a vector without triples of its own."""
+        return self.run.info.coupling != "none"
 
     def _spaces(self, kind: VectorKind | None) -> list[Space]:
         spaces = [space for space in (self.words, self.entities) if len(space) and kind in (None, space.kind)]
@@ -273,7 +278,7 @@ class Embeddings:
     def _plausible(self) -> Bools:
         """bool[entities]: those with a trained vector; that of the others is chance."""
         trained = self._degrees > 0
-        if self.run.info.coupling != "none":
+        if self._coupled:
             trained[: self.run.layout.aligned] = True
         return trained
 
