@@ -1,6 +1,7 @@
 """Measuring results: exact link prediction, word similarity, analogies, and differences between runs."""
 
-from distjoint.evaluate.comparison import Comparison, Difference, compare, compare_reports
+from distjoint.evaluate.comparison import Comparison, compare, compare_reports
+from distjoint.evaluate.measures import Difference
 from distjoint.evaluate.report import Report
 from distjoint.evaluate.run import evaluate
 

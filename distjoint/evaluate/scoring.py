@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from distjoint import config
+from distjoint.config import Model
 from distjoint.couplings.vectors import entity_vectors
 from distjoint.model import scorers
 from distjoint.model.scorers import Compare, Scorer, comparison, default_scale, similarity
@@ -38,7 +38,7 @@ class TripleModel:
     reciprocal: bool
 
     @classmethod
-    def of(cls, model: config.Model, relations: Tensor) -> TripleModel:
+    def of(cls, model: Model, relations: Tensor) -> TripleModel:
         """The scorer that a run's configuration names, with its trained relations."""
         scorer = scorers.scorer(model.scorer)
         compare = comparison(scorer, model.cosine, model.norm)

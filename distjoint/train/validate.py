@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 
 from distjoint.data.dataset import SPLITS, Dataset, Triples
-from distjoint.evaluate.ranking import Candidates, entity_rows, link_prediction, listed_rows
+from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
+from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.scoring import TripleModel, entity_block
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import Checkpoint, RunInfo
