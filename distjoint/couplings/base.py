@@ -99,9 +99,7 @@ class Coupling(ABC):
         """Words where the entities are, to be compared with them: float[words, dim] to the same shape."""
         return words
 
-    def begin_entities(
-        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
         """Start values of X of entities with a word, given vectors to begin with; may set words that have none.
 
         parts      of the shard, words already begun
@@ -118,13 +116,17 @@ def relation_parameters(
 ) -> dict[str, DenseParameter]:
     """A relation table and the scorer's own parameters for one graph loss."""
     rate, dim = config.graph.learning_rate, config.model.dim
-    found = {f"{prefix}relation": DenseParameter(scorer.initial_relations(relations, dim, generator), "relations", rate)}
+    found = {
+        f"{prefix}relation": DenseParameter(scorer.initial_relations(relations, dim, generator), "relations", rate)
+    }
     for name, value in scorer.dense(dim, generator).items():
         found[f"{prefix}scorer.{name}"] = DenseParameter(value, "relations", rate, by_row=False)
     return found
 
 
-def entity_block(coupling: Coupling, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]) -> Tensor:
+def entity_block(
+    coupling: Coupling, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]
+) -> Tensor:
     """The entities of a shard as the graph scores them: float[entity rows, dim].
 
     parts   at least X, and W and C where the coupling reads words
@@ -132,7 +134,9 @@ def entity_block(coupling: Coupling, parts: Mapping[str, Tensor], layout: Layout
     own = parts["X"]
     if not coupling.reads_words:
         return own
-    has_word, has_entity = (torch.from_numpy(rows).to(own.device) for rows in (layout.has_word(shard), layout.has_entity(shard)))
+    has_word, has_entity = (
+        torch.from_numpy(rows).to(own.device) for rows in (layout.has_word(shard), layout.has_entity(shard))
+    )
     # The same rows seen from both sides: entities that have a word, words that have an entity.
     worded, word = has_word[has_entity], torch.zeros_like(own)
     word[worded] = word_block(parts)[has_entity[has_word]]

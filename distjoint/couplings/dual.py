@@ -64,7 +64,7 @@ class Mapped:
     own_l2   weight of |X|^2 / 2, added to the loss for each step of a row with a word
     """
 
-    dense = MAP
+    dense: str | None = MAP
 
     def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, map_: Tensor, own_l2: float) -> None:
         self._backend, self._map, self._own_l2 = backend, map_, own_l2

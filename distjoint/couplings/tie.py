@@ -28,9 +28,7 @@ class Tie(Coupling):
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         return word.where(worded[:, None], own)
 
-    def begin_entities(
-        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
         """A word that has no vector of its own begins as its entity; X is not used beside a word."""
         parts["W"][word_of[~taken]] = parts["C"][word_of[~taken]] = vectors[~taken] / 2
         return torch.zeros(len(vectors), dtype=torch.bool), vectors
@@ -39,7 +37,7 @@ class Tie(Coupling):
 class Tied:
     """View: W + C where the row has a word, X where it has none."""
 
-    dense = None
+    dense: str | None = None
 
     def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer) -> None:
         self._own, self._word = Own(arena, backend, optimizer), Word(arena, backend, optimizer)

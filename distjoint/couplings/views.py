@@ -36,7 +36,7 @@ class View(Protocol):
 class Own:
     """The entity's own vector X; zero where a row has none."""
 
-    dense = None
+    dense: str | None = None
 
     def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer) -> None:
         self._backend, self._optimizer, self._index = backend, optimizer, arena.entity_index
@@ -57,7 +57,7 @@ class Own:
 class Word:
     """The word's vector W + C; zero where a row has none. Half of each step goes to either part."""
 
-    dense = None
+    dense: str | None = None
 
     def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer) -> None:
         self._backend, self._optimizer, self.index = backend, optimizer, arena.word_index

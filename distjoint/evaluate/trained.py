@@ -10,10 +10,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from distjoint.couplings import Coupling, coupling_of
+from distjoint.couplings.base import entity_block, word_block
 from distjoint.data.dataset import Triples
 from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
-from distjoint.evaluate.scoring import TripleModel, entity_block, word_block
+from distjoint.evaluate.scoring import TripleModel
 from distjoint.runs.folder import Checkpoint, RunFolder
 
 _PARTS = ("X", "W", "C")
@@ -42,10 +44,15 @@ class TrainedVectors:
         """Parameters that belong to no row, by name: relations and maps."""
         return {name: tensor.to(self._device) for name, tensor in self.checkpoint.dense().items()}
 
+    @property
+    def coupling(self) -> Coupling:
+        """The coupling in force."""
+        return coupling_of(self.run.info.coupling)
+
     @cached_property
     def model(self) -> TripleModel:
         """The scorer with its trained relations; only where a graph was trained."""
-        return TripleModel.of(self.run.info.config.model, self.dense["relation"])
+        return TripleModel.of(self.run.info.config.model, self.dense)
 
     def candidates(self, *splits: Triples) -> Candidates:
         """The entities that occur in some splits, to rank answers among."""
@@ -73,4 +80,4 @@ class TrainedVectors:
         return {name: tensor.to(self._device) for name, tensor in parts.items() if name in _PARTS}
 
     def _entities(self, parts: dict[str, Tensor], shard: int) -> Tensor:
-        return entity_block(parts, self.layout, shard, self.run.info.coupling, self.dense.get("map"))
+        return entity_block(self.coupling, parts, self.layout, shard, self.dense)

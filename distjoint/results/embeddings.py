@@ -5,7 +5,7 @@ Words and entities each have vectors of their own. An aligned row is a word and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -13,8 +13,10 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from distjoint.arrays import Bools, Floats, Ints
+from distjoint.couplings import coupling_of
 from distjoint.data.dataset import SPLITS, Triples
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.known import KnownAnswers
@@ -66,10 +68,11 @@ class Embeddings:
         spaces: Spaces,
         relations: Sequence[str],
         model: TripleModel | None,
-        map_: Floats | None,
+        dense: Mapping[str, Tensor],
     ) -> None:
         self.run, self.words, self.entities, self.relations = run, spaces.words, spaces.entities, list(relations)
-        self._labels, self._degrees, self._model, self._map = spaces.labels, spaces.degrees, model, map_
+        self._labels, self._degrees, self._model = spaces.labels, spaces.degrees, model
+        self._coupling, self._dense = coupling_of(run.info.coupling), dense
 
     @classmethod
     def read(cls, run: RunFolder) -> Embeddings:
@@ -77,8 +80,7 @@ class Embeddings:
         trained = TrainedVectors(run, run.result())
         model = trained.model if "relation" in trained.dense else None
         names = run.relations().column("name").to_pylist() if model else []
-        map_ = trained.dense["map"].numpy() if "map" in trained.dense else None
-        return cls(run, read_spaces(trained), names, model, map_)
+        return cls(run, read_spaces(trained), names, model, trained.dense)
 
     def __len__(self) -> int:
         """How many vectors there are; an aligned row counts twice."""
@@ -135,7 +137,7 @@ class Embeddings:
                 raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {self.dim} numbers")
             index = -1
         spaces = self._spaces(kind)
-        if kind not in (None, source.kind) and not self._coupled:
+        if kind not in (None, source.kind) and not self._coupling.kinds_meet:
             raise UsageError(
                 f"{itself or 'the vector'} is of kind {source.kind}, and without coupling the {kind} vectors lie in a "
                 f"space of their own; ask for kind {source.kind}"
@@ -146,7 +148,7 @@ class Embeddings:
                 left = space.to_unit(vector[None], standardize and space.kind == "word")[0]
                 cosines = space.unit(standardize and space.kind == "word") @ left
                 found += self._best(space, cosines, k, skip=index)
-            elif self._coupled:
+            elif self._coupling.kinds_meet:
                 found += self._best(space, self._across(source, vector, space), k, skip=-1)
         return sorted(found, key=lambda neighbour: -neighbour.similarity)[:k]
 
@@ -209,11 +211,6 @@ class Embeddings:
         """
         return write_vectors(self._spaces(kind), locate(out, storage_options), form, binary)
 
-    @property
-    def _coupled(self) -> bool:
-        """Words and entities share a space, and an aligned entity has a vector without triples of its own."""
-        return self.run.info.coupling != "none"
-
     def _spaces(self, kind: VectorKind | None) -> list[Space]:
         spaces = [space for space in (self.words, self.entities) if len(space) and kind in (None, space.kind)]
         if not spaces:
@@ -262,23 +259,23 @@ class Embeddings:
 
     def _across(self, source: Space, vector: Floats, space: Space) -> Floats:
         """float32[n]: cosines between a vector of one kind and all of the other, in the entities' space."""
-        if self._map is None:
-            return space.unit(False) @ space.to_unit(vector[None], False)[0]
         if source.kind == "word":
-            return space.unit(False) @ space.to_unit((vector @ self._map)[None], False)[0]
-        return self._mapped_words.unit(False) @ space.to_unit(vector[None], False)[0]
+            return space.unit(False) @ space.to_unit(self._among_entities(vector[None]), False)[0]
+        return self._words_among_entities.unit(False) @ space.to_unit(vector[None], False)[0]
+
+    def _among_entities(self, words: Floats) -> Floats:
+        """Vectors of words where the coupling puts them beside entities."""
+        return self._coupling.words_among_entities(torch.from_numpy(words), self._dense).numpy()
 
     @cached_property
-    def _mapped_words(self) -> Space:
-        """The words where the entities are: (W + C) M."""
-        assert self._map is not None
-        return Space("word", self.words.names, self.words.vectors @ self._map)
+    def _words_among_entities(self) -> Space:
+        return Space("word", self.words.names, self._among_entities(self.words.vectors))
 
     @cached_property
     def _plausible(self) -> Bools:
         """bool[entities]: those with a trained vector; that of the others is chance."""
         trained = self._degrees > 0
-        if self._coupled:
+        if self._coupling.reads_words:
             trained[: self.run.layout.aligned] = True
         return trained
 

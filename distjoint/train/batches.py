@@ -68,7 +68,9 @@ def subsampled(triples: Batch, power: float) -> Batch:
         return triples
     counts = np.full(len(triples), _SMOOTHED, np.float64)
     for source in (triples.head, triples.tail):
-        _, question, count = np.unique(question_numbers(source, triples.relation), return_inverse=True, return_counts=True)
+        _, question, count = np.unique(
+            question_numbers(source, triples.relation), return_inverse=True, return_counts=True
+        )
         counts += count[question]
     weight = counts**-power
     return Batch(triples.head, triples.relation, triples.tail, triples.side, _floats(weight / weight.mean()))

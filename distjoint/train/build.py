@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -108,5 +107,3 @@ def build_dense(scheme: Scheme, relations: int, backend: Backend) -> Dense:
     parameters = scheme.coupling.dense(config, scorer(config.model.scorer), rows, generator) if scheme.graph else {}
     optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
     return Dense(parameters, optimizer, config.train.freeze, backend)
-
-

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distjoint.backends import Backend
 from distjoint.couplings.base import DenseParameter
-from distjoint.optim import Optimizer
+from distjoint.optim import Optimizer, State
 
 
 class Dense:
@@ -40,9 +40,7 @@ class Dense:
         self._frozen = {name for name, one in parameters.items() if one.group in frozen}
         self.values = {name: one.value.to(device) for name, one in parameters.items()}
         self.gradients = {name: torch.zeros_like(value) for name, value in self.values.items()}
-        self.states = {
-            name: optimizer.new_state(*self._rows(name, value).shape, device) for name, value in self.values.items()
-        }
+        self.states = {name: self._new_state(name, value) for name, value in self.values.items()}
         self._ddp = _wrap(self.values) if self.values else None
 
     def sync(self, factor: float) -> dict[str, Tensor]:
@@ -75,6 +73,10 @@ class Dense:
     def _rows(self, name: str, values: Tensor) -> Tensor:
         """The rows that an optimizer sees: a parameter's own, or one for each of its numbers."""
         return values if self._by_row[name] else values.view(-1, 1)
+
+    def _new_state(self, name: str, value: Tensor) -> State:
+        rows, width = self._rows(name, value).shape
+        return self._optimizer.new_state(rows, width, value.device)
 
     def _named_states(self) -> dict[str, Tensor]:
         found = {}

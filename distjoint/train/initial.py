@@ -21,6 +21,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distjoint.arrays import Ints
+from distjoint.couplings.base import words_of_entities
+from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.vectors import Named, read_vectors
 from distjoint.errors import DistjointError
@@ -28,8 +30,6 @@ from distjoint.progress import Progress
 from distjoint.runs.folder import MANIFEST, Checkpoint, CheckpointManifest, RunInfo, describe, shard_file
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
-from distjoint.couplings.base import words_of_entities
-from distjoint.couplings.scheme import Scheme
 from distjoint.table.parts import Shard
 
 FOLDER = "initial"

@@ -178,4 +178,3 @@ def generators(config: Config, epoch: int, visit: Visit) -> tuple[np.random.Gene
     """Random numbers of a visit's text and of its triples: of (seed, epoch, pass, groups) alone."""
     text, graph = np.random.SeedSequence([config.train.seed, epoch, visit.turn, *visit.groups]).spawn(2)
     return np.random.default_rng(text), np.random.default_rng(graph)
-

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 from numpy.typing import NDArray
+from torch import Tensor
 
 from distjoint.arrays import Floats, Ints, Offsets
 from distjoint.backends.base import TileCells, WordParts
@@ -48,8 +48,9 @@ class DecodedCells:
         start, stop = self.tiles[a, b].tolist()
         if start == stop:
             return None
-        cells = (array[start:stop] for array in (self.row, self.column, self.log_count, self.weight))
-        return TileCells(*cells, row_base, column_base, partition)
+        cells = slice(start, stop)
+        columns = self.row[cells], self.column[cells], self.log_count[cells], self.weight[cells]
+        return TileCells(*columns, row_base, column_base, partition)
 
 
 class CellsDecoder:
@@ -192,9 +193,7 @@ class CellsWork(VisitWork):
         words = self._on.dataset.rows(["word"]).column("word")
         names = [words[self._row_id(place)].as_py() for place in (i, j)]
         reason = f"{' and '.join(bad)} of it are not finite" if bad else "the vectors are finite, their product is not"
-        return (
-            f"partition {found.partition}, wave {self.done} of {self.units}, cell '{names[0]}' with '{names[1]}': {reason}"
-        )
+        return f"partition {found.partition}, wave {self.done} of {self.units}, cell '{names[0]}' with '{names[1]}': {reason}"
 
     def _row_id(self, place: int) -> int:
         """Row id of a place in W and C."""

@@ -31,7 +31,7 @@ from distjoint.train.terms import TermTrainer
 
 STREAM = "triples/train"
 BLOCK = 20_000_000
-"""Triples shuffled together at most: larger visits are shuffled block by block, and their known positives not masked."""
+"""Triples shuffled together at most: larger visits are shuffled block by block, without masks of known positives."""
 _TRIPLE_BYTES = 12
 
 
@@ -220,7 +220,7 @@ class TriplesWork(VisitWork):
         """For each graph loss, what may serve as negatives: entities with a training triple, or those with a word."""
         arena, config, domains = self._on.arena, self._on.config.graph, self._source.domains
         (rows, ids), known = self._entities(), self._known()
-        weight = self._on.degree[ids] ** config.power
+        weight = self._on.degree[ids].astype(np.float64) ** config.power
         type_of = np.full(arena.rows, -1, np.int64)
         if domains:
             for shard in self.turn.visit.shards:
