@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from distjoint.errors import UsageError
-from distjoint.recipes import find as find_recipe
-from distjoint.storage import Options, locate
 
 _UNITS = " KMGT"
 
@@ -269,73 +267,12 @@ class Config(_Section):
         return "\n".join(lines)
 
 
-def load_config(
-    url: str | None = None,
-    overrides: Iterable[str] | Mapping[str, Any] = (),
-    options: Options | None = None,
-    *,
-    recipe: str | None = None,
-) -> Config:
-    """A configuration from a YAML file or a recipe, and overrides, on top of the defaults.
-
-    url         a YAML file, or None
-    recipe      name of one of `distjoint recipes`, in the place of a file
-    overrides   `section.key=value` strings, or a mapping of `section.key` to value
-    raises      UsageError that names the key, the value and what would be right
-    """
-    tree: dict[str, Any] = {}
-    if recipe is not None:
-        if url is not None:
-            raise UsageError(f"--config {url} and --recipe {recipe}: give one of the two, and --set on top of it")
-        tree = find_recipe(recipe).settings()
-    elif url is not None:
-        try:
-            tree = yaml.safe_load(locate(url, options).read_bytes()) or {}
-        except yaml.YAMLError as error:
-            raise UsageError(f"{url}: not YAML: {str(error).splitlines()[0]}") from error
-        if not isinstance(tree, dict):
-            raise UsageError(f"{url}: holds {type(tree).__name__}, not a mapping of sections")
-    for key, value in parse_settings(overrides).items():
-        _set(tree, key, value)
-    return validate(tree, url or recipe or "config")
-
-
-def parse_settings(settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """`section.key=value` strings as `section.key` to value; of a key that is there twice, the last counts.
-
-    raises   UsageError for a string that is not of this form
-    """
-    return dict(settings) if isinstance(settings, Mapping) else dict(_parse(text) for text in settings)
-
-
 def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
     """raises UsageError, one sentence per key that is wrong"""
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise UsageError("; ".join(_sentence(source, dict(item)) for item in error.errors())) from error
-
-
-def _parse(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--set {text}: write it as section.key=value, like model.dim=100")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: the value is not YAML: {str(error).splitlines()[0]}") from error
-
-
-def _set(tree: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        inner = tree.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise UsageError(f"{key}: {section} is not a section")
-        tree = inner
-    if isinstance(value, Mapping):
-        raise UsageError(f"{key}={value}: give one key at a time, like {key}.{next(iter(value), 'key')}=...")
-    tree[last] = value
 
 
 def _sentence(source: str, item: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from distjoint.config import Config, load_config, parse_bytes
+from distjoint.config import Config, parse_bytes
 from distjoint.errors import DistjointError, UsageError
+from distjoint.recipes.load import load_config
 
 pytestmark = pytest.mark.unit
 
