@@ -5,29 +5,35 @@ The public names are loaded when they are first used, so that `import distjoint`
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from distjoint.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from distjoint.config import Config, load_config
+    from distjoint.config import Config
     from distjoint.data.prepare import prepare
     from distjoint.errors import DistjointError, UsageError
-    from distjoint.evaluate import compare, evaluate
+    from distjoint.evaluate.comparison import compare
+    from distjoint.evaluate.run import evaluate
+    from distjoint.recipes.load import load_config
     from distjoint.results.embeddings import load
     from distjoint.train.run import train
+else:
+    # Here `train` and `evaluate` are functions, elsewhere rooms. Python binds a room's name in its package when it is
+    # first imported, which would hide the function; so that happens now, and the names are freed for `__getattr__`.
+    from distjoint import evaluate, train
 
-__version__ = "0.1.0"
+    del evaluate, train
 
 _HOMES = {
     "Config": "config",
     "DistjointError": "errors",
     "UsageError": "errors",
-    "compare": "evaluate",
-    "evaluate": "evaluate",
+    "compare": "evaluate.comparison",
+    "evaluate": "evaluate.run",
     "load": "results.embeddings",
-    "load_config": "config",
+    "load_config": "recipes.load",
     "prepare": "data.prepare",
     "train": "train.run",
 }
@@ -46,6 +52,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    """A public name, imported from its home when it is first asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module 'distjoint' has no attribute {name!r}")
     value = getattr(import_module(f"distjoint.{_HOMES[name]}"), name)
@@ -55,14 +62,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])
-
-
-class _Package(ModuleType):
-    """`train` and `evaluate` are functions here, and rooms. Importing a room must not hide its function."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -1,17 +1,33 @@
-"""The configuration of a run: one frozen tree. Every key is documented here; an unknown key is an error."""
+"""The configuration of a run: one frozen tree. Every key is documented here; an unknown key is an error.
+
+Names of scorers, couplings, losses, candidates and optimizers are those of the registry, and what a scorer or a loss
+can do is asked of its class: none is known here by name. `recipes/load.py` reads a tree from files and settings.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from distjoint.errors import UsageError
-from distjoint.recipes import find as find_recipe
-from distjoint.storage import Options, locate
+from distjoint.registry import CANDIDATES, COUPLINGS, LOSSES, OPTIMIZERS, SCORERS, Registry
 
 _UNITS = " KMGT"
 
@@ -31,6 +47,31 @@ def _listed(value: Any) -> Any:
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
+@dataclass(frozen=True)
+class NameOf:
+    """Constraint on a string: a name of a registry, as it is when a configuration is made or described.
+
+    Not a Literal, because names can be added: by a user's module, by installed packages.
+    """
+
+    registry: Registry
+
+    def choices(self) -> str:
+        return ", ".join(self.registry.names())
+
+    def check(self, name: str) -> str:
+        """raises ValueError that lists the names there are"""
+        if name not in self.registry:
+            raise ValueError(f"choose {self.choices()}")
+        return name
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "enum": list(self.registry.names())}
+
+
 Group = Literal["words", "contexts", "entities", "relations", "map"]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 Decay = Literal["none", "linear", "cosine"]
@@ -43,11 +84,13 @@ class _Section(BaseModel):
 class Model(_Section):
     """What is trained."""
 
-    dim: int = Field(100, ge=2, description="Width of every vector, in reals; even for complex and rotate.")
-    scorer: Literal["transe", "distmult", "complex", "rotate", "rescal", "quate"] = Field(
-        "transe", description="How triples are scored."
+    dim: int = Field(
+        100,
+        ge=2,
+        description="Width of every vector, in reals; even for complex and rotate, a multiple of 4 for quate.",
     )
-    coupling: Literal["none", "tie", "dual"] = Field(
+    scorer: Annotated[str, NameOf(SCORERS)] = Field("transe", description="How triples are scored.")
+    coupling: Annotated[str, NameOf(COUPLINGS)] = Field(
         "dual", description="How the word and the entity of an aligned row are bound; see docs/concepts.md."
     )
     cosine: bool = Field(True, description="Compare query and candidate by cosine instead of dot product or distance.")
@@ -61,10 +104,17 @@ class Model(_Section):
     reciprocal: bool = Field(True, description="Give each relation a second vector for predicting heads.")
 
     @model_validator(mode="after")
-    def _even(self) -> Model:
-        if self.scorer in ("complex", "rotate") and self.dim % 2:
-            raise ValueError(f"{self.scorer} pairs real and imaginary parts, so dim must be even, not {self.dim}")
-        if self.norm == 1 and (self.scorer != "transe" or self.cosine):
+    def _fits_the_scorer(self) -> Model:
+        scorer = SCORERS[self.scorer]
+        if self.dim % scorer.multiple:
+            why = f"{self.scorer} pairs real and imaginary parts, so dim must be even"
+            if not scorer.complex:
+                why = f"{self.scorer} makes a coordinate of {scorer.multiple} reals, so dim must be a multiple of that"
+            raise ValueError(f"{why}, not {self.dim}")
+        if not (scorer.invertible or self.reciprocal):
+            raise ValueError(f"{self.scorer} reads no relation from tail to head, so reciprocal must be true")
+        # A sum of differences, coordinate by coordinate, is no distance of complex numbers.
+        if self.norm == 1 and (self.cosine or scorer.compare != "distance" or scorer.multiple > 1):
             which = "a cosine has none; set cosine to false" if self.cosine else f"{self.scorer} has none to choose"
             raise ValueError(f"norm 1 is for the distance of transe; {which}")
         return self
@@ -92,10 +142,8 @@ class Text(_Section):
 class Graph(_Section):
     """The graph's loss, negatives and optimizer."""
 
-    loss: Literal["softmax", "logistic", "margin", "adversarial"] = Field(
-        "softmax", description="What a right answer's score is held against its candidates by; see docs/graph.md."
-    )
-    candidates: Literal["sampled", "1vsall", "kvsall"] = Field(
+    loss: Annotated[str, NameOf(LOSSES)] = Field("softmax", description="Loss function; see docs/graph.md.")
+    candidates: Annotated[str, NameOf(CANDIDATES)] = Field(
         "sampled", description="Negatives: sampled ones, or all resident entities, by triple or by distinct question."
     )
     margin: float = Field(1.0, ge=0, description="Of the losses margin and adversarial (there also called gamma).")
@@ -104,10 +152,18 @@ class Graph(_Section):
         0.0, ge=0, lt=1, description="Share of the target spread over all entities; 1vsall and kvsall only."
     )
 
-    learning_rate: float = Field(0.05, gt=0, description="AdaGrad step size for entities and relations.")
-    decay: Decay = Field("none", description="Whether steps shrink to zero over the run, besides what AdaGrad does.")
+    optimizer: Annotated[str, NameOf(OPTIMIZERS)] = Field(
+        "adagrad", description="How entities and relations are stepped; see docs/graph.md."
+    )
+    optimizer_options: dict[str, float] = Field(
+        default_factory=dict, description="Arguments of the optimizer, by name; by default its own."
+    )
+    learning_rate: float = Field(0.05, gt=0, description="Step size for entities and relations.")
+    decay: Decay = Field(
+        "none", description="Whether steps shrink to zero over the run, besides what the optimizer does."
+    )
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of the run over which steps grow to their full size.")
-    map_learning_rate: float = Field(0.01, gt=0, description="AdaGrad step size for the map of coupling dual.")
+    map_learning_rate: float = Field(0.01, gt=0, description="Step size for the map of coupling dual.")
     own_l2: float = Field(
         0.03,
         ge=0,
@@ -120,7 +176,7 @@ class Graph(_Section):
         0.0,
         ge=0,
         description="Weight of predicting the relation between two entities (Chen et al. 2021), an auxiliary loss; for "
-        "distmult, complex and rescal, not as cosines.",
+        "scorers that are linear in the relation (distmult, complex, rescal), not as cosines.",
     )
     in_batch: bool = Field(
         True, description="Whether the triples of a chunk serve each other as negatives, besides what is drawn."
@@ -156,10 +212,9 @@ class Graph(_Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Graph:
-        if self.candidates != "sampled" and self.loss in ("margin", "adversarial"):
-            raise ValueError(
-                f"the loss {self.loss} is for sampled negatives; {self.candidates} takes softmax, logistic"
-            )
+        if self.candidates != "sampled" and not LOSSES[self.loss].over_all:
+            fit = ", ".join(name for name in LOSSES.names() if LOSSES[name].over_all)
+            raise ValueError(f"the loss {self.loss} is for sampled negatives; {self.candidates} takes {fit}")
         if self.candidates == "sampled" and self.smoothing:
             raise ValueError("smoothing spreads the target over all entities; set candidates to 1vsall or kvsall")
         alone = not self.negatives and (self.chunk == 1 or not self.in_batch)
@@ -193,8 +248,9 @@ class Train(_Section):
         4, ge=1, description="Batches of triples between two sums of relations' gradients over lanes (1 lane: 1)."
     )
     validate_every: int = Field(0, ge=0, description="Epochs between validations; 0 for none.")
-    metric: Literal["mrr"] = Field("mrr", description="What validation measures: filtered MRR on the valid split.")
-    validation_triples: int = Field(2000, ge=1, description="Triples of the valid split that a validation ranks.")
+    validation_triples: int = Field(
+        2000, ge=1, description="Triples of the valid split that a validation ranks, for their filtered MRR."
+    )
     final_test: bool = Field(
         False, description="Rank the test split in the end, by the best epoch where there were validations."
     )
@@ -224,6 +280,14 @@ class Train(_Section):
         3, ge=0, description="Ray: failures in a row, without a new checkpoint between them, that a run gets over."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_metric(cls, tree: Any) -> Any:
+        """Drop `metric: mrr`, a key that earlier versions had, with this one value, and wrote into every run."""
+        if isinstance(tree, Mapping) and tree.get("metric") == "mrr":
+            return {key: value for key, value in tree.items() if key != "metric"}
+        return tree
+
     @model_validator(mode="after")
     def _consistent(self) -> Train:
         if self.groups is not None and self.groups < 2 * (self.lanes or 1):
@@ -236,25 +300,27 @@ class Train(_Section):
 class Config(_Section):
     """Everything a run is told."""
 
-    model: Model = Model()  # type: ignore[call-arg]
+    # Not validated, so that importing this module imports no scorer, and with it torch.
+    model: Model = Model.model_construct()
     loss: Loss = Loss()  # type: ignore[call-arg]
     text: Text = Text()  # type: ignore[call-arg]
     graph: Graph = Graph()  # type: ignore[call-arg]
     train: Train = Train()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
-    def _linear(self) -> Config:
-        linear = self.model.scorer in ("distmult", "complex", "rescal") and not self.model.cosine
-        if self.graph.relation_weight and not linear:
+    def _relations_can_be_predicted(self) -> Config:
+        weight, scorer = self.graph.relation_weight, self.model.scorer
+        if weight and (self.model.cosine or not SCORERS[scorer].linear_in_relation):
+            *most, last = (name for name in SCORERS.names() if SCORERS[name].linear_in_relation)
             raise ValueError(
-                f"graph.relation_weight={self.graph.relation_weight} needs a score that is linear in the relation: "
-                f"distmult, complex or rescal with model.cosine=false, not {self.model.scorer}"
+                f"graph.relation_weight={weight} needs a score that is linear in the relation: "
+                f"{', '.join(most)} or {last} with model.cosine=false, not {scorer}"
                 + (" as cosine" if self.model.cosine else "")
             )
         return self
 
     def to_yaml(self, comments: bool = False) -> str:
-        """The tree as YAML; with `comments`, the meaning of each key stands above it."""
+        """The tree as YAML; with `comments`, the meaning of each key stands above it, with the names to choose from."""
         tree = self.model_dump(mode="json")
         if not comments:
             return yaml.safe_dump(tree, sort_keys=False)
@@ -264,48 +330,15 @@ class Config(_Section):
             lines += [f"# {section.__doc__}", f"{name}:"]
             for key, value in tree[name].items():
                 text = yaml.safe_dump(value, default_flow_style=True, width=999).removesuffix("...\n").strip()
-                lines += [f"  # {section.model_fields[key].description}", f"  {key}: {text}"]
+                lines += [f"  # {_meaning(section.model_fields[key])}", f"  {key}: {text}"]
             lines.append("")
         return "\n".join(lines)
 
 
-def load_config(
-    url: str | None = None,
-    overrides: Iterable[str] | Mapping[str, Any] = (),
-    options: Options | None = None,
-    *,
-    recipe: str | None = None,
-) -> Config:
-    """A configuration from a YAML file or a recipe, and overrides, on top of the defaults.
-
-    url         a YAML file, or None
-    recipe      name of one of `distjoint recipes`, in the place of a file
-    overrides   `section.key=value` strings, or a mapping of `section.key` to value
-    raises      UsageError that names the key, the value and what would be right
-    """
-    tree: dict[str, Any] = {}
-    if recipe is not None:
-        if url is not None:
-            raise UsageError(f"--config {url} and --recipe {recipe}: give one of the two, and --set on top of it")
-        tree = find_recipe(recipe).settings()
-    elif url is not None:
-        try:
-            tree = yaml.safe_load(locate(url, options).read_bytes()) or {}
-        except yaml.YAMLError as error:
-            raise UsageError(f"{url}: not YAML: {str(error).splitlines()[0]}") from error
-        if not isinstance(tree, dict):
-            raise UsageError(f"{url}: holds {type(tree).__name__}, not a mapping of sections")
-    for key, value in parse_settings(overrides).items():
-        _set(tree, key, value)
-    return validate(tree, url or recipe or "config")
-
-
-def parse_settings(settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """`section.key=value` strings as `section.key` to value; of a key that is there twice, the last counts.
-
-    raises   UsageError for a string that is not of this form
-    """
-    return dict(settings) if isinstance(settings, Mapping) else dict(_parse(text) for text in settings)
+def _meaning(field: FieldInfo) -> str:
+    """What a key means, in one line, and the names that it takes where those are of a registry."""
+    choices = [constraint.choices() for constraint in field.metadata if isinstance(constraint, NameOf)]
+    return " ".join([str(field.description), *(f"One of {names}." for names in choices)])
 
 
 def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
@@ -314,28 +347,6 @@ def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         raise UsageError("; ".join(_sentence(source, dict(item)) for item in error.errors())) from error
-
-
-def _parse(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--set {text}: write it as section.key=value, like model.dim=100")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: the value is not YAML: {str(error).splitlines()[0]}") from error
-
-
-def _set(tree: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        inner = tree.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise UsageError(f"{key}: {section} is not a section")
-        tree = inner
-    if isinstance(value, Mapping):
-        raise UsageError(f"{key}={value}: give one key at a time, like {key}.{next(iter(value), 'key')}=...")
-    tree[last] = value
 
 
 def _sentence(source: str, item: dict[str, Any]) -> str:

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
 
-from distjoint.config import load_config
 from distjoint.data.manifest import File, Manifest, Span
+from distjoint.recipes.load import load_config
 from distjoint.runs.folder import CheckpointManifest, RunInfo, describe, shard_file, sizes_of
 from distjoint.storage import locate
 from distjoint.table.layout import Layout, Sizes

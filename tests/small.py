@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import distjoint
-from distjoint.config import Config, load_config
+from distjoint.config import Config
+from distjoint.recipes.load import load_config
 from distjoint.runs.folder import Checkpoint, RunFolder
 from distjoint.table import layout
 

@@ -15,8 +15,9 @@ import yaml
 
 import distjoint
 from distjoint.cli import app as cli
-from distjoint.config import Config, load_config
+from distjoint.config import Config
 from distjoint.errors import DistjointError, UsageError
+from distjoint.recipes.load import load_config
 
 pytestmark = pytest.mark.unit
 

@@ -26,7 +26,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 import distjoint
 from distjoint.cli import app as cli
-from distjoint.config import load_config
+from distjoint.recipes.load import load_config
 
 pytestmark = pytest.mark.unit
 

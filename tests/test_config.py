@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from pydantic import ValidationError
+from torch import Tensor
 
-from distjoint.config import Config, load_config, parse_bytes
+from distjoint.config import Config, parse_bytes
 from distjoint.errors import DistjointError, UsageError
+from distjoint.model.scorers.base import NO_DENSE, Dense, Scorer
+from distjoint.recipes.load import load_config
+from distjoint.registry import SCORERS, Registry
 
 pytestmark = pytest.mark.unit
 
@@ -51,7 +57,30 @@ def test_overrides_go_on_top_of_the_file(tmp_path: Path) -> None:
         (["model=3", "model.dim=3"], "model is not a section"),
         (["model.dim"], "section.key=value"),
         (["model.dim=[1"], "model.dim=[1"),
-        (["model.scorer=transh"], "'transe', 'distmult', 'complex', 'rotate', 'rescal' or 'quate'"),
+        (
+            ["model.scorer=transh"],
+            "config: model.scorer = 'transh': choose transe, distmult, complex, rotate, rescal, quate",
+        ),
+        (["model.coupling=glue"], "model.coupling = 'glue': choose none, tie, dual"),
+        (["graph.loss=hinge"], "graph.loss = 'hinge': choose softmax, logistic, margin, adversarial"),
+        (["graph.candidates=all"], "graph.candidates = 'all': choose sampled, 1vsall, kvsall"),
+        (["graph.optimizer=sgd"], "graph.optimizer = 'sgd': choose adagrad, adam"),
+        (["model.scorer=3"], "model.scorer = 3"),
+        (["model.scorer=quate", "model.dim=30"], "4 reals, so dim must be a multiple of that, not 30"),
+        (["model.norm=1"], "norm 1 is for the distance of transe; a cosine has none; set cosine to false"),
+        (["model.norm=1", "model.cosine=false", "model.scorer=rotate"], "of transe; rotate has none to choose"),
+        (["model.norm=1", "model.cosine=false", "model.scorer=complex"], "of transe; complex has none to choose"),
+        (["graph.relation_weight=1", "model.scorer=complex"], "not complex as cosine"),
+        (
+            ["graph.relation_weight=1", "model.scorer=quate", "model.cosine=false"],
+            "graph.relation_weight=1.0 needs a score that is linear in the relation: distmult, complex or rescal with "
+            "model.cosine=false, not quate",
+        ),
+        (
+            ["graph.candidates=kvsall", "graph.loss=margin"],
+            "the loss margin is for sampled negatives; kvsall takes softmax, logistic",
+        ),
+        (["train.metric=hits"], "unknown key 'train.metric'"),
         (["model.scorer=rotate", "model.dim=31"], "dim must be even, not 31"),
         (["loss.alpha=1.5"], "less than or equal to 1"),
         (["loss.alpha=.nan"], "loss.alpha = nan"),
@@ -104,6 +133,59 @@ def test_a_configuration_cannot_be_changed() -> None:
 )
 def test_sizes(text: Any, size: int | None) -> None:
     assert parse_bytes(text) == size
+
+
+def test_the_key_that_earlier_versions_had_is_dropped(tmp_path: Path) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("train: {epochs: 2, metric: mrr}\n")
+    config = load_config(str(file))
+    assert config == load_config(overrides={"train.epochs": 2})
+    assert "metric" not in config.to_yaml()
+
+
+def test_importing_the_configuration_imports_no_scorer() -> None:
+    code = (
+        "import sys, distjoint.config as c\n"
+        "c.Config().to_yaml(comments=True)\n"
+        "assert 'torch' not in sys.modules\n"
+        "c.validate({'model': {'dim': 30}})\n"
+        "assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_class_that_is_added_can_be_named_and_is_asked_what_it_can() -> None:
+    class Triplets(Scorer):
+        name = "triplets"
+        compare = "distance"
+        multiple = 3
+        invertible = False
+
+        def query(self, entity: Tensor, relation: Tensor, dense: Dense = NO_DENSE) -> Tensor:
+            return entity
+
+    registry = Registry("scorer", "scorers", {"transe": "model.scorers.transe:TransE"})
+    registry.add(Triplets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SCORERS, "__dict__", registry.__dict__)
+        assert load_config(overrides={"model.scorer": "triplets", "model.dim": 30}).model.scorer == "triplets"
+        assert "One of transe, triplets." in Config().to_yaml(comments=True)
+        assert Config.model_json_schema()["$defs"]["Model"]["properties"]["scorer"]["enum"] == ["transe", "triplets"]
+        for settings, says in (
+            ({"model.dim": 31}, "triplets makes a coordinate of 3 reals, so dim must be a multiple of that, not 31"),
+            ({"model.dim": 30, "model.reciprocal": False}, "triplets reads no relation from tail to head"),
+            ({"model.dim": 30, "model.cosine": False, "model.norm": 1}, "triplets has none to choose"),
+        ):
+            with pytest.raises(UsageError, match=says):
+                load_config(overrides={"model.scorer": "triplets", **settings})
+
+
+def test_options_of_the_optimizer_are_set_one_at_a_time(tmp_path: Path) -> None:
+    settings = ["graph.optimizer=adam", "graph.optimizer_options.beta=0.8"]
+    config = load_config(overrides=settings)
+    assert config.graph.optimizer_options == {"beta": 0.8}
+    (tmp_path / "adam.yaml").write_text(config.to_yaml(comments=True))
+    assert load_config(str(tmp_path / "adam.yaml")) == config
 
 
 def test_every_key_has_a_description() -> None:

@@ -14,7 +14,8 @@ import distjoint
 from distjoint.data.dataset import Dataset
 from distjoint.data.types import Domains
 from distjoint.errors import DistjointError, UsageError
-from distjoint.evaluate import Report, compare_reports
+from distjoint.evaluate.comparison import compare_reports
+from distjoint.evaluate.report import Report
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit

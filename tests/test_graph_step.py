@@ -19,11 +19,12 @@ from distjoint.backends.cpu.comparison import Objective, as_candidates, through_
 from distjoint.backends.cpu.graph import gradient
 from distjoint.backends.cpu.queries import Queries
 from distjoint.backends.cpu.rows import EPSILON, RowKernels
-from distjoint.config import Config, load_config
+from distjoint.config import Config
 from distjoint.couplings.vectors import entity_vectors
 from distjoint.couplings.views import Mapped, Own, Tied, View, Word
 from distjoint.model import scorers
 from distjoint.model.scorers import Compare, comparison
+from distjoint.recipes.load import load_config
 from distjoint.registry import SCORERS
 from distjoint.table.arena import NONE, Arena
 from distjoint.table.layout import Layout

@@ -14,8 +14,8 @@ import torch
 from runs import Rows, write_dataset, write_run
 
 import distjoint
-from distjoint.config import load_config
 from distjoint.errors import DistjointError
+from distjoint.recipes.load import load_config
 from distjoint.runs.folder import MANIFEST, RUN, CheckpointManifest, describe, shard_file
 from distjoint.storage import locate
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from distjoint.config import load_config
+from distjoint.recipes.load import load_config
 from distjoint.table.parts import Scheme
 from distjoint.train.rates import rates
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from distjoint.config import load_config
+from distjoint.recipes.load import load_config
 from distjoint.table.arena import NONE, Arena, pack, packed_size, unpack
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, Shard, initial_shard

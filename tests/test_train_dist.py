@@ -24,10 +24,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from small import FAST, Small, assert_same_bits, config, info, tensors
 
-from distjoint.config import load_config
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
 from distjoint.progress import Silent
+from distjoint.recipes.load import load_config
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo
 from distjoint.storage import locate

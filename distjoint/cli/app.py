@@ -209,7 +209,7 @@ def train(
       distjoint train --resume runs/joint
     """
     import distjoint
-    from distjoint.config import parse_settings
+    from distjoint.recipes.load import parse_settings
 
     if resume is not None:
         if dataset or out or config or recipe or any_graph or settings or init or overwrite or go_on:

@@ -33,7 +33,7 @@ def config_show(
     Example:
       distjoint config show > joint.yaml
     """
-    from distjoint.config import load_config
+    from distjoint.recipes.load import load_config
 
     typer.echo(load_config(file, settings or ()).to_yaml(comments=True), nl=False)
 
@@ -50,7 +50,7 @@ def config_validate(
     Example:
       distjoint config validate joint.yaml
     """
-    from distjoint.config import load_config
+    from distjoint.recipes.load import load_config
 
     load_config(file, settings or ())
     typer.echo(f"{file}: valid")

@@ -20,7 +20,6 @@ import pyarrow.fs as pafs
 import xxhash
 from pydantic import BaseModel, ConfigDict
 
-import distjoint
 from distjoint.data.cooccurrence import STREAM
 from distjoint.data.manifest import File
 from distjoint.data.partition import Written
@@ -30,6 +29,7 @@ from distjoint.data.vocabulary import Vocabulary
 from distjoint.errors import DistjointError
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
+from distjoint.version import __version__
 
 NAME = "unfinished"
 _REQUEST = "request.json"
@@ -47,7 +47,7 @@ def made_from(request: Request, files: Sequence[Location]) -> Made:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         inputs = list(pool.map(_stamp, files))
     made = {
-        "made_by": {"distjoint": distjoint.__version__, "pyarrow": pa.__version__},
+        "made_by": {"distjoint": __version__, "pyarrow": pa.__version__},
         "request": request.record() | {"shards": request.shards},
         "inputs": inputs,
     }

@@ -11,13 +11,14 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-from distjoint.config import Config, load_config
+from distjoint.config import Config
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.run import evaluate
 from distjoint.progress import Progress, Silent
 from distjoint.recipes import Recipe
 from distjoint.recipes import find as find_recipe
+from distjoint.recipes.load import load_config
 from distjoint.runs import journal
 from distjoint.runs.folder import RUN, RunFolder, RunInfo, Status
 from distjoint.storage import Location, Options, locate

@@ -28,9 +28,9 @@ from rich.table import Table
 from synthetic import make_graph, make_text
 
 import distjoint
-from distjoint.config import load_config
 from distjoint.data.dataset import Dataset
 from distjoint.progress import short
+from distjoint.recipes.load import load_config
 from distjoint.storage import locate
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))

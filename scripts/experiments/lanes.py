@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 import distjoint
-from distjoint.config import parse_settings
 from distjoint.progress import for_terminal
+from distjoint.recipes.load import parse_settings
 
 RECIPE = "fb15k-237-transe"
 WAYS = ((1, 2), (1, 8), (2, 8), (4, 8), (1, 16), (4, 16), (1, 32), (2, 32), (4, 32))
