@@ -17,7 +17,7 @@ from small import FAST, LEAN, Small, assert_same_bits, config, info, tensors
 
 import distjoint
 from distjoint.demo import wordnet
-from distjoint.doctor import cluster as doctor_ray
+from distjoint.doctor.cluster import ray_cluster
 from distjoint.errors import DistjointError, UsageError
 from distjoint.jobs.submit import Jobs, _with_files
 
@@ -137,7 +137,7 @@ def test_the_doctor_asks_a_cluster_from_outside_and_from_a_job_within(
 ) -> None:
     ray = pytest.importorskip("ray")
     for place in (address, cluster.address):
-        version, resources = doctor_ray.ray_cluster(place)
+        version, resources = ray_cluster(place)
         assert (version.status, resources.status) == ("ok", "ok")
         assert ray.__version__ in version.found
         assert resources.found.startswith("2 nodes, 4 CPUs, 0 GPUs")
