@@ -84,6 +84,17 @@ def test_the_versions_asked_for_are_those_of_the_project() -> None:
 
 
 @unit
+def test_nothing_that_may_be_missing_is_imported_before_the_check_that_needs_it() -> None:
+    code = (
+        "import sys, distjoint.doctor.examine\n"
+        "late = {'fsspec', 'numpy', 'packaging', 'pyarrow', 'pydantic', 'ray', 'rich', 'torch'}\n"
+        "print(sorted(late & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+@unit
 def test_packages_that_are_absent_old_or_broken_are_problems_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
