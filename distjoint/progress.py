@@ -13,7 +13,7 @@ from rich.progress import Progress as RichProgress
 
 
 class Task(Protocol):
-    """Progress of one piece of work: a bar, or lines."""
+    """Progress of one task: a bar, or lines."""
 
     def advance(self, amount: float = 1) -> None:
         """Count units as done."""
@@ -26,7 +26,7 @@ class Progress(Protocol):
     """Display of the progress of long work."""
 
     def task(self, name: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Task]:
-        """Show a piece of work for the length of a `with` block.
+        """Show a task for the length of a `with` block.
 
         total   units of work, None where unknown
         unit    what they are called, for a rate; empty for none
