@@ -16,4 +16,11 @@ class UsageError(DistjointError):
 
 
 class DivergedError(DistjointError):
-    """NaN or infinity in a loss or a gradient. Training stops before any row is stepped by it."""
+    """NaN or infinity in a loss or a gradient. Training stops before any row is stepped by it.
+
+    key   configuration key of the step size that may be too large
+    """
+
+    def __init__(self, message: str, key: str = "graph.learning_rate") -> None:
+        super().__init__(message)
+        self.key = key

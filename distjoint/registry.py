@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from distjoint.errors import UsageError
+
+_Member = TypeVar("_Member", bound=type[Any])
 
 
 class Registry:
@@ -44,13 +46,23 @@ class Registry:
             return installed[name].load()
         raise UsageError(f"{self.kind} '{name}': choose {', '.join(self.names())}")
 
-    def add(self, member: Any) -> Any:
-        """Make a class known by its `name`; usable as a decorator. raises UsageError where the name is taken"""
-        name = member.name
-        if name in self._places or self._added.get(name, member) is not member:
+    def add(self, member: _Member) -> _Member:
+        """Make a class known by its `name`; usable as a decorator.
+
+        A class defined once more, as in a notebook, takes the place of the earlier one.
+
+        raises   UsageError where the name is another's
+        """
+        name, known = member.name, self._added.get(member.name, member)
+        again = (known.__module__, known.__qualname__) == (member.__module__, member.__qualname__)
+        if name in self._places or not again:
             raise UsageError(f"{self.kind} '{name}' of {member.__module__}: the name is taken; give it another")
         self._added[name] = member
         return member
+
+    def remove(self, name: str) -> None:
+        """Forget a class that was added by hand, if there is one."""
+        self._added.pop(name, None)
 
     def modules(self) -> set[str]:
         """The modules whose classes were added by hand: what another process must import to know them too."""

@@ -1,13 +1,10 @@
-"""A trained result in use: look-ups, neighbours, predictions and exports of a space made by hand."""
+"""A trained result in use: look-ups, neighbours and predictions of a space made by hand."""
 
 from __future__ import annotations
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from gensim.models import KeyedVectors
 from runs import Rows, write_dataset, write_run
-from safetensors.numpy import load_file
 
 import distjoint
 from distjoint.errors import DistjointError, UsageError
@@ -202,44 +199,3 @@ def test_damaged_checkpoints_are_named(dataset):
     (place / "manifest.json").unlink()
     with pytest.raises(DistjointError, match="not complete"):
         distjoint.load(url)
-
-
-def test_exports_load_in_gensim(dataset, tmp_path):
-    random = np.random.default_rng(0)
-    words, entities = random.normal(size=(6, 2)) * 1e3, random.normal(size=(7, 2)) * 1e-7
-    joint = distjoint.load(run(dataset, "none", words, entities))
-    out = tmp_path / "not/there/vectors"
-    assert joint.export(f"{out}.glove", "glove", "word") == 6
-    glove = KeyedVectors.load_word2vec_format(f"{out}.glove", no_header=True)
-    for binary in (False, True):
-        assert joint.export(f"{out}.w2v", "word2vec", binary=binary) == 13
-        both = KeyedVectors.load_word2vec_format(f"{out}.w2v", binary=binary)
-        assert len(both) == 13
-        np.testing.assert_array_equal(both["ENTITY/Q1"], joint.vector("Q1"))
-        np.testing.assert_array_equal(both["dog"], joint.vector("dog"))
-    for word in joint.words.names:
-        np.testing.assert_array_equal(glove[word], joint.vector(word))
-    assert {place.name for place in out.parent.iterdir()} == {"vectors.glove", "vectors.w2v"}
-
-
-def test_exports_to_parquet_and_safetensors(dataset, tmp_path):
-    joint = distjoint.load(run(dataset))
-    joint.export(str(tmp_path / "v.parquet"), "parquet")
-    table = pq.read_table(tmp_path / "v.parquet").to_pydict()
-    assert table["kind"] == ["word"] * 6 + ["entity"] * 7
-    assert table["name"] == [*joint.words.names, *joint.entities.names]
-    np.testing.assert_array_equal(table["vector"], np.concatenate([joint.words.vectors, joint.entities.vectors]))
-    joint.export(str(tmp_path / "v.safetensors"), "safetensors", "entity")
-    np.testing.assert_array_equal(load_file(tmp_path / "v.safetensors")["entity"], joint.entities.vectors)
-    with pytest.raises(UsageError, match="choose glove, word2vec, parquet, safetensors"):
-        joint.export(str(tmp_path / "v"), "csv")
-    with pytest.raises(UsageError, match="is a folder"):
-        joint.export(str(tmp_path), "glove")
-
-
-def test_spaces_in_names_become_underscores_in_text(dataset, tmp_path):
-    rows = Rows(entities=["New York", "Rome"], relations=["near"])
-    data = write_dataset(tmp_path / "cities", rows, train=[("New York", "near", "Rome")])
-    url = str(write_run(tmp_path / "graph", data, entities=np.eye(2), dense={"relation": np.zeros((2, 2))}))
-    distjoint.load(url).export(str(tmp_path / "v.txt"), "glove")
-    assert (tmp_path / "v.txt").read_text() == "New_York 1 0\nRome 0 1\n"

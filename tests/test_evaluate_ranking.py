@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
 from distjoint.errors import DistjointError
-from distjoint.evaluate import queries, ranking, sampling
-from distjoint.evaluate.ranking import Candidates, link_prediction
+from distjoint.evaluate import queries
+from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
+from distjoint.evaluate.ranking import link_prediction
+from distjoint.evaluate.ranks import LinkPrediction
+from distjoint.evaluate.sampling import draw
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
 from distjoint.model.scorers import comparison
@@ -195,7 +198,7 @@ def test_what_is_drawn_is_free_and_distinct(size, without, count, seed):
     random = np.random.default_rng(seed)
     pool = np.sort(random.choice(51, size, replace=False))
     free = set(pool.tolist()) - without
-    found = sampling.draw(pool, np.array(sorted(without), np.int64), count, random)
+    found = draw(pool, np.array(sorted(without), np.int64), count, random)
     assert len(found) == len(set(found.tolist())) == min(count, len(free)) and set(found.tolist()) <= free
 
 
@@ -203,7 +206,7 @@ def test_every_free_candidate_is_drawn_as_often():
     pool, without = np.arange(0, 40, 2), np.array([3, 4, 10, 38])
     times = np.zeros(40)
     for seed in range(3000):
-        times[sampling.draw(pool, without, 5, np.random.default_rng(seed))] += 1
+        times[draw(pool, without, 5, np.random.default_rng(seed))] += 1
     free = np.setdiff1d(pool, without)
     assert times.sum() == times[free].sum() == 15000
     np.testing.assert_allclose(times[free], 15000 / len(free), rtol=0.15)
@@ -211,7 +214,7 @@ def test_every_free_candidate_is_drawn_as_often():
 
 def test_metrics_by_hand_with_unseen_apart():
     none, four = np.array([0, 0]), np.array([0, 4])
-    found = ranking.LinkPrediction(
+    found = LinkPrediction(
         np.array([1.0, 4.0]), np.array([2.0, 20.0]), np.array([False, True]), 30, none, four
     ).metrics()
     assert found["mrr"] == pytest.approx((1 + 1 / 4 + 1 / 2 + 1 / 20) / 4)
@@ -241,7 +244,7 @@ def test_layout_rows_and_listed_rows():
     from distjoint.table.layout import Layout
 
     layout = Layout(shards=2, tiles=4, words=5, aligned=3, entities=4)
-    rows = ranking.entity_rows(layout)
+    rows = entity_rows(layout)
     assert sorted(np.concatenate(rows)) == list(range(5, 12))
     triples = Triples(np.array([5]), np.array([0]), np.array([9]))
-    assert np.flatnonzero(ranking.listed_rows(12, triples)).tolist() == [5, 9]
+    assert np.flatnonzero(listed_rows(12, triples)).tolist() == [5, 9]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_link_prediction_of_a_run_is_that_of_the_definition(world, coupling):
 def printed(result):
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     console.print(result)
-    return console.export_text()
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
 
 
 def test_groups_of_answers_are_printed_and_in_json_and_survive_the_disk(world):
@@ -124,6 +125,22 @@ def test_groups_of_answers_are_printed_and_in_json_and_survive_the_disk(world):
         assert part in text
     report.save(locate(url))
     assert Report.read(locate(url)).to_dict() == report.to_dict()
+
+
+def test_every_table_names_the_epoch_it_measured(world):
+    folder = world[0]
+    url = graph_run(world, "run", 0.1, "tie")
+    (folder / "run/checkpoints/epoch-00001").rename(folder / "run/checkpoints/epoch-00012")
+    info = locate(url) / "run.json"
+    info.write_json({**info.read_json(), "result": "checkpoints/epoch-00012"})
+    sets = {"similarity": [str(folder / "near.txt")], "analogies": [str(folder / "questions.txt")]}
+    report = distjoint.evaluate(url, link_prediction="test", by=["degree"], **sets)
+    for text in (printed(report), str(report)):
+        assert "Link prediction, test, epoch 12\n" in text
+        assert "Link prediction, test, by training triples of the answer, epoch 12\n" in text
+        assert "Word similarity, epoch 12\n" in text and "Analogies (3CosAdd), epoch 12\n" in text
+    assert replace(report, checkpoint="checkpoints/epoch-00012-round-00003").epoch == "epoch 12, round 3"
+    assert replace(report, checkpoint="elsewhere").epoch == "elsewhere"
 
 
 def test_sampled_ranks_are_labelled_and_never_replace_or_meet_exact_ones(world):
@@ -183,7 +200,7 @@ def test_classification_of_a_dataset_with_negatives(world):
     tree = report.to_dict()
     assert (tree["classification"]["accuracy"], tree["classification"]["f1"]) == (1, 1)
     assert tree["link_prediction"] is None and list(tree["classification"]["thresholds"]) == ["next"]
-    assert "Triple classification, test" in printed(report)
+    assert "Triple classification, test, epoch 1\n" in printed(report)
     report.save(locate(url))
     assert Report.read(locate(url)).to_dict() == tree
     worse = distjoint.evaluate(graph_run((folder, data, rows), "run3", 9.0), classify=True)
@@ -255,10 +272,10 @@ def test_comparison_marks_what_differs_and_only_that(world):
     assert found.differences["near"][1].items == 30
     tree = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert tree["measures"]["MRR"][1]["difference"]["significant"] is True
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(found)
-    text = console.export_text()
+    text = printed(found)
     assert "ties at their mean rank" in text and "columns standardised" in text and "]*" in text
+    assert "Measured at: good epoch 1, bad epoch 1, same epoch 1." in text
+    assert "Measured at: good epoch 1" in str(found)
 
 
 def test_saved_reports_are_compared_when_no_sets_are_given(world):

@@ -174,6 +174,6 @@ def test_analogies_known_answer_and_plain_reference(monkeypatch):
     random = np.random.default_rng(0)
     many = space([str(i) for i in range(12)], random.normal(size=(12, 3)))
     asked = tuple(tuple(map(str, random.permutation(12)[:4])) for _ in range(100))
-    monkeypatch.setattr(analogies_module, "_SCORES", 12 * 7)  # batches of 7 questions
+    monkeypatch.setattr(analogies_module, "SCORES_AT_ONCE", 12 * 7)  # batches of 7 questions
     found = analogies(many, [Questions("s", asked)], standardize=False)
     np.testing.assert_array_equal(found.right, [plain_3cosadd(many, question) for question in asked])

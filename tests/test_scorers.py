@@ -214,6 +214,7 @@ def test_a_query_is_the_product_that_the_scorer_says(scorer: Scorer) -> None:
 
 def test_a_coordinate_of_the_query_depends_on_that_coordinate_of_the_entity_alone(scorer: Scorer) -> None:
     """Where several reals make one, they are the equal parts of the last axis: what the nuclear 3-norm is taken of."""
+    assert scorer.multiple == {"complex": 2, "rotate": 2, "quate": 4}.get(scorer.name, 1)
     if scorer.multiple == 1:
         return
     head, relation, _ = triples(scorer, 1)

@@ -88,20 +88,13 @@ class WaveLoss:
     failed: tuple[int, int] | None = None
 
 
-class Distinct(Protocol):
+@dataclass(frozen=True)
+class Distinct:
     """The distinct rows of a batch.
 
     rows      int64[distinct]: as many as there are, or padded with NONE to a length known beforehand
     inverse   int64[n]: the place in `rows` of each of the batch's rows
     """
-
-    rows: Tensor
-    inverse: Tensor
-
-
-@dataclass(frozen=True)
-class DistinctRows:
-    """See Distinct."""
 
     rows: Tensor
     inverse: Tensor
@@ -216,6 +209,7 @@ class Backend(ABC):
 
     def close(self) -> None:
         """Give back threads."""
+        return None
 
     # Indices and random numbers
 

@@ -9,6 +9,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from distjoint.cli.common import Count, Json, Run, StorageOptions, print_rows
+from distjoint.registry import EXPORTS
+
+
+def _known_format(name: str) -> str:
+    if name not in EXPORTS:
+        raise typer.BadParameter(f"'{name}' is not one of {', '.join(map(repr, EXPORTS.names()))}")
+    return name
 
 
 def nearest(
@@ -75,10 +82,16 @@ def export(
     run: Run,
     out: Annotated[str, typer.Option(metavar="FILE", help="File or URL to write.", show_default=False)],
     form: Annotated[
-        Literal["glove", "word2vec", "parquet", "safetensors"],
-        typer.Option("--format", help="glove and word2vec are text, the latter with a header."),
+        str,
+        typer.Option(
+            "--format",
+            metavar=f"<{'|'.join(EXPORTS.names())}>",
+            callback=_known_format,
+            help="glove and word2vec are text, the latter with a header.",
+        ),
     ] = "glove",
     kind: Annotated[Literal["word", "entity"] | None, typer.Option(help="Only words, or only entities.")] = None,
+    binary: Annotated[bool, typer.Option("--binary", help="The format's binary form; word2vec has one.")] = False,
     storage_options: StorageOptions = None,
 ) -> None:
     """Write the vectors for other programs.
@@ -89,5 +102,5 @@ def export(
     """
     import distjoint
 
-    written = distjoint.load(run).export(out, form, kind=kind)
+    written = distjoint.load(run).export(out, form, kind=kind, binary=binary)
     typer.echo(f"{out}: {written:,} vectors")

@@ -1,125 +1,79 @@
-"""What the graph sees of a row: the vector it scores, and where the gradient of that vector goes.
+"""Views: the vectors that a graph loss scores, and where the gradient of these vectors goes.
 
-One class per coupling. `gather` makes vectors of distinct rows; `apply` takes the gradient of those vectors and
-steps the parts behind them. Threads may call both at once, on rows of their own. The mathematics is that of
-model/couplings.py.
+`gather` makes vectors of distinct rows; `apply` takes the gradient of those vectors and steps the parts behind them.
+Threads may call both at once, on rows of their own. What every coupling builds on is here; what one alone has is in its
+own file.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.arrays import Ints
-from distjoint.backends.cpu.rows import RowKernels
-from distjoint.table.arena import NONE, Arena
+from distjoint.backends.base import Backend
+from distjoint.optim import Optimizer
+from distjoint.table.arena import Arena
 
 
 class View(Protocol):
     """Vectors of arena rows for one graph loss."""
 
-    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
+    dense: str | None
+    """The dense parameter whose gradient `apply` returns; None for none."""
+
+    def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
         """rows int64[n], distinct arena rows; returns float32[n, dim], in the memory of `out` if given"""
 
-    def apply(self, rows: Ints, gradient: Tensor, rate: float) -> Tensor | None:
-        """Step what lies behind `gather(rows)` against its gradient float32[n, dim].
+    def apply(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> Tensor | None:
+        """Step what lies behind `gather(rows)` against its gradient float32[n, dim], which may be changed.
 
-        returns   the rows' part of the gradient of the view's map, where it has one
+        allowed   bool[]: whether anything may step; None for yes
+        returns   the rows' part of the gradient of `dense`
         """
 
 
 class Own:
-    """The entity's own vector X: coupling `none`."""
+    """The entity's own vector X; zero where a row has none."""
 
-    def __init__(self, arena: Arena, kernels: RowKernels) -> None:
-        self.arena, self.kernels = arena, kernels
-        self.X, self.state = arena.arrays["X"], arena.arrays["X.state"]
+    dense: str | None = None
 
-    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
-        return torch.index_select(self.X, 0, self._places(rows), out=out)
+    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer) -> None:
+        self._backend, self._optimizer, self._index = backend, optimizer, arena.entity_index
+        self._X, self._frozen = arena.arrays["X"], arena.frozen.get("X")
+        self._state = {name: arena.arrays[f"X.{name}"] for name in optimizer.state(self._X.shape[1])}
 
-    def apply(self, rows: Ints, gradient: Tensor, rate: float) -> None:
-        if "entities" in self.arena.scheme.frozen:
-            return
-        self.kernels.step(self.X, self.state, self.arena.entity_index[rows], gradient, rate)
+    def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        return self._backend.gather(self._X, self._index[rows], out)
 
-    def _places(self, rows: Ints) -> Tensor:
-        return torch.from_numpy(self.arena.entity_index[rows]).to(self.X.device)
+    def apply(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> None:
+        index = self._index[rows]
+        if self._frozen is not None:
+            free = ~self._frozen[index]
+            allowed = free if allowed is None else free & allowed
+        self._backend.step(self._optimizer, [self._X], self._state, index, gradient, rate, allowed)
 
 
 class Word:
-    """The word's vector W + C: the word side of `dual`. Half of each step goes to either part."""
+    """The word's vector W + C; zero where a row has none. Half of each step goes to either part."""
 
-    def __init__(self, arena: Arena, kernels: RowKernels) -> None:
-        self.arena, self.kernels = arena, kernels
-        self.W, self.C, self.state = (arena.arrays[name] for name in ("W", "C", "word.graph_state"))
+    dense: str | None = None
 
-    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
-        places = torch.from_numpy(self.arena.word_index[rows]).to(self.W.device)
-        return torch.index_select(self.W, 0, places, out=out).add_(self.C.index_select(0, places))
+    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer) -> None:
+        self._backend, self._optimizer, self.index = backend, optimizer, arena.word_index
+        self._W, self._C = arena.arrays["W"], arena.arrays["C"]
+        self._free = [arena.arrays[name] for name in ("W", "C") if name not in arena.frozen]
+        self._state = {name: arena.arrays[f"word.graph_{name}"] for name in optimizer.state(self._W.shape[1])}
 
-    def apply(self, rows: Ints, gradient: Tensor, rate: float) -> None:
-        places, frozen = self.arena.word_index[rows], self.arena.scheme.frozen
-        learning = [part for part, name in ((self.W, "words"), (self.C, "contexts")) if name not in frozen]
-        if len(learning) == 2:
-            self.kernels.step_pair(self.W, self.C, self.state, places, gradient, rate)
-        elif learning:
-            self.kernels.step(learning[0], self.state, places, gradient, 0.5 * rate)
+    def has(self, rows: Tensor) -> Tensor:
+        """bool[n]: which rows have a word."""
+        return self.index[rows] >= 0
 
+    def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        index = self.index[rows]
+        return self._backend.gather(self._W, index, out).add_(self._backend.gather(self._C, index))
 
-class Tied:
-    """W + C where the row has a word, X where it has none: coupling `tie`."""
-
-    def __init__(self, arena: Arena, kernels: RowKernels) -> None:
-        self.arena, self.own, self.word = arena, Own(arena, kernels), Word(arena, kernels)
-
-    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
-        worded = self.arena.word_index[rows] != NONE
-        if worded.all():
-            return self.word.gather(rows, out)
-        if out is None:
-            out = torch.empty(len(rows), self.own.X.shape[1], device=self.own.X.device)
-        out[torch.from_numpy(worded)] = self.word.gather(rows[worded])
-        out[torch.from_numpy(~worded)] = self.own.gather(rows[~worded])
-        return out
-
-    def apply(self, rows: Ints, gradient: Tensor, rate: float) -> None:
-        worded = self.arena.word_index[rows] != NONE
-        if worded.all():
-            return self.word.apply(rows, gradient, rate)
-        self.word.apply(rows[worded], gradient[torch.from_numpy(worded)], rate)
-        self.own.apply(rows[~worded], gradient[torch.from_numpy(~worded)], rate)
-
-
-class Mapped:
-    """X + (W + C) M: the entity side of `dual`. The gradient goes to X and M, not into the words.
-
-    map_     float32[dim, dim], stepped by whoever owns it
-    own_l2   weight of |X|^2 / 2, added to the loss for each step of a row with a word
-    """
-
-    def __init__(self, arena: Arena, kernels: RowKernels, map_: Tensor, own_l2: float) -> None:
-        self.arena, self.own, self.word = arena, Own(arena, kernels), Word(arena, kernels)
-        self.map, self.own_l2 = map_, own_l2
-
-    def gather(self, rows: Ints, out: Tensor | None = None) -> Tensor:
-        worded, vectors = self._worded(rows), self.own.gather(rows, out)
-        if worded.all():
-            return vectors.addmm_(self.word.gather(rows), self.map)
-        vectors[torch.from_numpy(worded)] += self.word.gather(rows[worded]) @ self.map
-        return vectors
-
-    def apply(self, rows: Ints, gradient: Tensor, rate: float) -> Tensor:
-        worded = self._worded(rows)
-        if not worded.all():
-            self.own.apply(rows[~worded], gradient[torch.from_numpy(~worded)], rate)
-            rows, gradient = rows[worded], gradient[torch.from_numpy(worded)]
-        self.own.apply(rows, torch.add(gradient, self.own.gather(rows), alpha=self.own_l2), rate)
-        return self.word.gather(rows).T @ gradient
-
-    def _worded(self, rows: Ints) -> NDArray[np.bool_]:
-        return self.arena.word_index[rows] != NONE
+    def apply(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> None:
+        if self._free:
+            index = self.index[rows]
+            self._backend.step(self._optimizer, self._free, self._state, index, gradient, 0.5 * rate, allowed)

@@ -1,4 +1,4 @@
-"""Analogies as Mikolov et al. 2013 ask them: a is to b as c is to which word?"""
+"""Analogies of words (Mikolov et al. 2013): a is to b as c is to which word?"""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from distjoint.evaluate.space import Space
 from distjoint.evaluate.wordsets import Questions
 
-_SCORES = 16 << 20
+SCORES_AT_ONCE = 16 << 20
 """Scores in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Analogies:
-    """The result on the questions of all sections, with what each question got.
+    """Result of analogies: right or wrong, question by question, over all sections.
 
     sections   the name and number of questions of each
     right      float64[questions]: 1 or 0, NaN where a word has no vector
@@ -53,15 +53,18 @@ def analogies(
     standardize: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Analogies:
-    """3CosAdd: the word whose unit vector is nearest to b - a + c, the three words of the question excluded.
+    """Answers by 3CosAdd: the word whose unit vector is nearest to b - a + c, the question's own words excluded.
 
     A question counts when all four words have a vector; the answer is looked for in the whole vocabulary.
+
+    standardize   columns to mean 0 and deviation 1 over the whole vocabulary, before the cosine
+    progress      told how many questions have been answered since it was last told
     """
     words = [word for section in sections for question in section.questions for word in question]
     indices = space.find_all(words).reshape(-1, 4)
     covered = np.flatnonzero((indices >= 0).all(1))
     unit, right = space.unit(standardize), np.full(len(indices), np.nan)
-    step = max(1, _SCORES // len(space))
+    step = max(1, SCORES_AT_ONCE // len(space))
     for start in range(0, len(covered), step):
         chosen = covered[start : start + step]
         a, b, c, d = indices[chosen].T

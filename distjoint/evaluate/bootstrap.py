@@ -1,4 +1,4 @@
-"""Intervals by resampling: of one result, and of the difference between two on the same items.
+"""Bootstrap intervals, of one result and of the difference between two on the same items.
 
 A difference is taken on the same resample of pairs, triples or questions for both runs. What is hard for one is
 mostly hard for the other, so this sees differences that two separate intervals would hide.
@@ -19,7 +19,7 @@ _AT_ONCE = 4 << 20
 """Resampled items in memory at a time."""
 
 Statistic = Callable[[Ints], Doubles]
-"""Of int64[resamples, n], indices of items, the statistic of each resample: float64[resamples]."""
+"""Statistic of resamples: from int64[resamples, n], indices of items, to float64[resamples]."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Interval:
 
 
 def interval(statistic: Statistic, items: int, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """The percentile bootstrap interval of a statistic of `items` items; the same for the same seed."""
+    """Percentile bootstrap interval of a statistic of `items` items; the same for the same seed."""
     if items < 3:
         return Interval(float("nan"), float("nan"))
     values = np.concatenate([statistic(indices) for indices in _resamples(items, seed, resamples)])
@@ -65,13 +65,15 @@ def spearman(first: Doubles, second: Doubles) -> Doubles:
 
 
 def spearman_of(gold: Doubles, predicted: Doubles) -> Statistic:
+    """Rank correlation of two values of each item: float64[items] each."""
     return lambda indices: spearman(gold[indices], predicted[indices])
 
 
 def mean_of(values: Doubles) -> Statistic:
+    """Mean of a value of each item: float64[items]."""
     return lambda indices: values[indices].mean(-1)
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
-    """second - first on each resample."""
+    """Paired difference, second - first: both on the same resample."""
     return lambda indices: second(indices) - first(indices)

@@ -1,4 +1,4 @@
-"""Where a model is good: ranks by relation, by the relation's category, and by how often the answer was trained on."""
+"""Link prediction by groups of answers: by relation, by the relation's category, by training triples of the answer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from distjoint.arrays import Ints
 from distjoint.data.dataset import Triples
-from distjoint.evaluate.ranks import LinkPrediction, part
+from distjoint.evaluate.ranks import LinkPrediction, figures
 
-WAYS = ("relation", "category", "degree")
+GROUPINGS = ("relation", "category", "degree")
 
 CATEGORIES = ("1-1", "1-N", "N-1", "N-N", "not in training")
 MANY = 1.5
@@ -23,7 +23,7 @@ _DEGREE_STARTS = (1, 3, 11)
 
 @dataclass(frozen=True)
 class Groups:
-    """A group for each answer of a split.
+    """The group of each answer of a split.
 
     names        of the groups
     head, tail   int64[n]: the group of each triple's right head, and of its right tail
@@ -67,8 +67,10 @@ def categories(train: Triples, relations: int) -> Ints:
 
 
 def breakdown(ranks: LinkPrediction, of: Groups, largest_first: bool = False) -> list[dict[str, Any]]:
-    """The figures of each group that has answers: `name`, `answers`, those of both directions together, and those of
-    one direction under `head` and `tail` (None where it has no answer in the group).
+    """Figures of each group that has answers.
+
+    returns   `name`, `answers` and the figures of both directions, and the same of one direction under `head` and
+              `tail`, None where it has no answer in the group
     """
     heads, tails = _members(of.head, len(of.names)), _members(of.tail, len(of.names))
     result = []
@@ -76,9 +78,9 @@ def breakdown(ranks: LinkPrediction, of: Groups, largest_first: bool = False) ->
         sides = ((ranks.head[head], ranks.head_ties[head]), (ranks.tail[tail], ranks.tail_ties[tail]))
         if not len(head) + len(tail):
             continue
-        entry = {"name": name, "answers": len(head) + len(tail), **_counted(part(*sides))}
+        entry = {"name": name, "answers": len(head) + len(tail), **_counted(figures(*sides))}
         entry |= {
-            side: {"answers": len(each[0]), **_counted(part(each))} if len(each[0]) else None
+            side: {"answers": len(each[0]), **_counted(figures(each))} if len(each[0]) else None
             for side, each in zip(("head", "tail"), sides, strict=True)
         }
         result.append(entry)
@@ -86,11 +88,11 @@ def breakdown(ranks: LinkPrediction, of: Groups, largest_first: bool = False) ->
 
 
 def _members(group: Ints, count: int) -> list[Ints]:
-    """For each group, the places of its members."""
+    """Places of the members of each group."""
     order = np.argsort(group, kind="stable")
     return np.split(order, np.searchsorted(group[order], np.arange(1, count)))
 
 
-def _counted(figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures by answer: what is in a group are answers, not triples."""
-    return {name: value for name, value in figures.items() if name != "triples"}
+def _counted(tree: dict[str, Any]) -> dict[str, Any]:
+    """Figures without the number of triples: a group counts answers."""
+    return {name: value for name, value in tree.items() if name != "triples"}

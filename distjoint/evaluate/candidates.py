@@ -1,6 +1,4 @@
-"""The entities that answers are ranked among, in blocks that may come from anywhere: memory, a checkpoint's shards,
-another machine.
-"""
+"""Candidates of a ranking: entities in blocks of vectors, from memory, a checkpoint's shards or elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from distjoint.table.layout import Layout
 
 @dataclass(frozen=True)
 class Candidates:
-    """The entities that answers are ranked among, in blocks that are fetched one at a time.
+    """Entities that answers are ranked among, in blocks that are fetched one at a time.
 
     rows      for each block, int64[n]: the row ids of its vectors
     block     fetches block i: float[n, dim], the vectors as the graph scores them
@@ -34,18 +32,18 @@ class Candidates:
 
     @cached_property
     def picked(self) -> list[Ints]:
-        """For each block, the places in it of its candidates."""
+        """Places of the candidates within each block: int64[candidates of the block]."""
         listed = self.listed
         return [np.arange(len(rows)) if listed is None else np.flatnonzero(listed[rows]) for rows in self.rows]
 
     @cached_property
     def count(self) -> int:
-        """Candidates in all blocks."""
+        """Number of candidates in all blocks."""
         return sum(len(picked) for picked in self.picked)
 
     @cached_property
     def pool(self) -> Ints:
-        """int64[count]: the row ids of all candidates, ascending: the same however they are cut into blocks."""
+        """int64[count]: row ids of all candidates, ascending, so that it does not depend on the blocks."""
         return np.sort(np.concatenate([rows[picked] for rows, picked in zip(self.rows, self.picked, strict=True)]))
 
     @cached_property
@@ -112,12 +110,12 @@ def all_finite(vectors: Tensor) -> bool:
 
 
 def entity_rows(layout: Layout) -> list[Ints]:
-    """For each shard, the row ids of its entities in order of offset: the rows of part X."""
+    """Row ids of the entities of each shard, in order of offset: the rows of part X."""
     return [layout.rows_of(shard)[layout.has_entity(shard)] for shard in range(layout.shards)]
 
 
 def listed_rows(rows: int, *splits: Triples) -> Bools:
-    """bool[rows]: the rows that occur in some split, which is what a result is ranked against."""
+    """bool[rows]: the rows that occur in some split, the candidates of a result's ranking."""
     listed = np.zeros(rows, np.bool_)
     for triples in splits:
         listed[triples.head] = listed[triples.tail] = True

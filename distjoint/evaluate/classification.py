@@ -1,4 +1,4 @@
-"""Triple classification: is a triple right or wrong, by a threshold on its score?
+"""Triple classification: right or wrong, by a threshold on the score.
 
 Socher et al. 2013, section 4.1: a threshold for each relation, chosen on validation triples that are known to be right
 and to be wrong. Wrong triples must be given, as CoDEx does (Safavi and Koutra 2020): made at random they are far too
@@ -22,11 +22,11 @@ from distjoint.evaluate.scoring import TripleModel
 
 @dataclass(frozen=True)
 class Classification:
-    """What each test triple was taken for.
+    """Result of triple classification, test triple by test triple.
 
     truth        bool[n]: it is right
     taken        bool[n]: it was taken for right
-    triples      stands for the triples: the same for the same triples by name
+    triples      checksum of the triples by name
     thresholds   the score from which a triple of a relation, by name, is taken for right
     threshold    the same for relations without validation triples
     """
@@ -67,7 +67,7 @@ class Thresholds:
     """Scores from which a triple is taken for right.
 
     own       float64[relations]: by relation; NaN where it has no validation triple
-    overall   for those
+    overall   for relations without one
     """
 
     own: Doubles
@@ -80,7 +80,7 @@ class Thresholds:
 
 
 def choose_thresholds(scores: Doubles, truth: Bools, relation: Ints, relations: int) -> Thresholds:
-    """The thresholds that decide most validation triples rightly, for each relation and for all together.
+    """Thresholds that decide most validation triples rightly, for each relation and for all together.
 
     scores, truth, relation   float64[n], bool[n], int64[n]: of right and of wrong triples
     raises                    DistjointError unless there are both
@@ -115,7 +115,7 @@ def best_threshold(scores: Doubles, truth: Bools) -> float:
 
 @torch.inference_mode()
 def score_triples(model: TripleModel, candidates: Candidates, triples: Triples, memory: int) -> Doubles:
-    """float64[n]: the score of each triple, asked for its tail; comparable between triples of one relation.
+    """float64[n]: the score of each triple as a query for its tail; comparable between triples of one relation.
 
     memory   bytes that vectors of triples may take, besides one block
     raises   DistjointError when a score is not finite, or the end of a triple has no vector
@@ -147,7 +147,7 @@ def classify(
 
     valid, test   right and wrong triples, by row id
     relations     names by id
-    checksum      stands for the test triples
+    checksum      of the test triples by name
     raises        DistjointError where one of the four is empty, and as `score_triples`
     """
     for split, triples in (("valid", valid), ("test", test)):
@@ -164,7 +164,7 @@ def classify(
 def _scored(
     model: TripleModel, candidates: Candidates, right: Triples, wrong: Triples, memory: int
 ) -> tuple[Doubles, Bools, Ints]:
-    """Score, truth and relation of right and wrong triples together."""
+    """Scores, truth and relations of right and wrong triples together."""
     both = Triples.together(right, wrong)
     truth = np.arange(len(both)) < len(right)
     return score_triples(model, candidates, both, memory), truth, both.relation

@@ -1,80 +1,33 @@
-"""Runs side by side: every measure, and its difference to the first run with a paired bootstrap interval."""
+"""Comparison of runs: every measure, and its difference to the first run with a paired bootstrap interval."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
-from distjoint.arrays import Doubles
 from distjoint.errors import DistjointError, UsageError
-from distjoint.evaluate import bootstrap
-from distjoint.evaluate.bootstrap import Interval, Statistic
-from distjoint.evaluate.links import Split
+from distjoint.evaluate.link_result import Links
+from distjoint.evaluate.measures import Difference, Measure, paired_difference
+from distjoint.evaluate.options import EvaluateOptions, Split
 from distjoint.evaluate.ranks import HITS
-from distjoint.evaluate.report import Links, Report
+from distjoint.evaluate.report import Report
 from distjoint.evaluate.run import measure
-from distjoint.evaluate.similarity import LEAST
-from distjoint.evaluate.space import Kind
+from distjoint.evaluate.space import VectorKind
+from distjoint.evaluate.tables import as_text, comparison_tables, link_note, word_note
 from distjoint.progress import Progress
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One measure of one run, item by item.
-
-    values   float64[items]: what each item got, NaN where it is not covered
-    gold     float64[items] for a rank correlation with it; None where the measure is the mean
-    items    stands for the items: measures are paired when theirs are the same
-    """
-
-    name: str
-    values: Doubles
-    gold: Doubles | None
-    items: str
-
-    @property
-    def covered(self) -> NDArray[np.bool_]:
-        return ~np.isnan(self.values)
-
-    def statistic(self, chosen: NDArray[np.bool_]) -> Statistic:
-        """The measure of resamples of the chosen items."""
-        if self.gold is None:
-            return bootstrap.mean_of(self.values[chosen])
-        return bootstrap.spearman_of(self.gold[chosen], self.values[chosen])
-
-    def value(self, chosen: NDArray[np.bool_] | None = None) -> float:
-        chosen = self.covered if chosen is None else chosen
-        if chosen.sum() < (1 if self.gold is None else LEAST):
-            return float("nan")
-        return float(self.statistic(chosen)(np.arange(int(chosen.sum()))[None])[0])
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A measure of a run minus the first run's, on the items that both cover."""
-
-    value: float
-    interval: Interval
-    items: int
-
-    @property
-    def significant(self) -> bool:
-        """The 95 % interval leaves out zero."""
-        return self.interval.excludes_zero()
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Runs side by side.
 
-    names         what each run is called here
+    names         short name of each run
     measures      for each measure, a value per run; None where a run has none
     differences   for each measure, a difference per run; None for the first run and where nothing can be paired
     """
@@ -85,9 +38,16 @@ class Comparison:
     differences: dict[str, tuple[Difference | None, ...]]
 
     def __rich__(self) -> RenderableType:
-        from distjoint.evaluate.tables import comparison_table
+        """A table of the runs side by side, and what its numbers depend on."""
+        epochs = [f"{name} {report.epoch}" for name, report in zip(self.names, self.reports, strict=True)]
+        notes = [f"Measured at: {', '.join(epochs)}."]
+        notes += [link_note(report.links) for report in self.reports if report.links is not None]
+        worded = [report for report in self.reports if report.similarity or report.analogies]
+        notes += [word_note(report.vectors, report.standardize) for report in worded]
+        return Group(*comparison_tables(self.names, self.measures, self.differences, notes))
 
-        return comparison_table(self)
+    def __str__(self) -> str:
+        return as_text(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Every value and difference by measure, ready for JSON."""
@@ -125,7 +85,7 @@ def compare(
     similarity: Sequence[str] = (),
     analogies: Sequence[str] = (),
     standardize: bool = True,
-    vectors: Kind | None = None,
+    vectors: VectorKind | None = None,
     memory: str | int = "1GB",
     seed: int = 0,
     storage_options: Options | None = None,
@@ -141,33 +101,17 @@ def compare(
     """
     if len(runs) < 2:
         raise UsageError("compare needs at least two runs")
-    reports: list[Report] = []
-    asked = bool(link_prediction or similarity or analogies)
-    for url in runs:
-        run = RunFolder.open(url, storage_options)
-        report = None if asked else Report.read(run.folder)
-        if report is not None and report.checkpoint == run.info.result:
-            reports.append(report)
-            continue
-        graph = "graph" in run.info.sources
-        if asked and not graph and not (similarity or analogies):
-            reports.append(Report(str(run.folder), run.info.result or ""))
-            continue
-        reports.append(
-            measure(
-                url,
-                link_prediction=link_prediction if graph else None,
-                similarity=similarity,
-                analogies=analogies,
-                standardize=standardize,
-                vectors=vectors,
-                dataset=None,
-                memory=memory,
-                seed=seed,
-                storage_options=storage_options,
-                progress=progress,
-            )
-        )
+    options = EvaluateOptions(
+        link_prediction=link_prediction,
+        similarity=tuple(similarity),
+        analogies=tuple(analogies),
+        standardize=standardize,
+        vectors=vectors,
+        memory=memory,
+        seed=seed,
+        storage_options=storage_options,
+    )
+    reports = [_report(url, options, progress) for url in runs]
     if not any(measures_of(report) for report in reports):
         raise UsageError("no run has a graph, so there is no link prediction to compare; give word sets instead")
     if all(report.uncovered for report in reports):
@@ -175,13 +119,31 @@ def compare(
     return compare_reports(reports, seed)
 
 
+def _report(url: str, options: EvaluateOptions, progress: Progress | None) -> Report:
+    """A run's report: the saved one where no sets are wanted and it is of the run's result, else measured now.
+
+    Empty for a run without a graph where nothing but link prediction is wanted.
+    """
+    run = RunFolder.open(url, options.storage_options)
+    words = bool(options.similarity or options.analogies)
+    if not (options.link_prediction or words):
+        saved = Report.read(run.folder)
+        if saved is not None and saved.checkpoint == run.info.result:
+            return saved
+    elif "graph" not in run.info.sources:
+        if not words:
+            return Report(str(run.folder), run.info.result or "")
+        options = replace(options, link_prediction=None)
+    return measure(url, options, progress)
+
+
 def compare_reports(reports: Sequence[Report], seed: int = 0) -> Comparison:
-    """Put reports side by side; the first is what the others are compared with."""
+    """Reports side by side; the others are compared with the first."""
     by_run = [{measure.name: measure for measure in measures_of(report)} for report in reports]
     names = list(dict.fromkeys(name for measures in by_run for name in measures))
     table = {name: tuple(measures.get(name) for measures in by_run) for name in names}
     differences = {
-        name: (None, *(_difference(row[0], measure, seed) for measure in row[1:])) for name, row in table.items()
+        name: (None, *(paired_difference(row[0], measure, seed) for measure in row[1:])) for name, row in table.items()
     }
     return Comparison(_names(reports), tuple(reports), table, differences)
 
@@ -203,7 +165,7 @@ def measures_of(report: Report) -> list[Measure]:
 
 
 def _of_links(links: Links) -> list[Measure]:
-    """The mean ranks, under a name of their own where they are not exact ranks of a whole split."""
+    """Measures by triple, by mean ranks of ties; named apart where they are sampled or typed."""
     head, tail, unseen, label = links.ranks.head, links.ranks.tail, links.ranks.unseen, links.label
     items = f"{links.split} {links.triples} {links.ranks.candidates} {label} {links.sample and links.sample.seed}"
     by_triple = {"MRR": (1 / head + 1 / tail) / 2}
@@ -213,17 +175,6 @@ def _of_links(links: Links) -> list[Measure]:
         by_triple["MRR, unseen end"] = np.where(unseen, by_triple["MRR"], np.nan)
     named = f" ({label})" if label else ""
     return [Measure(name + named, values, None, items) for name, values in by_triple.items()]
-
-
-def _difference(first: Measure | None, second: Measure | None, seed: int) -> Difference | None:
-    if first is None or second is None or first.items != second.items:
-        return None
-    both = first.covered & second.covered
-    if both.sum() < LEAST:
-        return None
-    statistic = bootstrap.difference(first.statistic(both), second.statistic(both))
-    interval = bootstrap.interval(statistic, int(both.sum()), seed)
-    return Difference(second.value(both) - first.value(both), interval, int(both.sum()))
 
 
 def _names(reports: Sequence[Report]) -> tuple[str, ...]:

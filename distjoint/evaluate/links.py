@@ -1,36 +1,33 @@
-"""The graph of a run against its dataset: ranks of held-out triples, and which triples are right."""
+"""Link prediction and triple classification of a run on its dataset."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import xxhash
-from torch import Tensor
 
 from distjoint.data.dataset import SPLITS, Dataset, Triples
 from distjoint.data.types import Domains
-from distjoint.errors import DistjointError, UsageError
-from distjoint.evaluate.breakdown import WAYS, breakdown, groups
-from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
+from distjoint.errors import UsageError
+from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups
+from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import Classification, classify
+from distjoint.evaluate.link_result import Links, Sampling
+from distjoint.evaluate.options import Split
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.ranks import Ties
-from distjoint.evaluate.report import Links, Sample
-from distjoint.evaluate.scoring import TripleModel, entity_block
+from distjoint.evaluate.trained import TrainedVectors
 from distjoint.progress import Progress
-from distjoint.runs.folder import Checkpoint, RunFolder, open_dataset
-
-Split = Literal["valid", "test"]
+from distjoint.runs.folder import RunFolder, open_dataset
 
 
 @dataclass(frozen=True)
 class LinkOptions:
-    """How answers are ranked and shown.
+    """Options of link prediction.
 
     by                  groups whose figures are given too
     ties                the rank that tables show for answers that tie
@@ -52,12 +49,12 @@ class LinkOptions:
             if value is not None and value < 1:
                 raise UsageError(f"--sample-{name} is {value}; give 1 or more, or leave it out for all")
         for by in self.by:
-            if by not in WAYS:
-                raise UsageError(f"--by {by}: choose {', '.join(WAYS[:-1])} or {WAYS[-1]}")
+            if by not in GROUPINGS:
+                raise UsageError(f"--by {by}: choose {', '.join(GROUPINGS[:-1])} or {GROUPINGS[-1]}")
 
 
 class GraphResult:
-    """The graph of a run's result, and its dataset, opened once for all that is asked.
+    """The graph of a run's result and the dataset's triples, read once for both ways to measure it.
 
     memory   bytes: half for entity vectors, which are kept where they all fit; a quarter for queries and scores
     raises   UsageError for a run without a graph
@@ -69,7 +66,6 @@ class GraphResult:
         self.run, self.memory = run, memory
         self.data: Dataset = open_dataset(run, dataset)
         self.splits = {name: self.data.split(name) for name in SPLITS}
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.relations: list[str] = run.relations().column("name").to_pylist()
 
     def rank(self, split: Split, options: LinkOptions, progress: Progress) -> Links:
@@ -85,7 +81,7 @@ class GraphResult:
         known = Triples.together(*self.splits.values())
         with progress.task(f"link prediction, {split}", len(wanted), "triples") as task:
             ranks = link_prediction(
-                self.model,
+                self.trained.model,
                 self.candidates,
                 wanted,
                 known,
@@ -100,11 +96,11 @@ class GraphResult:
             by: breakdown(ranks, groups(by, wanted, self.splits["train"], degree, self.relations), by == "relation")
             for by in dict.fromkeys(options.by)
         }
-        sample = Sample(options.sample_candidates, len(wanted), len(every), options.seed)
+        sample = Sampling(options.sample_candidates, len(wanted), len(every), options.seed)
         return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties)
 
     def classify(self, progress: Progress) -> Classification:
-        """Decide the test triples and their negatives by thresholds chosen on the validation triples."""
+        """Triple classification of test triples and their negatives, by thresholds chosen on valid."""
         rows = self.run.rows().select(["entity"])
         test = [in_order_of_name(self._held_out(name), rows, self.relations) for name in ("test", "test_negatives")]
         valid = [self._held_out(name) for name in ("valid", "valid_negatives")]
@@ -112,7 +108,7 @@ class GraphResult:
         del rows
         with progress.task("triple classification", unit="triples"):
             return classify(
-                self.model,
+                self.trained.model,
                 self.candidates,
                 (valid[0], valid[1]),
                 (test[0], test[1]),
@@ -140,23 +136,15 @@ class GraphResult:
         return domains
 
     @cached_property
-    def model(self) -> TripleModel:
-        return TripleModel.of(self.run.info.config.model, self._dense["relation"])
+    def trained(self) -> TrainedVectors:
+        """Entity vectors and triple model of the result."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return TrainedVectors(self.run, self.run.result(), device, self.memory // 2)
 
     @cached_property
     def candidates(self) -> Candidates:
         """The entities of train, valid and test."""
-        layout = self.run.layout
-        entities = _Entities(self.run, self._checkpoint, self._dense.get("map"), self.device, self.memory)
-        return Candidates(entity_rows(layout), entities.block, listed_rows(layout.rows, *self.splits.values()))
-
-    @cached_property
-    def _checkpoint(self) -> Checkpoint:
-        return self.run.result()
-
-    @cached_property
-    def _dense(self) -> dict[str, Tensor]:
-        return {name: tensor.to(self.device) for name, tensor in self._checkpoint.dense().items()}
+        return self.trained.candidates(*self.splits.values())
 
 
 def in_order_of_name(triples: Triples, rows: pa.Table, relations: list[str]) -> Triples:
@@ -171,7 +159,7 @@ def in_order_of_name(triples: Triples, rows: pa.Table, relations: list[str]) -> 
 
 
 def checksum_of_names(triples: Triples, rows: pa.Table, relations: list[str]) -> str:
-    """Stands for these triples in this order, by name."""
+    """Checksum of the triples in this order, by name."""
     digest = xxhash.xxh3_64()
     for batch in _names(triples, rows, relations).to_batches(1 << 16):
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
@@ -188,30 +176,3 @@ def _names(triples: Triples, rows: pa.Table, relations: list[str]) -> pa.Table:
             "tail": entity.take(pa.array(triples.tail)),
         }
     )
-
-
-class _Entities:
-    """Entity vectors of a checkpoint by shard: kept once read where they fit, read again where they do not."""
-
-    def __init__(
-        self, run: RunFolder, checkpoint: Checkpoint, map_: Tensor | None, device: torch.device, memory: int
-    ) -> None:
-        self.run, self.checkpoint, self.map, self.device = run, checkpoint, map_, device
-        entities = run.layout.aligned + run.layout.entities
-        self.kept: dict[int, Tensor] | None = {} if 4 * entities * checkpoint.manifest.dim <= memory // 2 else None
-
-    def block(self, shard: int) -> Tensor:
-        """float32[entities of the shard, dim]"""
-        if self.kept is not None and shard in self.kept:
-            return self.kept[shard]
-        parts = {
-            name: tensor.to(self.device)
-            for name, tensor in self.checkpoint.shard(shard).items()
-            if name in ("X", "W", "C")
-        }
-        vectors = entity_block(parts, self.run.layout, shard, self.run.info.coupling, self.map)
-        if not all_finite(vectors):
-            raise DistjointError(f"{self.checkpoint.folder}, shard {shard}: entity vectors hold NaN or infinity")
-        if self.kept is not None:
-            self.kept[shard] = vectors
-        return vectors

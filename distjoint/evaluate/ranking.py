@@ -1,4 +1,4 @@
-"""Filtered link prediction: exact, by counting, over blocks of candidates; or among candidates drawn for each query.
+"""Filtered link prediction: exact ranks by counting over blocks of candidates, or ranks among drawn candidates.
 
 For each query it counts, block by block, the candidates that score higher than the right answer and those
 that tie with it, and takes away the other answers that are known to be right. Nothing larger than a tile of
@@ -18,13 +18,11 @@ from distjoint.arrays import Bools, Ints
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
 from distjoint.errors import DistjointError
-from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
-from distjoint.evaluate.queries import TIE, Counts, Queries, Setting
-from distjoint.evaluate.ranks import HITS, LinkPrediction, summary
+from distjoint.evaluate.candidates import Candidates
+from distjoint.evaluate.queries import Counts, RankingProblem, RankingQueries
+from distjoint.evaluate.ranks import LinkPrediction
 from distjoint.evaluate.sampling import SampledQueries
 from distjoint.evaluate.scoring import Side, TripleModel
-
-__all__ = ["HITS", "TIE", "Candidates", "LinkPrediction", "entity_rows", "link_prediction", "listed_rows", "summary"]
 
 MEMORY = 256 << 20
 
@@ -48,7 +46,7 @@ def link_prediction(
     triples    by row id; their ends must have a vector in some block
     known      every triple known to be right, of all splits, by row id: other right answers are not counted
     unseen     bool[len(triples)]: an end has no training triple; reported apart
-    allowed    leave out the candidates that may not stand at this end of the relation; the right answer never is
+    allowed    leave out candidates that the relation's types do not allow at this end; never the right answer
     sample     rank among so many candidates besides the right answer, drawn evenly for each query, not among all
     seed       decides what is drawn; the same draw for the same triples in the same order
     memory     bytes that vectors of queries, scores and filters may take, besides one block
@@ -57,42 +55,45 @@ def link_prediction(
     """
     if not len(triples):
         raise DistjointError("link prediction: the split holds no triples; prepare with --valid or --test")
-    setting = Setting(model, candidates, triples, known, allowed, sample, seed, memory, progress)
-    found = {side: Counts.of(len(triples)) for side in ("tail", "head")}
-    # Queries of a relation side by side share what is allowed to it.
+    problem = RankingProblem(model, candidates, triples, known, allowed, sample, seed, memory, progress)
+    found = {side: Counts.zeros(len(triples)) for side in ("tail", "head")}
+    # Queries of a relation side by side share its mask of types.
     order = np.arange(len(triples)) if allowed is None else np.argsort(triples.relation, kind="stable")
-    most = setting.triples_at_once()
+    most = problem.triples_at_once()
     for start in range(0, len(triples), most):
         chosen = order[start : start + most]
         chunk = triples.select(chosen)
-        for side, counts in _rank(setting, chunk, chosen).items():
+        for side, counts in _rank(problem, chunk, chosen).items():
             found[side].put(chosen, counts)
     head, tail = found["head"], found["tail"]
     missing = np.zeros(len(triples), np.bool_) if unseen is None else unseen
     result = LinkPrediction(head.ranks(), tail.ranks(), missing, candidates.count, head.ties(), tail.ties())
     if sample is None and allowed is None:
         return result
-    mean = float(np.mean([head.met, tail.met]))
+    mean = float(np.mean([head.ranked, tail.ranked]))
     count = candidates.count if sample is None else min(sample, candidates.count - 1)
     return replace(
         result, candidates=count, sampled=sample is not None, typed=allowed is not None, mean_candidates=mean
     )
 
 
-def _rank(setting: Setting, triples: Triples, numbers: Ints) -> dict[Side, Counts]:
-    """Counts of both directions; `numbers` are the triples' places among all."""
-    candidates, model = setting.candidates, setting.model
+def _rank(problem: RankingProblem, triples: Triples, numbers: Ints) -> dict[Side, Counts]:
+    """Counts of both directions for a chunk of triples.
+
+    numbers   int64[n]: their places among all that are ranked
+    """
+    candidates, model = problem.candidates, problem.model
     ends = candidates.gather(np.concatenate([triples.head, triples.tail]))
     head, tail = ends[: len(triples)], ends[len(triples) :]
     relation = torch.from_numpy(triples.relation).to(head.device)
-    kind = Queries if setting.sample is None else SampledQueries
+    kind = RankingQueries if problem.sample is None else SampledQueries
     sides: tuple[tuple[Side, Tensor, Tensor, Ints, Ints], ...] = (
         ("tail", head, tail, triples.head, triples.tail),
         ("head", tail, head, triples.tail, triples.head),
     )
     parts = {
-        side: kind(setting, side, model.queries(given, relation, side), answer, fixed, triples.relation, right, numbers)
-        for side, given, answer, fixed, right in sides
+        side: kind(problem, side, model.queries(end, relation, side), answer, given, triples.relation, right, numbers)
+        for side, end, answer, given, right in sides
     }
     for index, picked in enumerate(candidates.picked):
         if len(picked):

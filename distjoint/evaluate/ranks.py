@@ -1,4 +1,4 @@
-"""Ranks of right answers, and the figures taken from them.
+"""Ranks of right answers, and their figures: MRR, Hits@k, mean rank.
 
 A right answer that ties with others has a rank only by agreement. The default is the mean of the places it may take
 ("realistic", 1 + higher + tied / 2); the first ("optimistic") and the last ("pessimistic") of them are kept too: a
@@ -44,18 +44,18 @@ class LinkPrediction:
     mean_candidates: float | None = None
 
     def metrics(self) -> dict[str, Any]:
-        """`mrr`, `hits@1`, `hits@3`, `hits@10`, `mean_rank`, `triples` over both directions; the same under `head`
-        and `tail` for one direction, and under `unseen` for the triples with an unseen end, where there are any.
+        """Figures over both directions: `mrr`, `hits@1`, `hits@3`, `hits@10`, `mean_rank`, `triples`.
 
-        Each has the figures of the two other ways to rank ties under `optimistic` and `pessimistic`.
+        The same for one direction under `head` and `tail`, and under `unseen` for the triples with an unseen end, where
+        there are any; and within each, by first and last ranks of ties under `optimistic` and `pessimistic`.
         """
         head, tail = (self.head, self.head_ties), (self.tail, self.tail_ties)
-        result = {**part(head, tail), "candidates": self.candidates, "head": part(head), "tail": part(tail)}
+        result = {**figures(head, tail), "candidates": self.candidates, "head": figures(head), "tail": figures(tail)}
         if self.mean_candidates is not None:
             result["mean_candidates"] = self.mean_candidates
         if self.unseen.any():
             chosen = self.unseen
-            result["unseen"] = part((self.head[chosen], self.head_ties[chosen]),
+            result["unseen"] = figures((self.head[chosen], self.head_ties[chosen]),
                                     (self.tail[chosen], self.tail_ties[chosen]))  # fmt: skip
         return result
 
@@ -66,25 +66,25 @@ class LinkPrediction:
 
 
 def ranks_with(ties: Ties, ranks: Doubles, tied: Ints) -> Doubles:
-    """float64[n]: ranks by one of the three ways, given the mean ranks and how many tie."""
+    """float64[n]: mean, first or last ranks of answers, from their mean ranks and how many candidates tie."""
     return ranks + _SHIFT[ties] * tied
 
 
-def part(*directions: tuple[Doubles, Ints]) -> dict[str, Any]:
-    """The figures of some answers by their mean ranks, and by the other two under their names.
+def figures(*directions: tuple[Doubles, Ints]) -> dict[str, Any]:
+    """Figures of some answers by their mean ranks, and by first and last ones under `optimistic` and `pessimistic`.
 
     directions   mean ranks float64[n] and ties int64[n], for one direction or both
     """
     result: dict[str, Any] = summary(*(ranks for ranks, _ in directions))
     others: tuple[Ties, Ties] = ("optimistic", "pessimistic")
     for ties in others:
-        figures = summary(*(ranks_with(ties, *direction) for direction in directions))
-        result[ties] = {name: value for name, value in figures.items() if name != "triples"}
+        shifted = summary(*(ranks_with(ties, *direction) for direction in directions))
+        result[ties] = {name: value for name, value in shifted.items() if name != "triples"}
     return result
 
 
 def summary(*ranks: Doubles) -> dict[str, float]:
-    """The usual figures of some ranks: float64[n] for each direction."""
+    """MRR, Hits@k and mean rank of some ranks: float64[n] for each direction."""
     every = np.concatenate(ranks)
     hits = {f"hits@{k}": float(np.mean(every <= k)) for k in HITS}
     return {"mrr": float(np.mean(1 / every)), **hits, "mean_rank": float(np.mean(every)), "triples": len(ranks[0])}

@@ -1,4 +1,4 @@
-"""What an evaluation found, with what every triple, pair and question got, so that runs can be compared on them.
+"""Report of an evaluation: its figures, and the result of every triple, pair and question, to compare runs on.
 
 Saved beside the run: `evaluation.json` for people and `evaluation.safetensors` with the scores of the items.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -19,98 +20,15 @@ from distjoint.errors import DistjointError
 from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.bootstrap import Interval
 from distjoint.evaluate.classification import Classification
-from distjoint.evaluate.queries import TIE
-from distjoint.evaluate.ranks import LinkPrediction, Ties
+from distjoint.evaluate.link_result import Links
 from distjoint.evaluate.similarity import Similarity
-from distjoint.evaluate.space import Kind
+from distjoint.evaluate.space import VectorKind
+from distjoint.evaluate.tables import analogy_tables, as_text, classification_tables, link_tables, similarity_tables
 from distjoint.storage import Location
 
 JSON = "evaluation.json"
 ITEMS = "evaluation.safetensors"
 FORMAT = 2
-RANKS = ("head", "tail", "unseen", "head_ties", "tail_ties")
-"""What is kept of each triple."""
-
-TIES: dict[Ties, str] = {
-    "realistic": "ties at their mean rank",
-    "optimistic": "ties after the right answer",
-    "pessimistic": "ties before the right answer",
-}
-FILTER = "filtered by train, valid and test"
-CANDIDATES = "entities of train, valid and test"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What was drawn of an evaluation that is not of everything.
-
-    candidates   drawn for each answer; None where it was ranked against all
-    triples      ranked, of so many in the split (`of`)
-    """
-
-    candidates: int | None
-    triples: int
-    of: int
-    seed: int
-
-    def __str__(self) -> str:
-        parts = [f"{self.candidates:,} sampled candidates"] if self.candidates is not None else []
-        parts += [f"{self.triples:,} sampled triples"] if self.triples < self.of else []
-        return ", ".join(parts)
-
-
-@dataclass(frozen=True)
-class Links:
-    """Link prediction on a split.
-
-    triples   stands for the triples: the same for the same triples by name, which are ranked in order of name
-    parts     the figures of groups of answers, by what they are grouped by
-    sample    what was drawn; None for every triple among every candidate
-    ties      the rank that tables show for answers that tie
-    """
-
-    split: str
-    ranks: LinkPrediction
-    triples: str
-    parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    sample: Sample | None = None
-    ties: Ties = "realistic"
-
-    @property
-    def label(self) -> str:
-        """What sets these ranks apart from exact ones of all triples; nothing for those."""
-        words = [str(self.sample) if self.sample else "", "typed" if self.ranks.typed else ""]
-        return ", ".join(word for word in words if word)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "split": self.split,
-            "sampled": asdict(self.sample) if self.sample else None,
-            "typed": self.ranks.typed,
-            "ranked_against": CANDIDATES,
-            "filter": FILTER,
-            "ties": TIES["realistic"],
-            "tie_tolerance": TIE,
-            "triples_checksum": self.triples,
-            **self.ranks.metrics(),
-            "by": self.parts,
-        }
-
-    @classmethod
-    def of(cls, tree: dict[str, Any], items: dict[str, Any]) -> Links:
-        """What `to_dict` and `items` wrote."""
-        ranks = LinkPrediction(
-            **{name: items[f"links.{name}"] for name in RANKS},
-            candidates=tree["candidates"],
-            sampled=bool(tree["sampled"] and tree["sampled"]["candidates"]),
-            typed=tree["typed"],
-            mean_candidates=tree.get("mean_candidates"),
-        )
-        sample = Sample(**tree["sampled"]) if tree["sampled"] else None
-        return cls(tree["split"], ranks, tree["triples_checksum"], tree["by"], sample)
-
-    def items(self) -> dict[str, Any]:
-        return {f"links.{name}": getattr(self.ranks, name) for name in RANKS}
 
 
 @dataclass(frozen=True)
@@ -125,7 +43,7 @@ class Report:
 
     run: str
     checkpoint: str
-    vectors: Kind | None = None
+    vectors: VectorKind | None = None
     standardize: bool = True
     links: Links | None = None
     similarity: tuple[Similarity, ...] = ()
@@ -155,10 +73,29 @@ class Report:
         cleaned: dict[str, Any] = _without_nan(tree)
         return cleaned
 
-    def __rich__(self) -> RenderableType:
-        from distjoint.evaluate.tables import report_tables
+    @property
+    def epoch(self) -> str:
+        """The checkpoint in words: `epoch 5`, or `epoch 5, round 2` within the epoch after it."""
+        found = re.search(r"epoch-(\d+)(?:-round-(\d+))?$", self.checkpoint)
+        if found is None:
+            return self.checkpoint
+        return f"epoch {int(found[1])}" + (f", round {int(found[2])}" if found[2] else "")
 
-        return report_tables(self)
+    def __rich__(self) -> RenderableType:
+        """Tables of everything that was measured, each with the checkpoint in its title."""
+        parts: list[RenderableType] = []
+        if self.links is not None:
+            parts += link_tables(self.links, self.epoch)
+        if self.classification is not None:
+            parts += classification_tables(self.classification, self.epoch)
+        if self.similarity:
+            parts += similarity_tables(self.similarity, self.epoch, self.vectors, self.standardize)
+        if self.analogies is not None:
+            parts += analogy_tables(self.analogies, self.epoch, self.vectors, self.standardize)
+        return Group(*parts)
+
+    def __str__(self) -> str:
+        return as_text(self)
 
     def save(self, folder: Location) -> None:
         """Write the report into the run's folder, over what it holds of earlier ones.

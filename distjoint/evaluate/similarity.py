@@ -1,4 +1,4 @@
-"""Word similarity: how well cosines of vectors order the pairs that people have scored."""
+"""Word similarity: rank correlation of cosines with the scores that people gave to pairs of words."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distjoint.arrays import Doubles
-from distjoint.evaluate import bootstrap
-from distjoint.evaluate.bootstrap import Interval
+from distjoint.evaluate.bootstrap import Interval, interval, spearman_of
 from distjoint.evaluate.space import Space
 from distjoint.evaluate.wordsets import WordPairs
 
 LEAST = 3
-"""Pairs that a correlation needs."""
+"""Smallest number of pairs that has a correlation."""
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """The result on one set, with what each pair got.
+    """Result on one set of word pairs, pair by pair.
 
-    gold        float64[pairs]: what people said
-    cosines     float64[pairs]: what the vectors say, NaN where a word has none
+    gold        float64[pairs]: scores by people
+    cosines     float64[pairs]: cosines of the vectors, NaN where a word has none
     spearman    rank correlation of the two over covered pairs
     """
 
@@ -59,6 +58,6 @@ def similarity(space: Space, pairs: WordPairs, standardize: bool = True, seed: i
     covered = (first >= 0) & (second >= 0)
     gold, cosines = np.array(pairs.scores), np.full(len(covered), np.nan)
     cosines[covered] = np.einsum("nd,nd->n", unit[first[covered]], unit[second[covered]])
-    statistic = bootstrap.spearman_of(gold[covered], cosines[covered])
+    statistic = spearman_of(gold[covered], cosines[covered])
     rho = float(statistic(np.arange(covered.sum())[None])[0]) if covered.sum() >= LEAST else float("nan")
-    return Similarity(pairs.name, gold, cosines, rho, bootstrap.interval(statistic, int(covered.sum()), seed))
+    return Similarity(pairs.name, gold, cosines, rho, interval(statistic, int(covered.sum()), seed))

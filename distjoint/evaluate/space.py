@@ -1,6 +1,6 @@
-"""Named vectors of one kind, words or entities, as the tests of word vectors and the neighbours see them.
+"""Named vectors of words or of entities, for word tests, neighbours and exports.
 
-Lookups forgive case and spaces. Vectors are standardised by column unless raw ones are asked for: a few GloVe
+Look-ups forgive case and spaces. Cosines are of vectors standardised by column unless raw ones are wanted: a few GloVe
 columns carry frequency and little else, and outweigh the others in a cosine (RW .146 raw, .503 standardised for
 the public 840 B vectors).
 """
@@ -16,27 +16,25 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from distjoint.arrays import Floats
-from distjoint.evaluate.ranking import entity_rows
-from distjoint.evaluate.scoring import entity_block, word_block
-from distjoint.runs.folder import RunFolder
+from distjoint.arrays import Floats, Ints
+from distjoint.evaluate.candidates import entity_rows
+from distjoint.evaluate.trained import TrainedVectors
 
-Kind = Literal["word", "entity"]
+VectorKind = Literal["word", "entity"]
 
 
 @dataclass(frozen=True)
 class Space:
-    """Vectors and the names they go by.
+    """Vectors of one kind and their names.
 
-    kind       what the vectors are of
+    kind       words or entities
     names      str[n]: the name of each vector
-    aliases    further names and the vector each means; where several vectors share one, the first listed
+    aliases    further names and the index of each one's vector; where several vectors share one, the first listed
     vectors    float32[n, dim]
     """
 
-    kind: Kind
+    kind: VectorKind
     names: Sequence[str]
     vectors: Floats
     aliases: Sequence[tuple[str, int]] = ()
@@ -53,12 +51,12 @@ class Space:
                 return self._folded[key.casefold()]
         return None
 
-    def find_all(self, names: Iterable[str]) -> NDArray[np.int64]:
+    def find_all(self, names: Iterable[str]) -> Ints:
         """int64[n]: the index of each name, -1 where it is unknown."""
         return np.array([-1 if (index := self.find(name)) is None else index for name in names], np.int64)
 
     def similar_names(self, name: str, count: int = 3) -> list[str]:
-        """Names spelt much like this one."""
+        """Names spelt much like this one, nearest first."""
         key = name.casefold().replace(" ", "_")
         # difflib is slow: on a large vocabulary, only names that begin like this one and are about as long.
         near = [
@@ -70,11 +68,14 @@ class Space:
         return list(dict.fromkeys(self.names[self._folded[other]] for other in found))
 
     def unit(self, standardize: bool) -> Floats:
-        """float32[n, dim]: vectors of length one, whose products are cosines; standardised first if asked."""
+        """float32[n, dim]: vectors of length one, whose products are cosines.
+
+        standardize   columns to mean 0 and deviation 1 first
+        """
         return self._standard if standardize else self._raw
 
     def to_unit(self, vectors: Floats, standardize: bool) -> Floats:
-        """The same done to other vectors of this space: float32[n, dim] to float32[n, dim]."""
+        """Other vectors of this space scaled likewise: float32[n, dim] to float32[n, dim]."""
         if standardize:
             vectors = (vectors - self._moments[0]) / self._moments[1]
         return _unit(vectors)
@@ -115,32 +116,43 @@ def _unit(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
 
 
-def read_spaces(run: RunFolder) -> tuple[Space, Space, list[str | None], NDArray[np.int64]]:
-    """Words and entities of a run's result, in order of row id, with each entity's label and degree."""
-    checkpoint, layout, table = run.result(), run.layout, run.rows()
-    dim, coupling = run.info.config.model.dim, run.info.coupling
-    has = {source: source in run.info.sources for source in ("text", "graph")}
-    word_count, first = layout.words + layout.aligned, layout.words
-    words = np.empty((word_count if has["text"] else 0, dim), np.float32)
-    entities = np.empty((layout.rows - first if has["graph"] else 0, dim), np.float32)
-    map_, entity_ids = checkpoint.dense().get("map"), entity_rows(layout)
+@dataclass(frozen=True)
+class Spaces:
+    """Words and entities of a run, in order of row id; a space is empty where its kind was not trained.
+
+    labels    label of each entity, None where it is its name
+    degrees   int64[entities]: training triples that each is in
+    """
+
+    words: Space
+    entities: Space
+    labels: Sequence[str | None]
+    degrees: Ints
+
+
+def read_spaces(trained: TrainedVectors) -> Spaces:
+    """All vectors of a checkpoint with their names. raises DistjointError when a file is missing or damaged"""
+    run, layout, table = trained.run, trained.layout, trained.run.rows()
+    dim, sources, first = run.info.config.model.dim, run.info.sources, layout.words
+    words = np.empty((layout.words + layout.aligned if "text" in sources else 0, dim), np.float32)
+    entities = np.empty((layout.rows - first if "graph" in sources else 0, dim), np.float32)
+    entity_ids = entity_rows(layout)
     for shard in range(layout.shards):
-        parts = checkpoint.shard(shard)
-        if has["text"]:
-            words[layout.rows_of(shard)[layout.has_word(shard)]] = word_block(parts).numpy()
-        if has["graph"]:
-            entities[entity_ids[shard] - first] = entity_block(parts, layout, shard, coupling, map_).numpy()
+        of_words, of_entities = trained.words_and_entities(shard)
+        if of_words is not None:
+            words[layout.rows_of(shard)[layout.has_word(shard)]] = of_words.numpy()
+        if of_entities is not None:
+            entities[entity_ids[shard] - first] = of_entities.numpy()
     word_names = table.column("word").slice(0, len(words)).to_pylist()
     below = table.slice(first, len(entities))
     ids, labels = below.column("entity").to_pylist(), below.column("label").to_pylist()
     degrees = below.column("degree").combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
-    shown = [label if label != name else None for label, name in zip(labels, ids, strict=True)]
-    aliases = _aliases(below)
-    return Space("word", word_names, words), Space("entity", ids, entities, aliases), shown, degrees
+    other = [label if label != name else None for label, name in zip(labels, ids, strict=True)]
+    return Spaces(Space("word", word_names, words), Space("entity", ids, entities, _aliases(below)), other, degrees)
 
 
 def _aliases(entities: pa.Table) -> list[tuple[str, int]]:
-    """Words and labels of entities, the words first; of several with one label, the most frequent in the graph."""
+    """Words, then labels of entities, with their indices; of entities with one label the most frequent first."""
     order = pc.sort_indices(entities, [("degree", "descending")]).to_numpy()
     pairs: list[tuple[str, int]] = []
     for column in ("word", "label"):
@@ -151,6 +163,6 @@ def _aliases(entities: pa.Table) -> list[tuple[str, int]]:
 
 
 def unknown(what: str, name: str, spaces: Sequence[Space]) -> str:
-    """A sentence about a name that nothing goes by, with the nearest names."""
+    """Error message for an unknown name, with the nearest names."""
     near = list(dict.fromkeys(other for space in spaces for other in space.similar_names(name)))[:3]
     return f"unknown {what} '{name}'" + (f"; did you mean {', '.join(near)}?" if near else "")

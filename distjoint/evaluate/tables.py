@@ -1,19 +1,28 @@
-"""Reports and comparisons as tables for a terminal, with what the numbers depend on printed under them."""
+"""Tables of results for a terminal, with what the numbers depend on in a line under each.
+
+They are made from the parts of a report or a comparison, which put them together; nothing here knows either.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from distjoint.evaluate import report as reports
+from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.classification import Classification
-from distjoint.evaluate.comparison import Comparison, Difference, Measure
+from distjoint.evaluate.link_result import CANDIDATES, FILTER, TIES, Links
+from distjoint.evaluate.measures import Difference, Measure
 from distjoint.evaluate.queries import TIE
 from distjoint.evaluate.ranks import HITS, Ties
+from distjoint.evaluate.similarity import Similarity
+from distjoint.evaluate.space import VectorKind
+
+WIDTH = 160
+"""Columns of tables that are plain text."""
 
 _BY = {"relation": "by relation", "category": "by category of relation", "degree": "by training triples of the answer"}
 CLASSIFIED = (
@@ -22,61 +31,91 @@ CLASSIFIED = (
 )
 
 
-def report_tables(report: reports.Report) -> Group:
-    """Everything one evaluation found."""
-    parts: list[RenderableType] = []
-    if report.links is not None:
-        parts.append(_links(report.links))
-        parts += [_grouped(report.links, by) for by in report.links.parts]
-        parts.append(_note(link_note(report.links)))
-    if report.classification is not None:
-        parts += [_decided(report.classification), _note(CLASSIFIED)]
-    if report.similarity:
-        table = _table("Word similarity", "set", "Spearman", "95 % interval", "covered")
-        for result in report.similarity:
-            ends = f"{number(result.interval.low)} to {number(result.interval.high)}"
-            covered = f"{int(result.covered.sum()):,} of {len(result.gold):,}"
-            table.add_row(result.name, number(result.spearman), ends, covered)
-        parts += [table, _note(word_note(report))]
-    if report.analogies is not None:
-        table = _table("Analogies (3CosAdd)", "section", "accuracy", "covered")
-        tree = report.analogies.to_dict()
-        for section in tree["sections"]:
-            table.add_row(*_accuracy(section["name"], section))
-        table.add_section()
-        table.add_row(*_accuracy("total", tree["total"]))
-        parts += [table, _note(word_note(report))]
-    return Group(*parts)
+def link_tables(links: Links, epoch: str) -> list[RenderableType]:
+    """Ranks over all triples and by groups, with what they depend on.
+
+    epoch   which checkpoint was ranked, for the titles
+    """
+    grouped = [_grouped(links, by, epoch) for by in links.parts]
+    return [_links(links, epoch), *grouped, _note(link_note(links))]
 
 
-def comparison_table(comparison: Comparison) -> Group:
-    """Runs as columns, measures as rows; beside each value its difference to the first run."""
+def classification_tables(result: Classification, epoch: str) -> list[RenderableType]:
+    """Triple classification, in one line."""
+    columns = ("accuracy", "F1", "precision", "recall", "triples", "negatives")
+    table = _table(f"Triple classification, test, {epoch}", "", *columns)
+    tree = result.to_dict()
+    figures = (number(tree[name]) for name in ("accuracy", "f1", "precision", "recall"))
+    table.add_row("all", *figures, *(f"{tree[name]:,}" for name in ("triples", "negatives")))
+    return [table, _note(CLASSIFIED)]
+
+
+def similarity_tables(
+    results: Sequence[Similarity], epoch: str, vectors: VectorKind | None, standardize: bool
+) -> list[RenderableType]:
+    """Rank correlations with people, a set a line."""
+    table = _table(f"Word similarity, {epoch}", "set", "Spearman", "95 % interval", "covered")
+    for result in results:
+        ends = f"{number(result.interval.low)} to {number(result.interval.high)}"
+        covered = f"{int(result.covered.sum()):,} of {len(result.gold):,}"
+        table.add_row(result.name, number(result.spearman), ends, covered)
+    return [table, _note(word_note(vectors, standardize))]
+
+
+def analogy_tables(
+    result: Analogies, epoch: str, vectors: VectorKind | None, standardize: bool
+) -> list[RenderableType]:
+    """Share of right answers, a section a line."""
+    table = _table(f"Analogies (3CosAdd), {epoch}", "section", "accuracy", "covered")
+    tree = result.to_dict()
+    for section in tree["sections"]:
+        table.add_row(*_accuracy(section["name"], section))
+    table.add_section()
+    table.add_row(*_accuracy("total", tree["total"]))
+    return [table, _note(word_note(vectors, standardize))]
+
+
+def comparison_tables(
+    names: Sequence[str],
+    measures: Mapping[str, Sequence[Measure | None]],
+    differences: Mapping[str, Sequence[Difference | None]],
+    notes: Iterable[str],
+) -> list[RenderableType]:
+    """Runs as columns, measures as rows; beside each value its difference to the first run.
+
+    names         of the runs
+    measures      by name, one for each run
+    differences   by name of the measure, one for each run
+    notes         what the numbers depend on
+    """
     table = Table(title="Comparison", title_justify="left")
     table.add_column("measure")
-    for name in comparison.names:
+    for name in names:
         table.add_column(name, justify="right")
-    for name, row in comparison.measures.items():
-        cells = [_compared(*pair) for pair in zip(row, comparison.differences[name], strict=True)]
-        table.add_row(name, *cells)
-    notes = [
-        f"Beside each value: difference to {comparison.names[0]} with its 95 % interval, by paired bootstrap over the "
+    for name, row in measures.items():
+        table.add_row(name, *(_compared(*pair) for pair in zip(row, differences[name], strict=True)))
+    beside = (
+        f"Beside each value: difference to {names[0]} with its 95 % interval, by paired bootstrap over the "
         "items both cover; * where it excludes 0."
-    ]
-    described = [report for report in comparison.reports if report.links is not None]
-    notes += _distinct(link_note(report.links) for report in described if report.links is not None)
-    worded = [report for report in comparison.reports if report.similarity or report.analogies]
-    notes += _distinct(word_note(report) for report in worded)
-    notes += _coverage(comparison)
-    return Group(table, *(_note(note) for note in notes))
+    )
+    return [table, *(_note(text) for text in dict.fromkeys([beside, *notes, *_coverage(names, measures)]))]
 
 
-def link_note(links: reports.Links) -> str:
-    """What ranks depend on, in a line."""
+def as_text(result: RenderableType) -> str:
+    """A result as plain text, as a console prints it."""
+    console = Console(width=WIDTH, highlight=False, force_terminal=False)
+    with console.capture() as printed:
+        console.print(result)
+    return "\n".join(line.rstrip() for line in printed.get().splitlines())
+
+
+def link_note(links: Links) -> str:
+    """How ranks were taken, in a line."""
     ranks = links.ranks
-    against = f"{ranks.candidates:,} {reports.CANDIDATES}"
+    against = f"{ranks.candidates:,} {CANDIDATES}"
     if links.sample and links.sample.candidates is not None:
         against = (
-            f"{ranks.candidates:,} {reports.CANDIDATES}, drawn evenly for each answer (seed {links.sample.seed}), "
+            f"{ranks.candidates:,} {CANDIDATES}, drawn evenly for each answer (seed {links.sample.seed}), "
             "which is easier than against all"
         )
     if ranks.typed:
@@ -84,14 +123,14 @@ def link_note(links: reports.Links) -> str:
     of = ""
     if links.sample and links.sample.triples < links.sample.of:
         of = f"{links.sample.triples:,} of {links.sample.of:,} triples, drawn (seed {links.sample.seed}), "
-    ties = f"{reports.TIES[links.ties]} (scores within {TIE:g} of the size of their terms)"
-    return f"Link prediction: {links.split}, {of}both directions, {reports.FILTER}; against {against}; {ties}."
+    ties = f"{TIES[links.ties]} (scores within {TIE:g} of the size of their terms)"
+    return f"Link prediction: {links.split}, {of}both directions, {FILTER}; against {against}; {ties}."
 
 
-def word_note(report: reports.Report) -> str:
-    """What cosines of words depend on, in a line."""
-    how = "columns standardised" if report.standardize else "raw"
-    of = "word vectors" if report.vectors == "word" else "entity vectors"
+def word_note(vectors: VectorKind | None, standardize: bool) -> str:
+    """How cosines of words were taken, in a line."""
+    how = "columns standardised" if standardize else "raw"
+    of = "word vectors" if vectors == "word" else "entity vectors"
     return f"Words: {of}, {how}, cosine; pairs and questions with an unknown word left out."
 
 
@@ -100,10 +139,10 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
-def _links(links: reports.Links) -> Table:
+def _links(links: Links, epoch: str) -> Table:
     label = f" ({links.label})" if links.label else ""
     columns = ("", "MRR", *(f"Hits@{k}" for k in HITS), "mean rank", "triples")
-    table = _table(f"Link prediction, {links.split}{label}", *columns)
+    table = _table(f"Link prediction, {links.split}, {epoch}{label}", *columns)
     tree = links.ranks.metrics()
     rows: list[tuple[str, dict[str, Any]]] = [("both", tree), ("head", tree["head"]), ("tail", tree["tail"])]
     if "unseen" in tree:
@@ -113,34 +152,26 @@ def _links(links: reports.Links) -> Table:
     return table
 
 
-def _grouped(links: reports.Links, by: str) -> Table:
+def _grouped(links: Links, by: str, epoch: str) -> Table:
     label = f" ({links.label})" if links.label else ""
-    title = f"Link prediction, {links.split}, {_BY[by]}{label}"
+    title = f"Link prediction, {links.split}, {_BY[by]}, {epoch}{label}"
     columns = ("MRR", *(f"Hits@{k}" for k in HITS), "mean rank", "MRR of heads", "MRR of tails", "answers")
     table = _table(title, "", *columns)
     for part in links.parts[by]:
-        ends = (number(_shown(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
+        ends = (number(_by_ties(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
         table.add_row(part["name"], *_figures(part, links.ties), *ends, f"{part['answers']:,}")
     return table
 
 
 def _figures(part: dict[str, Any], ties: Ties) -> Iterable[str]:
-    shown = _shown(part, ties)
-    return number(shown["mrr"]), *(number(shown[f"hits@{k}"]) for k in HITS), number(shown["mean_rank"], 1)
+    figures = _by_ties(part, ties)
+    return number(figures["mrr"]), *(number(figures[f"hits@{k}"]) for k in HITS), number(figures["mean_rank"], 1)
 
 
-def _shown(part: dict[str, Any], ties: Ties) -> dict[str, Any]:
+def _by_ties(part: dict[str, Any], ties: Ties) -> dict[str, Any]:
+    """Figures by the rank of ties that is wanted."""
     figures: dict[str, Any] = part if ties == "realistic" else part[ties]
     return figures
-
-
-def _decided(result: Classification) -> Table:
-    columns = ("accuracy", "F1", "precision", "recall", "triples", "negatives")
-    table = _table("Triple classification, test", "", *columns)
-    tree = result.to_dict()
-    figures = (number(tree[name]) for name in ("accuracy", "f1", "precision", "recall"))
-    table.add_row("all", *figures, *(f"{tree[name]:,}" for name in ("triples", "negatives")))
-    return table
 
 
 def _accuracy(name: str, part: dict[str, Any]) -> Sequence[str]:
@@ -159,30 +190,27 @@ def _compared(measure: Measure | None, difference: Difference | None) -> str:
     return f"{value}  {difference.value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{mark}"
 
 
-def _coverage(comparison: Comparison) -> list[str]:
+def _coverage(names: Sequence[str], measures: Mapping[str, Sequence[Measure | None]]) -> list[str]:
     """A line for each measure that not all runs cover alike."""
     notes = []
-    for name, row in comparison.measures.items():
+    for name, row in measures.items():
         covered = [int(measure.covered.sum()) if measure is not None else 0 for measure in row]
         present = [measure for measure in row if measure is not None]
         if len({measure.items for measure in present}) > 1:
             notes.append(f"{name}: not paired, the runs were measured on different items.")
         elif len({count for count, measure in zip(covered, row, strict=True) if measure is not None}) > 1:
-            counts = ", ".join(f"{run} {count:,}" for run, count in zip(comparison.names, covered, strict=True))
+            counts = ", ".join(f"{run} {count:,}" for run, count in zip(names, covered, strict=True))
             notes.append(f"{name}: covered {counts}, of {len(present[0].values):,}.")
     return notes
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=len(title))  # a title is wrapped at the table's width
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place else "left")
     return table
 
 
 def _note(text: str) -> Text:
+    """A line under a table."""
     return Text(text, style="dim")
-
-
-def _distinct(lines: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(lines))

@@ -1,4 +1,4 @@
-"""Reading the test sets of word vectors: pairs with a human score, and analogy questions."""
+"""Test sets of word vectors as files: word pairs with a score by people, and analogy questions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SUFFIXES = (".txt", ".tsv", ".csv")
 
 @dataclass(frozen=True)
 class WordPairs:
-    """A similarity set.
+    """A similarity set: word pairs with a score by people.
 
     pairs    the two words of each pair
-    scores   what people said, higher is more similar
+    scores   higher is more similar
     """
 
     name: str
@@ -36,7 +36,7 @@ class Questions:
 
 
 def read_similarity(urls: Iterable[str], options: Options | None = None) -> list[WordPairs]:
-    """The similarity sets in some files, globs or folders, named after the files.
+    """Similarity sets of some files, globs or folders, named after the files.
 
     A line is two words and a score between tabs, commas or white space; further columns are left alone, and
     words before the score too (the part of speech in SimLex's own file). `#` begins a comment; a first line
@@ -48,7 +48,7 @@ def read_similarity(urls: Iterable[str], options: Options | None = None) -> list
 
 
 def read_analogies(urls: Iterable[str], options: Options | None = None) -> list[Questions]:
-    """The analogy questions in some files, globs or folders: four words a line, `: name` begins a section.
+    """Analogy questions of some files, globs or folders: four words a line, `: name` begins a section.
 
     Questions before the first `:` make a section named after the file.
 

@@ -5,7 +5,7 @@ Words and entities each have vectors of their own. An aligned row is a word and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -13,13 +13,16 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from distjoint.arrays import Floats
+from distjoint.arrays import Bools, Floats, Ints
+from distjoint.couplings import coupling_of
 from distjoint.data.dataset import SPLITS, Triples
 from distjoint.errors import DistjointError, UsageError
+from distjoint.evaluate.known import KnownAnswers
 from distjoint.evaluate.scoring import Side, TripleModel
-from distjoint.evaluate.space import Kind, Space, read_spaces, unknown
-from distjoint.results.export import Format
+from distjoint.evaluate.space import Space, Spaces, VectorKind, read_spaces, unknown
+from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.export import export as write_vectors
 from distjoint.runs.folder import RunFolder, open_dataset
 from distjoint.storage import Options, locate
@@ -27,24 +30,24 @@ from distjoint.storage import Options, locate
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A word or an entity near another; `similarity` is a cosine."""
+    """A neighbour: a word or an entity near another; `similarity` is a cosine."""
 
     name: str
-    kind: Kind
+    kind: VectorKind
     similarity: float
     label: str | None = None
-    """What an entity is called, where its name is an id."""
+    """An entity's label, where its name is an id."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An entity that may complete a triple; a higher score is more plausible."""
+    """A predicted entity, which may complete a triple; a higher score is more plausible."""
 
     name: str
     score: float
     label: str | None = None
     known: bool | None = None
-    """Whether the triple is in the dataset; None where that was not asked."""
+    """Whether the triple is in the dataset; None where the dataset was not read."""
 
 
 def load(url: str, storage_options: Options | None = None) -> Embeddings:
@@ -62,26 +65,22 @@ class Embeddings:
     def __init__(
         self,
         run: RunFolder,
-        words: Space,
-        entities: Space,
-        labels: Sequence[str | None],
-        degrees: NDArray[np.int64],
+        spaces: Spaces,
         relations: Sequence[str],
-        triples: TripleModel | None,
-        map_: Floats | None,
+        model: TripleModel | None,
+        dense: Mapping[str, Tensor],
     ) -> None:
-        self.run, self.words, self.entities, self.relations = run, words, entities, list(relations)
-        self._labels, self._degrees, self._triples, self._map = labels, degrees, triples, map_
+        self.run, self.words, self.entities, self.relations = run, spaces.words, spaces.entities, list(relations)
+        self._labels, self._degrees, self._model = spaces.labels, spaces.degrees, model
+        self._coupling, self._dense = coupling_of(run.info.coupling), dense
 
     @classmethod
     def read(cls, run: RunFolder) -> Embeddings:
-        """raises DistjointError when the run has no result, or a file of it is damaged"""
-        words, entities, labels, degrees = read_spaces(run)
-        dense = run.result().dense()
-        triples = TripleModel.of(run.info.config.model, dense["relation"]) if "relation" in dense else None
-        names = run.relations().column("name").to_pylist() if triples else []
-        map_ = dense["map"].numpy() if "map" in dense else None
-        return cls(run, words, entities, labels, degrees, names, triples, map_)
+        """The vectors of a run's result. raises DistjointError when it has none, or a file of it is damaged"""
+        trained = TrainedVectors(run, run.result())
+        model = trained.model if "relation" in trained.dense else None
+        names = run.relations().column("name").to_pylist() if model else []
+        return cls(run, read_spaces(trained), names, model, trained.dense)
 
     def __len__(self) -> int:
         """How many vectors there are; an aligned row counts twice."""
@@ -94,11 +93,11 @@ class Embeddings:
     def dim(self) -> int:
         return self.run.info.config.model.dim
 
-    def kinds(self, name: str) -> list[Kind]:
+    def kinds(self, name: str) -> list[VectorKind]:
         """Which kinds of vector a name has."""
         return [space.kind for space in self._spaces(None) if space.find(name) is not None]
 
-    def vector(self, name: str, kind: Kind | None = None) -> Floats:
+    def vector(self, name: str, kind: VectorKind | None = None) -> Floats:
         """float32[dim]: the vector of a word, or of an entity by its id or label.
 
         kind      `word` or `entity`; None for the first of the two that knows the name
@@ -111,9 +110,9 @@ class Embeddings:
         self,
         name: str | NDArray[np.floating],
         k: int = 10,
-        kind: Kind | None = None,
+        kind: VectorKind | None = None,
         *,
-        of: Kind | None = None,
+        of: VectorKind | None = None,
         standardize: bool = True,
     ) -> list[Neighbour]:
         """The words and entities nearest to a name or vector, by cosine, nearest first.
@@ -137,8 +136,8 @@ class Embeddings:
             if vector.shape != (self.dim,):
                 raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {self.dim} numbers")
             index = -1
-        coupling, spaces = self.run.info.coupling, self._spaces(kind)
-        if kind not in (None, source.kind) and coupling == "none":
+        spaces = self._spaces(kind)
+        if kind not in (None, source.kind) and not self._coupling.kinds_meet:
             raise UsageError(
                 f"{itself or 'the vector'} is of kind {source.kind}, and without coupling the {kind} vectors lie in a "
                 f"space of their own; ask for kind {source.kind}"
@@ -149,7 +148,7 @@ class Embeddings:
                 left = space.to_unit(vector[None], standardize and space.kind == "word")[0]
                 cosines = space.unit(standardize and space.kind == "word") @ left
                 found += self._best(space, cosines, k, skip=index)
-            elif coupling != "none":
+            elif self._coupling.kinds_meet:
                 found += self._best(space, self._across(source, vector, space), k, skip=-1)
         return sorted(found, key=lambda neighbour: -neighbour.similarity)[:k]
 
@@ -175,11 +174,11 @@ class Embeddings:
         if k < 1:
             raise UsageError(f"k = {k}: ask for at least one prediction")
         side: Side = "tail" if tail is None else "head"
-        given, which = self._entity(head if tail is None else tail), self._relation(relation)
-        query = model.queries(torch.from_numpy(self.entities.vectors[[given]]), torch.tensor([which]), side)
+        given, relation_id = self._entity(head if tail is None else tail), self._relation(relation)
+        query = model.queries(torch.from_numpy(self.entities.vectors[[given]]), torch.tensor([relation_id]), side)
         scores = model.score(query, torch.from_numpy(self.entities.vectors))[0].numpy()
         scores = np.where(self._plausible, scores, -np.inf)
-        answers = self._known_answers(given, which, side, required=known == "exclude")
+        answers = self._known_answers(given, relation_id, side, required=known == "exclude")
         if known == "exclude" and answers is not None:
             scores[answers] = -np.inf
         found: list[Prediction] = []
@@ -198,23 +197,28 @@ class Embeddings:
     def export(
         self,
         out: str,
-        form: Format = "glove",
-        kind: Kind | None = None,
+        form: str = "glove",
+        kind: VectorKind | None = None,
         *,
         binary: bool = False,
         storage_options: Options | None = None,
     ) -> int:
-        """Write the vectors of a kind, or of both, to a file at a URL; returns how many. See `distjoint.export`."""
+        """Write the vectors of a kind, or of both, to a file at a URL; returns how many.
+
+        form      `glove`, `word2vec`, `parquet`, `safetensors`, or a format that was added to the registry's EXPORTS
+        binary    the format's binary form, which word2vec has
+        raises    UsageError for an unknown format, one without a binary form, or a kind without vectors
+        """
         return write_vectors(self._spaces(kind), locate(out, storage_options), form, binary)
 
-    def _spaces(self, kind: Kind | None) -> list[Space]:
+    def _spaces(self, kind: VectorKind | None) -> list[Space]:
         spaces = [space for space in (self.words, self.entities) if len(space) and kind in (None, space.kind)]
         if not spaces:
             trained = " and ".join(self.run.info.sources)
             raise UsageError(f"{self.run.folder}: has no {kind} vectors; it was trained on {trained} only")
         return spaces
 
-    def _find(self, name: str, kind: Kind | None) -> tuple[Space, int]:
+    def _find(self, name: str, kind: VectorKind | None) -> tuple[Space, int]:
         spaces = self._spaces(kind)
         for space in spaces:
             index = space.find(name)
@@ -237,9 +241,9 @@ class Embeddings:
         raise DistjointError(f"unknown relation '{name}'; there is {', '.join(near)}")
 
     def _triple_model(self) -> TripleModel:
-        if self._triples is None:
+        if self._model is None:
             raise UsageError(f"{self.run.folder}: was trained on text only, so it scores no triples")
-        return self._triples
+        return self._model
 
     def _best(self, space: Space, cosines: Floats, k: int, skip: int) -> list[Neighbour]:
         if skip >= 0:
@@ -255,46 +259,48 @@ class Embeddings:
 
     def _across(self, source: Space, vector: Floats, space: Space) -> Floats:
         """float32[n]: cosines between a vector of one kind and all of the other, in the entities' space."""
-        if self._map is None:
-            return space.unit(False) @ space.to_unit(vector[None], False)[0]
         if source.kind == "word":
-            return space.unit(False) @ space.to_unit((vector @ self._map)[None], False)[0]
-        return self._mapped_words.unit(False) @ space.to_unit(vector[None], False)[0]
+            return space.unit(False) @ space.to_unit(self._among_entities(vector[None]), False)[0]
+        return self._words_among_entities.unit(False) @ space.to_unit(vector[None], False)[0]
+
+    def _among_entities(self, words: Floats) -> Floats:
+        """Vectors of words where the coupling puts them beside entities."""
+        return self._coupling.words_among_entities(torch.from_numpy(words), self._dense).numpy()
 
     @cached_property
-    def _mapped_words(self) -> Space:
-        """The words where the entities are: (W + C) M."""
-        assert self._map is not None
-        return Space("word", self.words.names, self.words.vectors @ self._map)
+    def _words_among_entities(self) -> Space:
+        return Space("word", self.words.names, self._among_entities(self.words.vectors))
 
     @cached_property
-    def _plausible(self) -> NDArray[np.bool_]:
-        """bool[entities]: those whose vector means something; one that was never trained is chance."""
+    def _plausible(self) -> Bools:
+        """bool[entities]: those with a trained vector; that of the others is chance."""
         trained = self._degrees > 0
-        if self.run.info.coupling != "none":
+        if self._coupling.reads_words:
             trained[: self.run.layout.aligned] = True
         return trained
 
-    def _known_answers(self, given: int, relation: int, side: Side, required: bool) -> NDArray[np.int64] | None:
-        """int64[n]: indices of the entities that complete a triple of the dataset; None where it is gone."""
-        first = self.run.layout.words
-        fixed, answer = ("head", "tail") if side == "tail" else ("tail", "head")
+    def _known_answers(self, given: int, relation_id: int, side: Side, required: bool) -> Ints | None:
+        """int64[n]: indices of the entities that complete a triple of the dataset.
+
+        required   raise DistjointError where the dataset is gone, instead of returning None
+        """
         try:
-            splits = self._splits
+            triples = self._dataset_triples
         except DistjointError as error:
             if required:
                 raise DistjointError(f"{error}; known triples cannot be left out, include them instead") from error
             return None
-        hits = [(getattr(split, fixed) == given + first) & (split.relation == relation) for split in splits]
-        return np.concatenate([getattr(split, answer)[hit] - first for split, hit in zip(splits, hits, strict=True)])
+        first = self.run.layout.words
+        return KnownAnswers(triples, side, np.array([given + first]), np.array([relation_id])).answers - first
 
     @cached_property
-    def _splits(self) -> list[Triples]:
+    def _dataset_triples(self) -> Triples:
+        """The triples of all splits."""
         dataset = open_dataset(self.run)
-        return [dataset.split(split) for split in SPLITS]
+        return Triples.together(*(dataset.split(split) for split in SPLITS))
 
 
-def _largest(values: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+def _largest(values: NDArray[np.floating], k: int) -> Ints:
     """int64[<= k]: places of the greatest finite values, greatest first, equal ones in order."""
     k = min(k, len(values))
     # Everything that reaches the k-th value is sorted, so that ties at the end fall in order too.

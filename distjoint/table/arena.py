@@ -1,18 +1,20 @@
 """The arena: the rows a worker trains in place. One array per part, cut into slots of one shard each.
 
-Shards come into slots and leave them; the kernels see plain arrays and row numbers. A row of the arena is
-`slot * rows per slot + offset`; the parts, which not every row has, are reached through an index.
+Shards come into slots and leave them; backends see plain arrays and row numbers. A row of the arena is
+`slot * rows per slot + offset`; the parts, which not every row has, are reached through an index that lies on the same
+device. Row NONE, the last place of an index, is no row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from distjoint.table.layout import Layout
-from distjoint.table.parts import Scheme, Shard
+from distjoint.table.parts import Parts, Shard
 
 NONE = -1
 
@@ -20,11 +22,14 @@ NONE = -1
 class Arena:
     """Resident shards of a table.
 
-    slots   how many shards it can hold
+    slots    how many shards it can hold
+    frozen   parts whose rows take no step
     """
 
-    def __init__(self, scheme: Scheme, layout: Layout, slots: int, device: torch.device) -> None:
-        self.scheme, self.layout, self.slots, self.device = scheme, layout, slots, device
+    def __init__(
+        self, parts: Parts, layout: Layout, slots: int, device: torch.device, frozen: Collection[str] = ()
+    ) -> None:
+        self.parts, self.layout, self.slots, self.device = parts, layout, slots, device
         shards = range(layout.shards)
         self.rows_per_slot = max(map(layout.shard_rows, shards))
         self._per_slot = {
@@ -35,24 +40,41 @@ class Arena:
             part.name: torch.zeros(
                 (slots * self._per_slot[part.of], *([part.width] if part.width else [])), device=device
             )
-            for part in scheme.parts
+            for part in parts
         }
+        self.frozen: dict[str, Tensor] = {
+            name: torch.ones(len(self.arrays[name]), dtype=torch.bool, device=device)
+            for name in frozen
+            if name in self.arrays
+        }
+        """bool[rows of the part]: rows that take no step, of parts that have any."""
         self.slot: dict[int, int] = {}
         """Slot of each resident shard."""
         self._free = list(range(slots))[::-1]
         rows = slots * self.rows_per_slot
-        self.word_index: NDArray[np.int64] = np.full(rows, NONE, np.int64)
-        """int64[rows]: place of an arena row in W and C, or NONE."""
-        self.entity_index: NDArray[np.int64] = np.full(rows, NONE, np.int64)
-        """int64[rows]: place of an arena row in X, or NONE."""
+        self.has_word = np.zeros(rows, np.bool_)
+        """bool[rows]: which arena rows have a word; on the host."""
+        self.word_index = torch.full((rows + 1,), NONE, device=device)
+        """int64[rows + 1]: place of an arena row in W and C, or NONE."""
+        self.entity_index = torch.full((rows + 1,), NONE, device=device)
+        """int64[rows + 1]: place of an arena row in X, or NONE."""
 
     @property
     def rows(self) -> int:
-        return len(self.word_index)
+        return len(self.word_index) - 1
 
     def base(self, shard: int) -> int:
         """Arena row of a resident shard's offset 0."""
         return self.slot[shard] * self.rows_per_slot
+
+    def shard_of(self, row: int) -> int:
+        """The resident shard of an arena row."""
+        slot = row // self.rows_per_slot
+        return next(shard for shard, taken in self.slot.items() if taken == slot)
+
+    def row_id(self, row: int) -> int:
+        """The permanent id of an arena row."""
+        return int(self.layout.rows_of(self.shard_of(row))[row % self.rows_per_slot])
 
     def word_base(self, tile: int) -> int:
         """Place in W and C of the first row of a tile (numbered over all shards)."""
@@ -78,22 +100,24 @@ class Arena:
     def index(self, shard: int) -> None:
         """Let the rows of a shard that has a slot be found."""
         base, rows = self.base(shard), self.layout.shard_rows(shard)
+        self.has_word[base : base + rows] = self.layout.has_word(shard)
         for index, of, present in (
             (self.word_index, "word", self.layout.has_word(shard)),
             (self.entity_index, "entity", self.layout.has_entity(shard)),
         ):
             places = np.full(rows, NONE, np.int64)
             places[present] = self.slot[shard] * self._per_slot[of] + np.arange(int(present.sum()))
-            index[base : base + rows] = places
+            index[base : base + rows] = torch.from_numpy(places).to(self.device)
             index[base + rows : base + self.rows_per_slot] = NONE
 
     def views(self, shard: int) -> Shard:
         """The parts of a resident shard, in the arena's own memory."""
-        return {part.name: self._view(part.name, part.of, shard) for part in self.scheme.parts}
+        return {part.name: self._view(part.name, part.of, shard) for part in self.parts}
 
     def drop(self, shard: int) -> None:
         """Forget a shard; its slot is free for another."""
         base, rows = self.base(shard), self.layout.shard_rows(shard)
+        self.has_word[base : base + rows] = False
         self.word_index[base : base + rows] = NONE
         self.entity_index[base : base + rows] = NONE
         self._free.append(self.slot.pop(shard))
@@ -109,17 +133,12 @@ def pack(arrays: Shard) -> Tensor:
     return torch.cat([array.reshape(-1) for array in arrays.values()]) if arrays else torch.empty(0)
 
 
-def unpack(flat: Tensor, scheme: Scheme, layout: Layout, shard: int) -> Shard:
+def unpack(flat: Tensor, parts: Parts, layout: Layout, shard: int) -> Shard:
     """The inverse of `pack`: views into the flat array."""
     arrays, start = {}, 0
-    for part in scheme.parts:
-        rows = scheme.rows(part, layout, shard)
+    for part in parts:
+        rows = part.rows(layout, shard)
         size = rows * max(part.width, 1)
         arrays[part.name] = flat[start : start + size].view((rows, part.width) if part.width else (rows,))
         start += size
     return arrays
-
-
-def packed_size(scheme: Scheme, layout: Layout, shard: int) -> int:
-    """Floats of a packed shard."""
-    return sum(scheme.rows(part, layout, shard) * max(part.width, 1) for part in scheme.parts)

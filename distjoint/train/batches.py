@@ -19,7 +19,7 @@ _SMOOTHED = 6
 class Batch:
     """Triples by arena row; int64[n] each, or int32 as they are read.
 
-    side     the end that is asked for
+    side     the end that is queried
     weight   float32[n]: of each triple's loss; None for 1 each
     """
 
@@ -55,9 +55,9 @@ class Batch:
         return (self.select(np.arange(len(weight)) % len(self)) if missing else self), weight
 
 
-def questions(given: Ints, relation: Ints) -> Ints:
-    """int64[triples]: a number for each (given entity, relation), the same for triples that ask the same."""
-    return given.astype(np.int64) * (int(relation.max(initial=0)) + 1) + relation
+def question_numbers(source: Ints, relation: Ints) -> Ints:
+    """int64[triples]: a number for each (source entity, relation), the same for triples that make the same query."""
+    return source.astype(np.int64) * (int(relation.max(initial=0)) + 1) + relation
 
 
 def subsampled(triples: Batch, power: float) -> Batch:
@@ -67,8 +67,10 @@ def subsampled(triples: Batch, power: float) -> Batch:
     if not power or not len(triples):
         return triples
     counts = np.full(len(triples), _SMOOTHED, np.float64)
-    for given in (triples.head, triples.tail):
-        _, question, count = np.unique(questions(given, triples.relation), return_inverse=True, return_counts=True)
+    for source in (triples.head, triples.tail):
+        _, question, count = np.unique(
+            question_numbers(source, triples.relation), return_inverse=True, return_counts=True
+        )
         counts += count[question]
     weight = counts**-power
     return Batch(triples.head, triples.relation, triples.tail, triples.side, _floats(weight / weight.mean()))
@@ -77,8 +79,8 @@ def subsampled(triples: Batch, power: float) -> Batch:
 def shuffled(triples: Batch, size: int, grouped: bool, rng: np.random.Generator) -> Iterator[Batch]:
     """All triples in batches, in random order.
 
-    grouped   one end is asked for at a time: first in one batch, then in another, and triples that ask the same are
-              in the same one; a batch may be larger therefore, and others empty
+    grouped   one end is queried at a time: first in one batch, then in another, and triples that make the same query
+              are in the same one; a batch may be larger therefore, and others empty
     """
     if not grouped:
         order = rng.permutation(len(triples))
@@ -87,8 +89,8 @@ def shuffled(triples: Batch, size: int, grouped: bool, rng: np.random.Generator)
         return
     batches: list[Batch] = []
     sides: tuple[tuple[Literal["tail", "head"], Ints], ...] = (("tail", triples.head), ("head", triples.tail))
-    for side, given in sides:
-        _, question = np.unique(questions(given, triples.relation), return_inverse=True)
+    for side, source in sides:
+        _, question = np.unique(question_numbers(source, triples.relation), return_inverse=True)
         place = rng.permutation(int(question.max()) + 1)[question]
         order = np.argsort(place, kind="stable")
         ends = np.flatnonzero(np.diff(place[order], append=-1)) + 1  # where a question's triples end

@@ -27,7 +27,9 @@ from distjoint.runs import journal
 from distjoint.runs.checkpoint import complete
 from distjoint.runs.folder import RunInfo
 from distjoint.storage import Location, Options, locate
-from distjoint.train.worker import Worker, describe, group_place
+from distjoint.train.build import group_place
+from distjoint.train.describe import epoch_line
+from distjoint.train.worker import Worker
 
 _TIMEOUT = 3600
 """Seconds a collective may wait; the longest wait is a validation on rank 0. Who is dead is noticed long before."""
@@ -176,7 +178,7 @@ def _follow(folder: Location, info: RunInfo, progress: Progress) -> Iterator[Non
             while not finished:
                 finished = done.wait(_POLL)
                 for line in journal.read(folder)[seen:]:
-                    progress.say(describe(line, info.config.train.epochs))
+                    progress.say(epoch_line(line, info.config.train.epochs))
                     bar.advance()
                     seen += 1
 

@@ -1,12 +1,13 @@
-"""Dense parameters: relations and the map of `dual`. Small, the same on every worker, synced by torch DDP.
+"""Dense parameters: relations, maps, scorers' own. Small, the same on every worker, synced by torch DDP.
 
-Kernels compute their gradients by hand and add them up here; at a sync point the sums go through one autograd
-function into DDP, which adds them over the workers, and AdaGrad is applied once. A run without dense
-parameters, or alone in its process, builds no DDP.
+Their gradients are computed by hand and summed here; at a sync point the sums go through one autograd function into
+DDP, which adds them over the workers, and the optimizer steps once. A run without dense parameters, or alone in its
+process, builds no DDP.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -14,64 +15,75 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from distjoint.backends.cpu.rows import EPSILON
-from distjoint.config import Config
-from distjoint.model import scorers
-from distjoint.table.parts import Scheme
+from distjoint.backends import Backend
+from distjoint.couplings.base import DenseParameter
+from distjoint.optim import Optimizer, State
 
 
 class Dense:
     """Dense parameters with their gradients and optimizer state.
 
-    relations   relations of the dataset; with reciprocal ones the second half of the rows are their inverses
+    parameters   how they begin, by name
+    frozen       groups of them that take no step
     """
 
-    def __init__(self, scheme: Scheme, config: Config, relations: int, device: torch.device) -> None:
-        self.values: dict[str, Tensor] = {}
-        generator = torch.Generator().manual_seed(config.train.seed)
-        rows, scorer = relations * (2 if config.model.reciprocal else 1), scorers.scorer(config.model.scorer)
-        if scheme.graph:
-            self.values["relation"] = scorer.initial_relations(rows, scheme.dim, generator)
-        if scheme.coupling == "dual":
-            self.values["word_relation"] = scorer.initial_relations(rows, scheme.dim, generator)
-            self.values["map"] = torch.eye(scheme.dim)
-        self.values = {name: value.to(device) for name, value in self.values.items()}
+    def __init__(
+        self,
+        parameters: Mapping[str, DenseParameter],
+        optimizer: Optimizer,
+        frozen: Collection[str],
+        backend: Backend,
+    ) -> None:
+        self._optimizer, self._backend, device = optimizer, backend, backend.device
+        self._by_row = {name: one.by_row for name, one in parameters.items()}
+        self._rates = {name: one.rate for name, one in parameters.items()}
+        self._frozen = {name for name, one in parameters.items() if one.group in frozen}
+        self.values = {name: one.value.to(device) for name, one in parameters.items()}
         self.gradients = {name: torch.zeros_like(value) for name, value in self.values.items()}
-        self.states = {
-            name: torch.zeros_like(value) if name == "map" else value.new_zeros(len(value))
-            for name, value in self.values.items()
-        }
-        self.rates = dict.fromkeys(self.values, config.graph.learning_rate)
-        self.rates["map"] = config.graph.map_learning_rate
-        self._frozen = {name for name in self.values if ("map" if name == "map" else "relations") in scheme.frozen}
+        self.states = {name: self._new_state(name, value) for name, value in self.values.items()}
         self._ddp = _wrap(self.values) if self.values else None
 
-    def sync(self, factor: float) -> None:
+    def sync(self, factor: float) -> dict[str, Tensor]:
         """Sum the gradients over the workers, step, and start new sums.
 
-        factor   of the step sizes: alpha's share
+        factor    of the step sizes: alpha's share
+        returns   squared norms of the gradients, by parameter
+        raises    NotFiniteError before anything is stepped, where a backend knows at once
         """
         if self._ddp is not None:
             _sum_over_workers(self._ddp, self.gradients)
+        squares = {name: gradient.square().sum() for name, gradient in self.gradients.items()}
+        allowed = self._backend.check(*squares.values())
         for name, value in self.values.items():
-            gradient, state, rate = self.gradients[name], self.states[name], factor * self.rates[name]
-            if name in self._frozen:
-                pass
-            elif name == "map":
-                state += gradient.square()
-                value -= rate * gradient / (state + EPSILON).sqrt()
-            else:
-                state += gradient.square().mean(1)
-                value -= rate * gradient / (state + EPSILON).sqrt()[:, None]
-            gradient.zero_()
+            rows, own = self._rows(name, self.gradients[name]), self._rows(name, value)
+            if name not in self._frozen:
+                rows = rows if allowed is None else torch.where(allowed, rows, 0.0)
+                own -= self._optimizer.update(rows, self.states[name], factor * self._rates[name])
+            self.gradients[name].zero_()
+        return squares
 
     def tensors(self) -> dict[str, Tensor]:
         """Values and states by the names they have in a checkpoint."""
-        return {**self.values, **{f"{name}.state": state for name, state in self.states.items()}}
+        return {**self.values, **self._named_states()}
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
         for name, own in self.tensors().items():
             own.copy_(tensors[name])
+
+    def _rows(self, name: str, values: Tensor) -> Tensor:
+        """The rows that an optimizer sees: a parameter's own, or one for each of its numbers."""
+        return values if self._by_row[name] else values.view(-1, 1)
+
+    def _new_state(self, name: str, value: Tensor) -> State:
+        rows, width = self._rows(name, value).shape
+        return self._optimizer.new_state(rows, width, value.device)
+
+    def _named_states(self) -> dict[str, Tensor]:
+        found = {}
+        for name, value in self.values.items():
+            for kind, state in self.states[name].items():
+                found[f"{name}.{kind}"] = state if self._by_row[name] else state.view(value.shape)
+        return found
 
 
 class _Holder(nn.Module):

@@ -21,6 +21,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distjoint.arrays import Ints
+from distjoint.couplings.base import words_of_entities
+from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.vectors import Named, read_vectors
 from distjoint.errors import DistjointError
@@ -28,7 +30,7 @@ from distjoint.progress import Progress
 from distjoint.runs.folder import MANIFEST, Checkpoint, CheckpointManifest, RunInfo, describe, shard_file
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
-from distjoint.table.parts import Scheme, Shard
+from distjoint.table.parts import Shard
 
 FOLDER = "initial"
 _LABEL, _NAME = 1, 2
@@ -188,26 +190,20 @@ def open_initial(run: Location) -> Checkpoint:
 def begin_with(parts: Shard, found: dict[str, Tensor], scheme: Scheme, layout: Layout, shard: int) -> Shard:
     """A shard's usual start, changed in place to the vectors that were found.
 
-    A word's vector is W + C: half of it goes to either. An entity's is what the graph sees: X, for `dual` X + W + C
-    (the map begins as the identity), and for `tie` W + C, where the word has no vector of its own in the file. Beside
-    a word with the same vector, X stays near zero.
+    A word's vector is W + C: half of it goes to either. An entity's is what the graph scores, which the coupling makes
+    of X and its word.
     """
     if "W" in parts:
         parts["W"][found["word.place"]] = parts["C"][found["word.place"]] = found["word"] / 2
     if "X" not in parts:
         return parts
     places, vectors = found["entity.place"], found["entity"]
-    worded = torch.from_numpy(layout.has_word(shard)[layout.has_entity(shard)])[places]
-    if scheme.coupling in ("dual", "tie"):
-        word_of = torch.from_numpy((np.cumsum(layout.has_word(shard)) - 1)[layout.has_entity(shard)])[places[worded]]
-        own = vectors[worded]
-        if scheme.coupling == "tie":
-            free = ~torch.isin(word_of, found["word.place"])
-            parts["W"][word_of[free]] = parts["C"][word_of[free]] = own[free] / 2
-        else:
-            seen = parts["W"][word_of] + parts["C"][word_of]
-            other = (seen != own).any(1)
-            parts["X"][places[worded][other]] = (own - seen)[other]
+    if scheme.coupling.reads_words:
+        word_of = words_of_entities(layout, shard)[places]
+        worded = word_of >= 0
+        taken = torch.isin(word_of[worded], found["word.place"])
+        other, own = scheme.coupling.begin_entities(parts, word_of[worded], vectors[worded], taken)
+        parts["X"][places[worded][other]] = own[other]
         places, vectors = places[~worded], vectors[~worded]
     parts["X"][places] = vectors
     return parts

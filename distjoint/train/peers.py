@@ -25,8 +25,10 @@ _LEFT = "left"
 _LEAVING = 2.0
 
 
-class Watch:
-    """Beats for this worker and listens for the others; every worker of the process group makes one.
+class Heartbeat:
+    """Heartbeat of this worker, and a watch over the others'; every worker of the process group has one.
+
+    A context: left in good order, it says so.
 
     leave   called with a sentence when a peer is silent; by default says it and ends the process
     """
@@ -42,6 +44,12 @@ class Watch:
         dist.barrier()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
+
+    def __enter__(self) -> Heartbeat:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Say that this worker leaves in good order."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from distjoint.config import Config, Decay
-from distjoint.table.parts import Scheme
+from distjoint.config import Decay
+from distjoint.couplings.scheme import Scheme
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,13 @@ class Rates:
     graph: float
 
 
-def rates(config: Config, scheme: Scheme, done: float) -> Rates:
+def rates(scheme: Scheme, done: float) -> Rates:
     """The factors when `done` of the run, from 0 to 1, lies behind.
 
     Alpha's share leaves the larger side whole, so .5 leaves both whole. Where one side trains alone there is
     nothing to share, whatever alpha says.
     """
+    config = scheme.config
     alpha = config.loss.alpha if scheme.text and scheme.graph else 0.5
     larger = max(alpha, 1 - alpha)
     graph = left(config.graph.decay, done)

@@ -26,9 +26,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from distjoint.errors import DistjointError
-from distjoint.table.arena import Arena, pack, packed_size, unpack
+from distjoint.table.arena import Arena, pack, unpack
 from distjoint.table.layout import Layout
-from distjoint.table.parts import Scheme, Shard
+from distjoint.table.parts import Parts, Shard, packed_size
 from distjoint.train.schedule import Round
 
 _GROUPS_AT_HAND = (4, 3, 2)
@@ -252,7 +252,7 @@ class Residency:
                 leaving.append(self._release(shard))
                 operations.append(dist.P2POp(dist.isend, leaving[-1], target))
             elif target == self._rank:
-                size = packed_size(self.arena.scheme, self.arena.layout, shard)
+                size = packed_size(self.arena.parts, self.arena.layout, shard)
                 arriving[shard] = torch.empty(size, device=self.arena.device)
                 operations.append(dist.P2POp(dist.irecv, arriving[shard], source))
         if operations:
@@ -271,23 +271,23 @@ class Residency:
         return flat
 
     def _read(self, shard: int) -> Tensor:
-        flat = torch.empty(packed_size(self.arena.scheme, self.arena.layout, shard))
+        flat = torch.empty(packed_size(self.arena.parts, self.arena.layout, shard))
         self.parking.read(shard, self._unpack(shard, flat))
         return flat
 
     def _size(self, shard: int) -> int:
-        return 4 * packed_size(self.arena.scheme, self.arena.layout, shard)
+        return 4 * packed_size(self.arena.parts, self.arena.layout, shard)
 
     def _unpack(self, shard: int, flat: Tensor) -> Shard:
-        return unpack(flat, self.arena.scheme, self.arena.layout, shard)
+        return unpack(flat, self.arena.parts, self.arena.layout, shard)
 
 
-def slots_for(scheme: Scheme, layout: Layout, groups: int, lanes: int, memory: int) -> int:
+def slots_for(parts: Parts, layout: Layout, groups: int, lanes: int, memory: int) -> int:
     """Slots of a worker's arena that the memory, in bytes, holds; at least those its lanes train in at a time."""
-    return max(slots_needed(layout, groups, lanes), min(layout.shards, memory // max(1, shard_bytes(scheme, layout))))
+    return max(slots_needed(layout, groups, lanes), min(layout.shards, memory // max(1, shard_bytes(parts, layout))))
 
 
-def choose_groups(scheme: Scheme, layout: Layout, lanes: int, each: int, memory: int) -> int | None:
+def choose_groups(parts: Parts, layout: Layout, lanes: int, each: int, memory: int) -> int | None:
     """As few groups as the memory allows, or None where it is too small for any.
 
     lanes    of the run
@@ -297,7 +297,7 @@ def choose_groups(scheme: Scheme, layout: Layout, lanes: int, each: int, memory:
     Fewer groups train together what belongs together, and move less. But where two groups are all that fits,
     training stands still while shards come and go: so there is room for four, or three, where that can be had.
     """
-    size = shard_bytes(scheme, layout)
+    size = shard_bytes(parts, layout)
     for at_hand in _GROUPS_AT_HAND:
         for groups in [*range(2 * lanes, layout.shards, lanes), layout.shards]:
             if size * min(layout.shards, at_hand * each * -(-layout.shards // groups)) <= memory:
@@ -310,9 +310,9 @@ def slots_needed(layout: Layout, groups: int, lanes: int) -> int:
     return min(layout.shards, 2 * lanes * -(-layout.shards // groups))
 
 
-def shard_bytes(scheme: Scheme, layout: Layout) -> int:
+def shard_bytes(parts: Parts, layout: Layout) -> int:
     """Bytes of the largest shard."""
-    return 4 * max(packed_size(scheme, layout, shard) for shard in range(layout.shards))
+    return 4 * max(packed_size(parts, layout, shard) for shard in range(layout.shards))
 
 
 def _raw(array: Tensor) -> memoryview:

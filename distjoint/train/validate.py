@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 
 from distjoint.data.dataset import SPLITS, Dataset, Triples
-from distjoint.evaluate.ranking import Candidates, entity_rows, link_prediction, listed_rows
-from distjoint.evaluate.scoring import TripleModel, entity_block
+from distjoint.evaluate.ranking import link_prediction
+from distjoint.evaluate.trained import TrainedVectors
 from distjoint.runs.checkpoint import Position
-from distjoint.runs.folder import Checkpoint, RunInfo
+from distjoint.runs.folder import Checkpoint, RunFolder, RunInfo
 from distjoint.storage import Location
 
 
@@ -65,16 +65,9 @@ class Validation:
         return len(scores) - 1 - int(np.argmax(scores)) if scores else 0
 
     def _mrr(self, checkpoint: Checkpoint) -> float:
-        dense, layout, info = checkpoint.dense(), self._dataset.layout, self._info
+        trained = TrainedVectors(RunFolder(self._run, self._info), checkpoint)
         splits = {split: self._dataset.split(split) for split in SPLITS}
         known = Triples.together(*splits.values())
-        listed = listed_rows(layout.rows, *splits.values())
-
-        def block(shard: int) -> torch.Tensor:
-            return entity_block(checkpoint.shard(shard), layout, shard, info.coupling, dense.get("map"))
-
-        model = TripleModel.of(info.config.model, dense["relation"])
-        candidates = Candidates(entity_rows(layout), block, listed)
         ranked = splits["valid"].drawn(self._settings.validation_triples, seed=0)
-        allowed = self._dataset.domains() if info.config.graph.typed else None
-        return link_prediction(model, candidates, ranked, known, allowed=allowed).mrr
+        allowed = self._dataset.domains() if self._info.config.graph.typed else None
+        return link_prediction(trained.model, trained.candidates(*splits.values()), ranked, known, allowed=allowed).mrr

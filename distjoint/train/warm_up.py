@@ -1,30 +1,43 @@
-"""What the graph's loss compiles, made ready before the clock runs."""
+"""What training compiles, made ready before the clock runs."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from distjoint.backends.cpu.rows import RowKernels
+from distjoint.backends import backend_of
+from distjoint.backends.cpu import glove
 from distjoint.config import Config
-from distjoint.couplings.views import Own
-from distjoint.model import scorers
+from distjoint.couplings.scheme import Scheme, initial_shard
+from distjoint.registry import CANDIDATES
 from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
-from distjoint.table.parts import Scheme, initial_shard
 from distjoint.train.batches import Batch
-from distjoint.train.graph import GraphLoss
-from distjoint.train.negatives import Known, Pool
+from distjoint.train.build import build_dense
+from distjoint.train.known import KnownPositives
+from distjoint.train.negatives import Pool, Uniform
+from distjoint.train.terms import TermTrainer
 
 
-def warm_up(config: Config, kind: type[GraphLoss]) -> None:
-    """Compile what a batch of triples goes through, or load it from the cache, by training a table of two entities."""
-    layout, scheme = Layout(1, 1, 0, 0, 2), Scheme(config.model.dim, text=False, graph=True, coupling="none")
-    arena = Arena(scheme, layout, 1, torch.device("cpu"))
-    arena.put(0, initial_shard(scheme, config, layout, 0))
-    rows, scorer = RowKernels(arena.rows, 1), scorers.scorer(config.model.scorer)
-    relation = scorer.initial_relations(2 if config.model.reciprocal else 1, scheme.dim, torch.Generator())
-    loss = kind(config, Own(arena, rows), rows, relation, torch.zeros_like(relation))
+def warm_up(scheme: Scheme, device: torch.device) -> None:
+    """Compile what a wave of tiles and a batch of triples go through, or load it from the cache."""
+    if scheme.text and device.type == "cpu":
+        glove.warm_up()
+    if scheme.graph:
+        _train_two_entities(scheme.config, device)
+
+
+def _train_two_entities(config: Config, device: torch.device) -> None:
+    """One batch on a table of two entities."""
+    layout, scheme = Layout(1, 1, 0, 0, 2), Scheme.of(config, has_text=False, has_graph=True)
+    backend = backend_of(device, 1)
+    arena = Arena(scheme.parts, layout, 1, device)
+    arena.put(0, initial_shard(scheme, layout, 0))
+    dense = build_dense(scheme, 1, backend)
+    term = scheme.coupling.terms(config, arena, backend, dense.values)[0]
     head, tail = np.arange(2)[:, None]
     triples = Batch(head, np.zeros(1, np.int64), tail)
-    loss.plan(triples, Pool(np.arange(2), known=Known(triples, arena.rows)), np.random.default_rng(0))(0.0)
+    known, rows = KnownPositives(triples, arena.rows, backend), np.arange(2)
+    candidates = CANDIDATES[config.graph.candidates](TermTrainer(config, term, backend, dense, arena.rows))
+    pool = Pool(rows, Uniform(backend.tensor(rows)), known)
+    candidates.plan(triples, pool, backend.random(np.random.default_rng(0)))(0.0)

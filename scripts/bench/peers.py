@@ -59,7 +59,8 @@ from rich.table import Table
 import distjoint
 from distjoint.data.dataset import SPLITS, Dataset, Triples
 from distjoint.errors import DistjointError
-from distjoint.evaluate.ranking import Candidates, link_prediction, listed_rows
+from distjoint.evaluate.candidates import Candidates, listed_rows
+from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
 from distjoint.progress import Progress, for_terminal, short

@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from distjoint.data.dataset import Triples
-from distjoint.evaluate.ranking import Candidates, link_prediction
+from distjoint.evaluate.candidates import Candidates
+from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from distjoint.backends.base import (
     Backend,
-    DistinctRows,
+    Distinct,
     FilterMask,
     KnownSide,
     NotFiniteError,
@@ -101,11 +101,11 @@ class CpuBackend(Backend):
         rows.gather(part.numpy(), index.numpy(), out.numpy())
         return out
 
-    def distinct(self, ids: Tensor, rows_: int) -> DistinctRows:
+    def distinct(self, ids: Tensor, rows_: int) -> Distinct:
         if len(self._slot) < rows_:
             self._slot = np.full(rows_, -1, np.int32)
         found, inverse = rows.find_distinct(ids.numpy(), self._slot)
-        return DistinctRows(torch.from_numpy(found), torch.from_numpy(inverse))
+        return Distinct(torch.from_numpy(found), torch.from_numpy(inverse))
 
     def occurrences(self, inverse: Tensor, distinct: int) -> rows.Occurrences:
         return rows.Occurrences.of(inverse, distinct)

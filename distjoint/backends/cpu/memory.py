@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_LARGE = 1 << 30
+_LARGE, _DEFAULT = 1 << 30, 128 << 10
 
 
-def keep_freed() -> None:
-    """Serve blocks up to 1 GiB from memory that stays with the process; does nothing where there is no glibc."""
+@contextmanager
+def keep_freed() -> Iterator[None]:
+    """Serve blocks up to 1 GiB from memory that stays with the process; glibc's defaults again afterwards.
+
+    It does nothing where there is no glibc.
+    """
+    _limit(_LARGE)
+    try:
+        yield
+    finally:
+        _limit(_DEFAULT)
+
+
+def _limit(size: int) -> None:
     if not sys.platform.startswith("linux"):
         return
-    try:
+    with suppress(OSError):
         libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return
-    libc.mallopt(_MMAP_THRESHOLD, _LARGE)
-    libc.mallopt(_TRIM_THRESHOLD, _LARGE)
+        libc.mallopt(_MMAP_THRESHOLD, size)
+        libc.mallopt(_TRIM_THRESHOLD, size)

@@ -15,7 +15,7 @@ from torch import Tensor
 from distjoint.backends.base import (
     NONE,
     Backend,
-    DistinctRows,
+    Distinct,
     FilterMask,
     KnownSide,
     Queries,
@@ -71,13 +71,13 @@ class TorchBackend(Backend):
         found = torch.index_select(part, 0, index.clamp_min(0), out=out)
         return found.mul_((index >= 0)[:, None])
 
-    def distinct(self, ids: Tensor, rows: int) -> DistinctRows:
+    def distinct(self, ids: Tensor, rows: int) -> Distinct:
         ordered, order = ids.sort(stable=True)
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[1:] = ordered[1:] != ordered[:-1]
         place = first.cumsum(0) - 1
         inverse = torch.empty_like(ids).scatter_(0, order, place)
-        return DistinctRows(torch.full_like(ids, NONE).scatter_(0, place, ordered), inverse)
+        return Distinct(torch.full_like(ids, NONE).scatter_(0, place, ordered), inverse)
 
     def occurrences(self, inverse: Tensor, distinct: int) -> Tensor:
         return inverse

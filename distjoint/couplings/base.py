@@ -1,0 +1,155 @@
+"""What a coupling is: how the graph and the text of a run are bound. All that others need to know of it they ask here.
+
+An entity's vector, as the graph scores it, is made from the parts of its row: its own vector X, and the vector W + C of
+the word it shares the row with. A coupling says how, which graph losses train which rows, and what that needs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distjoint.backends.base import Backend
+from distjoint.config import Config
+from distjoint.couplings.views import View
+from distjoint.model.scorers import Scorer
+from distjoint.table.arena import Arena
+from distjoint.table.layout import Layout
+from distjoint.table.parts import Shard
+
+
+@dataclass(frozen=True)
+class DenseParameter:
+    """A parameter that is the same on every worker.
+
+    value    its start
+    group    what `train.freeze` calls it
+    rate     step size
+    by_row   whether its optimizer keeps state by row, or by number
+    """
+
+    value: Tensor
+    group: str
+    rate: float
+    by_row: bool = True
+
+
+@dataclass(frozen=True)
+class GraphTerm:
+    """A graph loss of a coupling.
+
+    name     of its sums and metrics
+    view     the vectors it scores
+    prefix   of the names of its dense parameters: `prefix + "relation"`, and the scorer's own
+    worded   whether it takes only triples whose two ends have a word, and negatives among such rows
+    """
+
+    name: str
+    view: View
+    prefix: str = ""
+    worded: bool = False
+
+
+class Coupling(ABC):
+    """How graph and text are bound, where both train."""
+
+    name: ClassVar[str]
+    reads_words: ClassVar[bool] = True
+    """Whether the vector of an entity with a word is made from the word's too.
+
+    Then its own vector X begins near zero, it means something before the entity is in a training triple, words are
+    stepped by the graph, and text trains first: words start near zero, where the gradient of a cosine is huge; met
+    then, it would fill the graph's accumulators and stall it for good (SimLex of `dual` .36 instead of .5).
+    """
+    kinds_meet: ClassVar[bool] = True
+    """Whether words and entities can be compared with each other."""
+
+    def dense(
+        self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
+    ) -> dict[str, DenseParameter]:
+        """Dense parameters and how they begin, by name.
+
+        relations   rows of a relation table
+        """
+        return relation_parameters(config, scorer, relations, generator)
+
+    @abstractmethod
+    def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
+        """The graph losses in force; the first is on entities.
+
+        dense   values of the dense parameters
+        """
+
+    @abstractmethod
+    def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
+        """Vectors of entities as the graph scores them: float[rows, dim].
+
+        own      float[rows, dim], part X
+        word     float[rows, dim], W + C; zero where an entity has no word
+        worded   bool[rows]: which entities have one
+        """
+
+    def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
+        """Words where the entities are, to be compared with them: float[words, dim] to the same shape."""
+        return words
+
+    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+        """Start values of X of entities with a word, given vectors to begin with; may set words that have none.
+
+        parts      of the shard, words already begun
+        word_of    int64[n]: place of each entity's word in W and C
+        vectors    float[n, dim]: what the entity is to begin as
+        taken      bool[n]: whether its word begins with a vector of its own
+        returns    bool[n] where X does not begin as usual, and its values float[n, dim]
+        """
+        return torch.ones(len(vectors), dtype=torch.bool), vectors
+
+
+def relation_parameters(
+    config: Config, scorer: Scorer, relations: int, generator: torch.Generator, prefix: str = ""
+) -> dict[str, DenseParameter]:
+    """A relation table and the scorer's own parameters for one graph loss."""
+    rate, dim = config.graph.learning_rate, config.model.dim
+    found = {
+        f"{prefix}relation": DenseParameter(scorer.initial_relations(relations, dim, generator), "relations", rate)
+    }
+    for name, value in scorer.dense(dim, generator).items():
+        found[f"{prefix}scorer.{name}"] = DenseParameter(value, "relations", rate, by_row=False)
+    return found
+
+
+def entity_block(
+    coupling: Coupling, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]
+) -> Tensor:
+    """The entities of a shard as the graph scores them: float[entity rows, dim].
+
+    parts   at least X, and W and C where the coupling reads words
+    """
+    own = parts["X"]
+    if not coupling.reads_words:
+        return own
+    has_word, has_entity = (
+        torch.from_numpy(rows).to(own.device) for rows in (layout.has_word(shard), layout.has_entity(shard))
+    )
+    # The same rows seen from both sides: entities that have a word, words that have an entity.
+    worded, word = has_word[has_entity], torch.zeros_like(own)
+    word[worded] = word_block(parts)[has_entity[has_word]]
+    return coupling.entity_vectors(own, word, worded, dense)
+
+
+def word_block(parts: Mapping[str, Tensor]) -> Tensor:
+    """float32[word rows, dim]: the words of a shard as GloVe exports them, W + C."""
+    return parts["W"] + parts["C"]
+
+
+def words_of_entities(layout: Layout, shard: int) -> Tensor:
+    """int64[entity rows]: place of each entity's word in W and C of its shard, -1 for none."""
+    has_word, has_entity = layout.has_word(shard), layout.has_entity(shard)
+    places = np.where(has_word, np.cumsum(has_word) - 1, -1)
+    return torch.from_numpy(places[has_entity])

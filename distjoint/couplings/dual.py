@@ -1,0 +1,86 @@
+"""Either side keeps a vector of its own, and gives the other all it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from distjoint.backends.base import NONE, Backend
+from distjoint.config import Config
+from distjoint.couplings.base import Coupling, DenseParameter, GraphTerm, relation_parameters
+from distjoint.couplings.views import Own, Word
+from distjoint.model.scorers import Scorer
+from distjoint.optim import Optimizer, optimizer_of
+from distjoint.table.arena import Arena
+from distjoint.table.parts import Shard
+
+MAP = "map"
+
+
+class Dual(Coupling):
+    """`dual`: an entity's vector is X + (W + C) M, with M a learned map that starts at the identity.
+
+    The graph loss is taken twice: on entities, with its gradient to X, M and the relations; and on the words W + C,
+    with relations of its own and its gradient to the words.
+
+    For a complex scorer M's left half of columns makes the real parts and its right half the imaginary ones: the two
+    maps of OWE (Shah et al. 2019) side by side.
+    """
+
+    name = "dual"
+
+    def dense(
+        self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
+    ) -> dict[str, DenseParameter]:
+        of_entities = relation_parameters(config, scorer, relations, generator)
+        of_words = relation_parameters(config, scorer, relations, generator, "word_")
+        map_ = DenseParameter(torch.eye(config.model.dim), "map", config.graph.map_learning_rate, by_row=False)
+        return {**of_entities, **of_words, MAP: map_}
+
+    def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
+        optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
+        entities = Mapped(arena, backend, optimizer, dense[MAP], config.graph.own_l2)
+        words = Word(arena, backend, optimizer)
+        return [GraphTerm("graph", entities), GraphTerm("word", words, "word_", worded=True)]
+
+    def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
+        return own + word @ dense[MAP]
+
+    def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
+        return words @ dense[MAP]
+
+    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+        """X takes up what the word lacks; beside a word with the same vector it stays near zero."""
+        word = parts["W"][word_of] + parts["C"][word_of]
+        return (word != vectors).any(1), vectors - word
+
+
+class Mapped:
+    """View: X + (W + C) M. The gradient goes to X and M, not into the words.
+
+    map_     float32[dim, dim], stepped by whoever owns it
+    own_l2   weight of |X|^2 / 2, added to the loss for each step of a row with a word
+    """
+
+    dense: str | None = MAP
+
+    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, map_: Tensor, own_l2: float) -> None:
+        self._backend, self._map, self._own_l2 = backend, map_, own_l2
+        self._own, self._word = Own(arena, backend, optimizer), Word(arena, backend, optimizer)
+
+    def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        vectors, places = self._own.gather(rows, out), self._backend.compact(self._word.has(rows))
+        if places is None:
+            return vectors.addmm_(self._word.gather(rows), self._map)
+        return vectors.index_add_(0, places, self._word.gather(rows[places]) @ self._map)
+
+    def apply(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> Tensor:
+        worded = self._word.has(rows)
+        places = self._backend.compact(worded)
+        chosen, of_words = (rows, gradient) if places is None else (rows[places], gradient[places])
+        d_map = self._word.gather(chosen).T @ of_words
+        gradient.add_(self._own.gather(rows.masked_fill(~worded, NONE)), alpha=self._own_l2)
+        self._own.apply(rows, gradient, rate, allowed)
+        return d_map

@@ -1,0 +1,29 @@
+"""No coupling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from distjoint.backends.base import Backend
+from distjoint.config import Config
+from distjoint.couplings.base import Coupling, GraphTerm
+from distjoint.couplings.views import Own
+from distjoint.optim import optimizer_of
+from distjoint.table.arena import Arena
+
+
+class Separate(Coupling):
+    """`none`: an entity's vector is its own X, a word's is W + C; neither side knows of the other. The baseline."""
+
+    name = "none"
+    reads_words = False
+    kinds_meet = False
+
+    def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
+        optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
+        return [GraphTerm("graph", Own(arena, backend, optimizer))]
+
+    def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
+        return own

@@ -1,0 +1,83 @@
+"""A checkpoint's vectors and triple model, from its files: the one place that makes vectors of trained parts.
+
+Ranking, validation during training, word tests and embeddings in use all read a checkpoint through it.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from distjoint.couplings import Coupling, coupling_of
+from distjoint.couplings.base import entity_block, word_block
+from distjoint.data.dataset import Triples
+from distjoint.errors import DistjointError
+from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
+from distjoint.evaluate.scoring import TripleModel
+from distjoint.runs.folder import Checkpoint, RunFolder
+
+_PARTS = ("X", "W", "C")
+"""Parts that vectors are made of; the others are states of the optimizer."""
+
+
+class TrainedVectors:
+    """Vectors of words and entities of a checkpoint, shard by shard, and the model that scores triples of them.
+
+    run          the run, whose configuration says how vectors are made
+    checkpoint   one of its checkpoints
+    device       where vectors are put
+    memory       bytes that entity vectors may take to be kept once read; where they take more, each use reads again
+    """
+
+    def __init__(
+        self, run: RunFolder, checkpoint: Checkpoint, device: torch.device | str = "cpu", memory: int = 0
+    ) -> None:
+        self.run, self.checkpoint, self.layout = run, checkpoint, run.layout
+        self._device = torch.device(device)
+        size = 4 * (self.layout.aligned + self.layout.entities) * checkpoint.manifest.dim
+        self._kept: dict[int, Tensor] | None = {} if size <= memory else None
+
+    @cached_property
+    def dense(self) -> dict[str, Tensor]:
+        """Parameters that belong to no row, by name: relations and maps."""
+        return {name: tensor.to(self._device) for name, tensor in self.checkpoint.dense().items()}
+
+    @property
+    def coupling(self) -> Coupling:
+        """The coupling in force."""
+        return coupling_of(self.run.info.coupling)
+
+    @cached_property
+    def model(self) -> TripleModel:
+        """The scorer with its trained relations; only where a graph was trained."""
+        return TripleModel.of(self.run.info.config.model, self.dense)
+
+    def candidates(self, *splits: Triples) -> Candidates:
+        """The entities that occur in some splits, to rank answers among."""
+        return Candidates(entity_rows(self.layout), self.entities, listed_rows(self.layout.rows, *splits))
+
+    def entities(self, shard: int) -> Tensor:
+        """float32[entities of the shard, dim], as the graph scores them. raises DistjointError for NaN or infinity"""
+        if self._kept is not None and shard in self._kept:
+            return self._kept[shard]
+        vectors = self._entities(self._parts(shard), shard)
+        if not all_finite(vectors):
+            raise DistjointError(f"{self.checkpoint.folder}, shard {shard}: entity vectors hold NaN or infinity")
+        if self._kept is not None:
+            self._kept[shard] = vectors
+        return vectors
+
+    def words_and_entities(self, shard: int) -> tuple[Tensor | None, Tensor | None]:
+        """Both kinds by one reading of the shard: float32[n, dim] each, None where that kind was not trained."""
+        parts, sources = self._parts(shard), self.run.info.sources
+        words = word_block(parts) if "text" in sources else None
+        return words, self._entities(parts, shard) if "graph" in sources else None
+
+    def _parts(self, shard: int) -> dict[str, Tensor]:
+        parts = self.checkpoint.shard(shard)
+        return {name: tensor.to(self._device) for name, tensor in parts.items() if name in _PARTS}
+
+    def _entities(self, parts: dict[str, Tensor], shard: int) -> Tensor:
+        return entity_block(self.coupling, parts, self.layout, shard, self.dense)

@@ -1,0 +1,109 @@
+"""What a worker is made of: its backend, its part of the table, dense parameters and sources."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from distjoint.backends import Backend, backend_of, choose_device
+from distjoint.couplings.scheme import Scheme
+from distjoint.data.dataset import Dataset
+from distjoint.machine import cores
+from distjoint.model.scorers import scorer
+from distjoint.optim import optimizer_of
+from distjoint.registry import SOURCES
+from distjoint.runs.folder import RunInfo
+from distjoint.table.arena import Arena
+from distjoint.table.parts import table_bytes
+from distjoint.train.dense import Dense
+from distjoint.train.residency import slots_for, slots_needed
+from distjoint.train.sources.base import Resources, Source
+from distjoint.train.stream import Stream
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker stands: its rank of how many, its device, its threads."""
+
+    rank: int
+    workers: int
+    device: torch.device
+    threads: int
+
+    @property
+    def beside(self) -> int:
+        """Workers that share this machine's memory."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE", self.workers))
+
+    def worker_of(self, lane: int, lanes: int) -> int:
+        """The rank that trains a lane: lanes are dealt to workers in runs; workers beyond the number of lanes idle."""
+        return lane * min(self.workers, lanes) // lanes
+
+
+def local_place(threads: int | None) -> Place:
+    """A worker alone in this process: the first GPU where there is one, else all cores."""
+    return Place(0, 1, choose_device(), threads or cores())
+
+
+def group_place(threads: int | None) -> Place:
+    """A worker of torch's process group; GPUs are dealt by local rank."""
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return Place(dist.get_rank(), dist.get_world_size(), choose_device(), threads or max(1, cores() // beside))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A worker's own.
+
+    fits   whether the whole table may be in memory
+    """
+
+    resources: Resources
+    sources: tuple[Source, ...]
+    fits: bool
+
+    @property
+    def backend(self) -> Backend:
+        return self.resources.backend
+
+    def close(self) -> None:
+        """Give back threads and scratch files."""
+        self.resources.stream.close()
+        self.resources.backend.close()
+
+
+def scheme_of(info: RunInfo) -> Scheme:
+    """The scheme of a run."""
+    return Scheme.of(info.config, "text" in info.sources, "graph" in info.sources)
+
+
+def build(info: RunInfo, dataset: Dataset, place: Place) -> Parts:
+    """Allocate all that a worker of a run needs; no shard has values yet."""
+    config, scheme, layout = info.config, scheme_of(info), dataset.layout
+    parts, limit = scheme.parts, config.train.memory
+    lanes = sum(place.worker_of(lane, info.lanes) == place.rank for lane in range(info.lanes))
+    fits = limit is None or table_bytes(parts, layout) <= limit
+    slots = layout.shards if fits and place.workers == 1 else slots_needed(layout, info.groups, lanes)
+    if limit is not None and not fits:
+        slots = slots_for(parts, layout, info.groups, lanes, limit)
+    backend = backend_of(place.device, place.threads)
+    arena = Arena(parts, layout, slots, place.device, scheme.frozen)
+    kinds: list[type[Source]] = [SOURCES[name] for name in SOURCES.names()]
+    kinds = [kind for kind in kinds if kind.trains(scheme)]
+    decoders = {kind.name: kind.decoder(dataset, config) for kind in kinds}
+    stream = Stream(dataset, decoders, place.threads, workers=place.beside, disk=config.train.disk_cache)
+    dense = build_dense(scheme, dataset.manifest.counts.get("relations", 0), backend)
+    resources = Resources(scheme, dataset, arena, backend, stream, dense)
+    return Parts(resources, tuple(kind(resources) for kind in kinds), fits)
+
+
+def build_dense(scheme: Scheme, relations: int, backend: Backend) -> Dense:
+    """The dense parameters of a run, as they begin: none where no graph trains."""
+    config, generator = scheme.config, torch.Generator().manual_seed(scheme.config.train.seed)
+    rows = relations * (2 if config.model.reciprocal else 1)
+    parameters = scheme.coupling.dense(config, scorer(config.model.scorer), rows, generator) if scheme.graph else {}
+    optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
+    return Dense(parameters, optimizer, config.train.freeze, backend)

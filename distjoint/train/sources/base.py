@@ -1,0 +1,180 @@
+"""What a source is: one kind of sample with its files, decoding, batches, step and sums.
+
+A lane runs a list of sources and knows none of them by name or position. A source of a worker is made once; `visit`
+gives its work on one visit, which the lane does a few units at a time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distjoint.arrays import Ints
+from distjoint.backends import Backend
+from distjoint.backends.base import NONE
+from distjoint.config import Config
+from distjoint.couplings.scheme import Scheme
+from distjoint.data.dataset import Dataset
+from distjoint.data.manifest import Manifest
+from distjoint.errors import DivergedError
+from distjoint.table.arena import Arena
+from distjoint.train.dense import Dense
+from distjoint.train.rates import Rates
+from distjoint.train.schedule import Visit
+from distjoint.train.stream import Decoder, Stream
+from distjoint.train.tally import Tally
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the sources of a worker share.
+
+    stream   decoded partitions, by the sources' decoders
+    dense    dense parameters, with the sums of their gradients
+    """
+
+    scheme: Scheme
+    dataset: Dataset
+    arena: Arena
+    backend: Backend
+    stream: Stream
+    dense: Dense
+
+    @property
+    def config(self) -> Config:
+        return self.scheme.config
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.dataset.manifest
+
+    @cached_property
+    def degree(self) -> Ints:
+        """int64[rows], by row id: training triples of an entity; one without any serves as no negative."""
+        return np.asarray(self.dataset.rows(["degree"]).column("degree").to_numpy())
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A visit of a lane, and what the lane does after it.
+
+    passes      over the visit's triples
+    following   the lane's next visit and its epoch: what it begins with is read ahead
+    """
+
+    visit: Visit
+    epoch: int
+    passes: int = 1
+    following: tuple[int, Visit] | None = None
+
+    def place(self) -> str:
+        """Where this is, for a message."""
+        return f"epoch {self.epoch + 1}, groups {self.visit.groups[0]} and {self.visit.groups[1]}"
+
+
+class VisitWork(ABC):
+    """A source's work on one visit.
+
+    units   waves of tiles, or batches
+    done    how many are done
+    """
+
+    name: ClassVar[str]
+    key: ClassVar[str]
+    """Configuration key of its step size."""
+
+    def __init__(self, units: int, turn: Turn) -> None:
+        self.units, self.done, self.turn = units, 0, turn
+        self._failed: Tensor | None = None
+
+    @abstractmethod
+    def do(self, count: int, rates: Rates, tally: Tally) -> None:
+        """Train the next units.
+
+        raises   DivergedError before any row is stepped by a loss or gradient that is not finite
+        """
+
+    def note(self, finite: Tensor) -> None:
+        """Remember on the device, which is not waited for, the first unit whose loss or gradient was not finite."""
+        if self._failed is None:
+            self._failed = torch.full((), NONE, device=finite.device)
+        self._failed = torch.where((self._failed < 0) & ~finite, self.done, self._failed)
+
+    def verify(self) -> None:
+        """Look whether all that was noted was finite. raises DivergedError"""
+        if self._failed is not None and (number := int(self._failed)) >= 0:
+            raise DivergedError(self.message(f"batch {number} of {self.units}"), self.key)
+
+    def message(self, where: str) -> str:
+        """What a DivergedError says."""
+        return (
+            f"{self.name}: the loss or a gradient is not a finite number ({self.turn.place()}, {where}); no row was "
+            "stepped by it"
+        )
+
+    @abstractmethod
+    def release(self) -> None:
+        """The visit is over: what was read for it may go."""
+
+
+class Source(ABC):
+    """One kind of sample.
+
+    sums    names of what it adds to a tally
+    first   whether it goes first where one must (`Coupling.reads_words`)
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+    """What its samples are called where they are counted."""
+    first: ClassVar[bool] = False
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+
+    @classmethod
+    @abstractmethod
+    def trains(cls, scheme: Scheme) -> bool:
+        """Whether a run of this scheme reads it."""
+
+    @classmethod
+    @abstractmethod
+    def decoder(cls, dataset: Dataset, config: Config) -> Decoder:
+        """How its partitions are read."""
+
+    @property
+    @abstractmethod
+    def sums(self) -> tuple[str, ...]:
+        """Names of what it adds to a tally."""
+
+    @abstractmethod
+    def visit(self, turn: Turn) -> VisitWork:
+        """Its work on a visit."""
+
+    def batches(self, visit: Visit) -> int:
+        """Batches of a visit that leave gradients of dense parameters; known without reading any."""
+        return 0
+
+    @abstractmethod
+    def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
+        """Means and rates by the names they have in metrics.jsonl; none where it trained nothing.
+
+        workers   that trained at the same time: seconds are summed over them
+        """
+
+    @abstractmethod
+    def step_size(self, rates: Rates) -> float:
+        """Its step size at a moment of the run."""
+
+
+def generators(config: Config, epoch: int, visit: Visit) -> tuple[np.random.Generator, np.random.Generator]:
+    """Random numbers of a visit's text and of its triples: of (seed, epoch, pass, groups) alone."""
+    text, graph = np.random.SeedSequence([config.train.seed, epoch, visit.turn, *visit.groups]).spawn(2)
+    return np.random.default_rng(text), np.random.default_rng(graph)

@@ -1,0 +1,241 @@
+"""Export formats: what each of them writes is what can be read back; one battery for every member of EXPORTS."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from gensim.models import KeyedVectors
+from runs import Rows, write_dataset, write_run
+
+import distjoint
+from distjoint.data.vectors import read_vectors
+from distjoint.errors import UsageError
+from distjoint.evaluate.space import Space
+from distjoint.registry import EXPORTS
+from distjoint.results.export import export
+from distjoint.results.exports.base import ROWS_AT_ONCE, Export
+from distjoint.storage import locate
+
+pytestmark = pytest.mark.unit
+
+DIM = 3
+Found = dict[tuple[str, str], list[float]]
+"""Vectors by kind and name."""
+
+
+class Everything:
+    """A container of all names."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def by_data_vectors(file: Path, unnamed: str = "word") -> Found:
+    """As `train.init` reads them; text does not say that a word is one."""
+    parts = read_vectors(locate(str(file)), DIM, Everything())
+    return {
+        (part.kind or unnamed, name): vector.tolist()
+        for part in parts
+        for name, vector in zip(part.names, part.vectors, strict=True)
+    }
+
+
+def by_pyarrow(file: Path) -> Found:
+    table = pq.read_table(file, page_checksum_verification=True)
+    return {(kind, name): vector for name, kind, vector in zip(*(c.to_pylist() for c in table.columns), strict=True)}
+
+
+def by_gensim(file: Path, binary: bool, header: bool = True) -> Found:
+    read = KeyedVectors.load_word2vec_format(str(file), binary=binary, no_header=not header)
+    found = {}
+    for name in read.index_to_key:
+        kind = "entity" if name.startswith("ENTITY/") else "word"
+        found[kind, name.removeprefix("ENTITY/")] = read[name].tolist()
+    return found
+
+
+READERS: dict[str, tuple[Callable[[Path], Found], ...]] = {
+    "glove": (by_data_vectors, lambda file: by_gensim(file, False, header=False)),
+    "word2vec": (by_data_vectors, lambda file: by_gensim(file, False)),
+    "parquet": (by_pyarrow,),
+    "safetensors": (by_data_vectors,),
+}
+BINARY_READERS: dict[str, tuple[Callable[[Path], Found], ...]] = {"word2vec": (lambda file: by_gensim(file, True),)}
+CASES = [(name, False) for name in READERS] + [(name, True) for name in BINARY_READERS]
+SUFFIX = {"safetensors": ".safetensors"}
+"""By which `read_vectors` knows the format."""
+
+
+def vectors(count: int, seed: int) -> np.ndarray:
+    """Numbers of all sizes that float32 has, and those that are written in a way of their own."""
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(count, DIM)) * 10.0 ** random.integers(-44, 37, (count, DIM))
+    values[0] = 0, -1, 1e-45
+    values[1] = 16777217, 0.1, np.finfo(np.float32).max
+    return values.astype(np.float32)
+
+
+WORDS = Space("word", ["of", "Of", "naïve", "狗", "1.5", "bank"], vectors(6, 0))
+ENTITIES = Space("entity", ["bank", "Q1", "/m/02"], vectors(3, 1))
+
+
+def expected(*spaces: Space) -> Found:
+    return {
+        (space.kind, name): vector.tolist()
+        for space in spaces
+        for name, vector in zip(space.names, space.vectors, strict=True)
+    }
+
+
+def test_the_battery_has_every_format() -> None:
+    assert set(READERS) == set(EXPORTS.names())
+    assert set(BINARY_READERS) == {name for name in EXPORTS.names() if EXPORTS[name].has_binary}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_format_is_an_export_by_its_name(name: str) -> None:
+    assert issubclass(EXPORTS[name], Export) and EXPORTS[name].name == name
+
+
+@pytest.mark.parametrize(("name", "binary"), CASES)
+@pytest.mark.parametrize("spaces", [(WORDS,), (WORDS, ENTITIES)], ids=["words", "both"])
+def test_what_is_written_is_read_back_to_the_last_bit(
+    name: str, binary: bool, spaces: tuple[Space, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / f"not/there/vectors{SUFFIX.get(name, '')}"
+    assert export(spaces, locate(str(out)), name, binary) == sum(map(len, spaces))
+    assert [place.name for place in out.parent.iterdir()] == [out.name]
+    for reader in (BINARY_READERS if binary else READERS)[name]:
+        assert reader(out) == expected(*spaces)
+
+
+@pytest.mark.parametrize(("name", "binary"), CASES)
+def test_entities_alone_go_by_their_bare_names(name: str, binary: bool, tmp_path: Path) -> None:
+    out = tmp_path / f"vectors{SUFFIX.get(name, '')}"
+    export([ENTITIES], locate(str(out)), name, binary)
+    for reader in (BINARY_READERS if binary else READERS)[name]:
+        assert [found for _, found in reader(out)] == ENTITIES.names
+
+
+@pytest.mark.parametrize(("name", "binary"), CASES)
+def test_more_vectors_than_are_written_at_a_time(name: str, binary: bool, tmp_path: Path) -> None:
+    count = 2 * ROWS_AT_ONCE + 1
+    many = Space("word", [f"w{place}" for place in range(count)], vectors(count, 2))
+    out = tmp_path / f"vectors{SUFFIX.get(name, '')}"
+    assert export([many], locate(str(out)), name, binary) == count
+    found = (BINARY_READERS if binary else READERS)[name][0](out)
+    assert list(found) == [("word", name) for name in many.names]
+    np.testing.assert_array_equal(list(found.values()), many.vectors)
+
+
+class _Unwritable:
+    """Names that cannot be had once half of them are written."""
+
+    def __getitem__(self, part: Any) -> Any:
+        if part.start:
+            raise RuntimeError("in the middle")
+        return [f"w{place}" for place in range(part.start, part.stop)]
+
+    def __len__(self) -> int:
+        return 2 * ROWS_AT_ONCE
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("in the middle")
+
+
+@pytest.mark.parametrize(("name", "binary"), CASES)
+def test_a_write_that_fails_leaves_nothing_and_keeps_what_was_there(name: str, binary: bool, tmp_path: Path) -> None:
+    half: Any = Space("word", _Unwritable(), np.ones((2 * ROWS_AT_ONCE, DIM), np.float32))
+    out = tmp_path / "vectors"
+    out.write_text("from before")
+    with pytest.raises(RuntimeError, match="in the middle"):
+        export([half], locate(str(out)), name, binary)
+    assert [place.name for place in tmp_path.iterdir()] == ["vectors"] and out.read_text() == "from before"
+
+
+def test_bad_requests_are_said(tmp_path: Path) -> None:
+    out = locate(str(tmp_path / "v"))
+    with pytest.raises(UsageError, match="--format csv: choose glove, word2vec, parquet, safetensors"):
+        export([WORDS], out, "csv")
+    with pytest.raises(UsageError, match="--format glove has no binary form; only word2vec has"):
+        export([WORDS], out, "glove", binary=True)
+    with pytest.raises(UsageError, match="is a folder"):
+        export([WORDS], locate(str(tmp_path)), "glove")
+    assert not (tmp_path / "v").exists()
+
+
+def test_spaces_in_names_become_underscores_in_text(tmp_path: Path) -> None:
+    cities = Space("entity", ["New York", "Rome"], np.eye(2, dtype=np.float32))
+    export([cities], locate(str(tmp_path / "v.txt")), "glove")
+    assert (tmp_path / "v.txt").read_text() == "New_York 1 0\nRome 0 1\n"
+
+
+@pytest.fixture
+def joint(tmp_path: Path) -> str:
+    """A run with words and entities."""
+    rows = Rows(words=["the"], aligned=[("dog", "Q144")], entities=["Q1"], relations=["likes"])
+    data = write_dataset(tmp_path / "data", rows, train=[("Q144", "likes", "Q1")])
+    parts: dict[str, Any] = {"words": np.eye(2), "entities": np.eye(2) + 1, "dense": {"relation": np.zeros((2, 2))}}
+    return str(write_run(tmp_path / "run", data, **parts))
+
+
+def test_a_run_is_exported_by_kind_or_whole(joint: str, tmp_path: Path) -> None:
+    loaded = distjoint.load(joint)
+    assert loaded.export(str(tmp_path / "all.txt"), "word2vec") == 4
+    assert (tmp_path / "all.txt").read_text() == "4 2\nthe 1 0\ndog 0 1\nENTITY/Q144 2 1\nENTITY/Q1 1 2\n"
+    assert loaded.export(str(tmp_path / "words.txt"), kind="word") == 2
+    assert (tmp_path / "words.txt").read_text() == "the 1 0\ndog 0 1\n"
+    loaded.export(str(tmp_path / "words.bin"), "word2vec", "word", binary=True)
+    assert (tmp_path / "words.bin").read_bytes().startswith(b"2 2\nthe \0\0\x80\x3f\0\0\0\0\n")
+
+
+MINE = '''
+import sys
+
+from distjoint.cli import main
+from distjoint.registry import EXPORTS
+from distjoint.results.exports.base import Export, open_whole
+
+
+@EXPORTS.add
+class Names(Export):
+    """The names alone, in upper case where the form is binary."""
+
+    name = "names"
+    has_binary = True
+
+    def write(self, spaces, out):
+        with open_whole(out) as stream:
+            for space in spaces:
+                for name in space.names:
+                    stream.write(((name.upper() if self.binary else name) + "\\n").encode())
+
+
+sys.argv[0] = "distjoint"
+main()
+'''
+
+
+def test_a_format_of_a_users_own_is_exported_from_the_command_line(joint: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "mine.py", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = call("export", joint, "--format", "names", "--kind", "entity", "--out", "out.txt")
+    assert (done.returncode, done.stdout) == (0, "out.txt: 2 vectors\n"), done.stderr
+    assert (tmp_path / "out.txt").read_text() == "Q144\nQ1\n"
+    assert call("export", joint, "--format", "names", "--binary", "--kind", "word", "--out", "out.txt").returncode == 0
+    assert (tmp_path / "out.txt").read_text() == "THE\nDOG\n"
+    wrong = call("export", joint, "--format", "csv", "--out", "out.csv")
+    assert wrong.returncode == 2 and "'safetensors', 'names'" in wrong.stderr
+    none = call("export", joint, "--format", "glove", "--binary", "--out", "out.csv")
+    assert none.returncode == 2 and "no binary form; only word2vec, names" in none.stderr
