@@ -20,7 +20,7 @@ from distjoint.model.scorers import scorer
 from distjoint.train.dense import Dense
 
 ROWS = 2048
-"""Rows in a slice of work on a CPU. Slices four times as small cost a fifth of the speed, for Python's share of them."""
+"""Rows in a slice of work on a CPU. Slices four times as small cost a fifth of the speed, by Python's overhead."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class TermTrainer:
 
     @property
     def plain(self) -> bool:
-        """Whether candidates are the embeddings themselves, so that the gradient of heads and tails is a part of theirs."""
+        """Whether candidates are the embeddings: the gradient of heads and tails is then a part of theirs."""
         return not self.comparison.has_units
 
     @property
@@ -133,7 +133,7 @@ class TermTrainer:
         return Embeddings(rows, vectors, candidates, norms, dropout)
 
     def backward(self, embeddings: Embeddings, part: slice, candidates: Tensor, ends: Tensor | None) -> Tensor:
-        """Gradient of the view's vectors, given those of candidates, and of heads and tails if apart; may change both."""
+        """Gradient of the view's vectors, given that of candidates, and that of heads and tails if apart; in place."""
         norms = None if embeddings.norms is None else embeddings.norms[part]
         gradient = self.comparison.embed_backward(candidates, embeddings.candidates[part], norms)
         if ends is not None:

@@ -210,11 +210,13 @@ class Everything(Candidates):
         keys, query, counts = np.unique(source * 2 * relations + relation, return_inverse=True, return_counts=True)
         order = np.argsort(query, kind="stable")
         query, answer = query[order], answer[order]
+        places = self._place_in(pool)
         known = self.answers_of(pool, side, keys // (2 * relations), keys % (2 * relations) % relations)
         if known is not None:
             counts, answer = known
-            query = np.repeat(np.arange(len(keys)), counts)
-        places = self._place_in(pool)
+            query, inside = np.repeat(np.arange(len(keys)), counts), places[answer] >= 0
+            query, answer = query[inside], answer[inside]  # entities with a word, say, where only these are candidates
+            counts = np.bincount(query, minlength=len(keys))
         place, candidate = places[keys // (2 * relations)], places[answer]
         assert (place >= 0).all()
         assert (candidate >= 0).all()

@@ -193,7 +193,8 @@ class CellsWork(VisitWork):
         words = self._on.dataset.rows(["word"]).column("word")
         names = [words[self._row_id(place)].as_py() for place in (i, j)]
         reason = f"{' and '.join(bad)} of it are not finite" if bad else "the vectors are finite, their product is not"
-        return f"partition {found.partition}, wave {self.done} of {self.units}, cell '{names[0]}' with '{names[1]}': {reason}"
+        where = f"partition {found.partition}, wave {self.done} of {self.units}"
+        return f"{where}, cell '{names[0]}' with '{names[1]}': {reason}"
 
     def _row_id(self, place: int) -> int:
         """Row id of a place in W and C."""
