@@ -10,12 +10,14 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from known_violations import KNOWN
 from source import (
     PACKAGE,
     PUBLIC,
+    ROOT,
     Import,
     Module,
     assigned,
@@ -115,6 +117,12 @@ def test_every_room_is_in_the_table_and_every_entry_is_a_room() -> None:
     assert set().union(*ROOMS.values()) <= ROOMS.keys()
     table = next(value for name, value in assigned(modules()[PACKAGE].tree.body) if name == "__all__")
     assert set(ast.literal_eval(table)) == PUBLIC
+
+
+def test_every_folder_is_a_package() -> None:
+    """setuptools leaves out of a wheel what is not."""
+    folders = {Path(module.file).parent for module in package()}
+    assert not [str(folder) for folder in folders if not (ROOT / folder / "__init__.py").is_file()]
 
 
 def test_imports_between_rooms_point_one_way() -> None:
