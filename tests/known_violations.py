@@ -9,17 +9,10 @@ from __future__ import annotations
 
 KNOWN: dict[str, set[str]] = {
     "names": {
-        "Candidates: distjoint/evaluate/candidates.py, distjoint/train/candidates/base.py",
-        "Cells: distjoint/data/dataset.py, distjoint/train/sources/cells.py",
-        "Comparison: distjoint/evaluate/comparison.py, distjoint/model/comparisons/base.py",
-        "Embeddings: distjoint/results/embeddings.py, distjoint/train/terms.py",
         "Names: distjoint/data/triples.py, distjoint/data/vocabulary.py",
         "Tally: distjoint/data/cooccurrence.py, distjoint/train/tally.py",
-        "Triples: distjoint/data/dataset.py, distjoint/train/sources/triples.py",
     },
-    "direction": {
-        "distjoint/runs/folder.py: from distjoint.data.dataset import Dataset",
-    },
+    "direction": {},
     "private": {
         "distjoint/data/ray_driver.py: vocabulary._matched",
         "distjoint/data/ray_driver.py: vocabulary._tally",

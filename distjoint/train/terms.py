@@ -36,8 +36,8 @@ class Dropout:
 
 
 @dataclass(frozen=True)
-class Embeddings:
-    """Embeddings of the distinct rows of a batch, and the same as candidates; float32[distinct, dim] each.
+class EmbeddedRows:
+    """EmbeddedRows of the distinct rows of a batch, and the same as candidates; float32[distinct, dim] each.
 
     rows      int64[distinct]: arena rows
     norms     float32[distinct, 1] where candidates are unit vectors
@@ -113,8 +113,8 @@ class TermTrainer:
         """Shape of the relations as a batch sees them: read either way."""
         return 2 * self.forward, self._relation.shape[1]
 
-    def embed(self, rows: Tensor, dropout: Tensor | None) -> Embeddings:
-        """Embeddings of some distinct rows, as the view makes them."""
+    def embed(self, rows: Tensor, dropout: Tensor | None) -> EmbeddedRows:
+        """EmbeddedRows of some distinct rows, as the view makes them."""
         shape, device = (len(rows), self.dim), self.backend.device
         vectors = torch.empty(shape, device=device)
         candidates = vectors if self.plain else torch.empty(shape, device=device)
@@ -130,9 +130,9 @@ class TermTrainer:
 
         for _ in self.backend.map(embed, self.backend.slices(len(rows), ROWS)):
             pass
-        return Embeddings(rows, vectors, candidates, norms, dropout)
+        return EmbeddedRows(rows, vectors, candidates, norms, dropout)
 
-    def backward(self, embeddings: Embeddings, part: slice, candidates: Tensor, ends: Tensor | None) -> Tensor:
+    def backward(self, embeddings: EmbeddedRows, part: slice, candidates: Tensor, ends: Tensor | None) -> Tensor:
         """Gradient of the view's vectors, given that of candidates, and that of heads and tails if apart; in place."""
         norms = None if embeddings.norms is None else embeddings.norms[part]
         gradient = self.comparison.embed_backward(candidates, embeddings.candidates[part], norms)
@@ -160,7 +160,13 @@ class TermTrainer:
             self._dense_gradient[name] += gradient
 
     def predict_relations(
-        self, embeddings: Embeddings, relations: Relations, head: Tensor, tail: Tensor, relation: Tensor, weight: Tensor
+        self,
+        embeddings: EmbeddedRows,
+        relations: Relations,
+        head: Tensor,
+        tail: Tensor,
+        relation: Tensor,
+        weight: Tensor,
     ) -> tuple[float | Tensor, Tensor, Tensor]:
         """Loss of the right relation among all, and gradients of heads and tails; adds the relations' gradient.
 
@@ -203,7 +209,7 @@ class TermTrainer:
 
     def learn(
         self,
-        embeddings: Embeddings,
+        embeddings: EmbeddedRows,
         relations: Relations,
         gradient_of: Callable[[slice], tuple[Tensor, float | Tensor]],
         rate: float,

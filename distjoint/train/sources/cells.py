@@ -82,7 +82,7 @@ class CellsDecoder:
         return DecodedCells(row, column, log_count, weight, tiles.reshape(shape))
 
 
-class Cells(Source):
+class CellSource(Source):
     """The text's source: GloVe on the words' vectors W and C."""
 
     name = "cells"
@@ -119,7 +119,7 @@ class Cells(Source):
 class CellsWork(VisitWork):
     """The waves of a visit."""
 
-    name = Cells.name
+    name = CellSource.name
     key = "text.learning_rate"
 
     def __init__(self, resources: Resources, turn: Turn) -> None:
@@ -147,7 +147,7 @@ class CellsWork(VisitWork):
         tally.add("text_seconds", time.perf_counter() - start)
 
     def release(self) -> None:
-        self._on.stream.release(Cells.name, self.turn.visit.partitions)
+        self._on.stream.release(CellSource.name, self.turn.visit.partitions)
 
     def _all_waves(self) -> Iterator[list[TileCells]]:
         """Waves of tiles: no two tiles of a wave share rows, nor columns.
@@ -158,10 +158,10 @@ class CellsWork(VisitWork):
         rng, arena, stream = self._rng, self._on.arena, self._on.stream
         tiles, diagonals = arena.layout.tiles_per_shard, _diagonals(self.turn.visit, rng)
         for diagonal, following in zip(diagonals, [*diagonals[1:], self._coming()], strict=True):
-            stream.read_ahead(Cells.name, diagonal)
-            stream.read_ahead(Cells.name, following)
+            stream.read_ahead(CellSource.name, diagonal)
+            stream.read_ahead(CellSource.name, following)
             decoded: list[tuple[int, int, DecodedCells]] = [
-                (i, j, stream.get(Cells.name, (i, j)))
+                (i, j, stream.get(CellSource.name, (i, j)))
                 for i, j in diagonal
                 if self._on.manifest.samples(COOCCURRENCE, i, j)
             ]
@@ -174,7 +174,7 @@ class CellsWork(VisitWork):
                     for a, b in pairs
                 ]
                 yield [tile for tile in wave if tile is not None]
-            stream.release(Cells.name, diagonal)
+            stream.release(CellSource.name, diagonal)
 
     def _coming(self) -> list[Partition]:
         """What the lane's next visit begins with."""

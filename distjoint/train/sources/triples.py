@@ -19,7 +19,7 @@ from distjoint.data.manifest import Manifest
 from distjoint.data.types import Domains
 from distjoint.errors import DivergedError
 from distjoint.train.batches import Batch, shuffled, subsampled
-from distjoint.train.candidates import Candidates, Step, candidates_of
+from distjoint.train.candidates import CandidateStrategy, Step, candidates_of
 from distjoint.train.failure import offending_triple
 from distjoint.train.known import KnownPositives
 from distjoint.train.negatives import Pool, sampler_of
@@ -58,7 +58,7 @@ class TriplesDecoder:
         return DecodedTriples(*(x.astype(np.int32) for x in (triples.head, triples.relation, triples.tail)))
 
 
-class Triples(Source):
+class TripleSource(Source):
     """The graph's source."""
 
     name = "triples"
@@ -69,7 +69,7 @@ class Triples(Source):
         config, arena, dense = resources.config, resources.arena, resources.dense
         terms = resources.scheme.coupling.terms(config, arena, resources.backend, dense.values)
         kind = candidates_of(config.graph.candidates)
-        self.losses: tuple[Candidates, ...] = tuple(
+        self.losses: tuple[CandidateStrategy, ...] = tuple(
             kind(TermTrainer(config, term, resources.backend, dense, arena.rows)) for term in terms
         )
         self.domains: Domains | None = resources.dataset.domains() if config.graph.typed else None
@@ -129,10 +129,10 @@ class PlannedBatch:
 class TriplesWork(VisitWork):
     """The batches of a visit."""
 
-    name = Triples.name
+    name = TripleSource.name
     key = "graph.learning_rate"
 
-    def __init__(self, source: Triples, turn: Turn) -> None:
+    def __init__(self, source: TripleSource, turn: Turn) -> None:
         super().__init__(turn.passes * source.batches(turn.visit), turn)
         self._source, self._on = source, source.resources
         _, self._rng = generators(self._on.config, turn.epoch, turn.visit)
@@ -164,7 +164,7 @@ class TriplesWork(VisitWork):
         tally.add("graph_seconds", time.perf_counter() - start)
 
     def release(self) -> None:
-        self._on.stream.release(Triples.name, self.turn.visit.partitions)
+        self._on.stream.release(TripleSource.name, self.turn.visit.partitions)
 
     def _plans(self) -> Iterator[PlannedBatch]:
         """Batches made ready, each while the one before it is trained.
@@ -197,10 +197,10 @@ class TriplesWork(VisitWork):
         config, stream = self._on.config.graph, self._on.stream
         blocks = blocks_of(self.turn.visit, self._on.manifest) * self.turn.passes
         for block, following in zip(blocks, [*blocks[1:], self._coming()], strict=True):
-            stream.read_ahead(Triples.name, block)
+            stream.read_ahead(TripleSource.name, block)
             triples = subsampled(self._read(block), config.subsampling)
-            stream.release(Triples.name, block)
-            stream.read_ahead(Triples.name, following)
+            stream.release(TripleSource.name, block)
+            stream.read_ahead(TripleSource.name, following)
             yield from shuffled(triples, config.batch, self._source.losses[0].one_end, self._rng)
 
     def _coming(self) -> list[Partition]:
@@ -247,16 +247,16 @@ class TriplesWork(VisitWork):
         complete = blocks_of(self.turn.visit, manifest) == [partitions]
         if not partitions or not self._source.losses[0].needs_known(self._on.config.graph.mask_known, few, complete):
             return None
-        self._on.stream.read_ahead(Triples.name, partitions)
+        self._on.stream.read_ahead(TripleSource.name, partitions)
         known = KnownPositives(self._read(partitions), self._on.arena.rows, self._on.backend)
-        self._on.stream.release(Triples.name, partitions)
+        self._on.stream.release(TripleSource.name, partitions)
         if len(shards) == manifest.layout.shards:
             kept.append(known)
         return known
 
     def _read(self, partitions: list[Partition]) -> Batch:
         arena, stream = self._on.arena, self._on.stream
-        parts = [(i, j, stream.get(Triples.name, (i, j))) for i, j in partitions]
+        parts = [(i, j, stream.get(TripleSource.name, (i, j))) for i, j in partitions]
         return Batch(
             np.concatenate([part.head + arena.base(i) for i, _, part in parts]),
             np.concatenate([part.relation for *_, part in parts]),
