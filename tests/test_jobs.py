@@ -71,13 +71,16 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.ray
 def test_a_training_is_sent_followed_and_returns_what_it_returned(address: str, small: Small, tmp_path: Path) -> None:
     settings = {**FAST, "loss.alpha": 0, "train.lanes": 2}
-    file = tmp_path / "mine.yaml"
+    file, vectors = tmp_path / "mine.yaml", tmp_path / "vectors.txt"
     file.write_text(config({"loss.alpha": 0, "train.lanes": 2}).to_yaml())
-    command = ["train", small.joint, "--out", str(tmp_path / "run"), "--config", str(file), "--workers", "2"]
+    vectors.write_text(" ".join(["teama", *["0.5"] * FAST["model.dim"]]) + "\n")
+    files = ["--config", str(file), "--init", str(vectors)]
+    command = ["train", small.joint, "--out", str(tmp_path / "run"), *files, "--workers", "2"]
     done = run("submit", "--address", address, "--", *command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "epoch 3/3" in done.stdout
-    distjoint.train(small.joint, str(tmp_path / "here"), settings)
+    assert any(line.startswith("vectors.txt: ") for line in done.stdout.splitlines())  # there, not where it was here
+    distjoint.train(small.joint, str(tmp_path / "here"), {**settings, "train.init": str(vectors)})
     assert_same_bits(tensors(tmp_path / "run"), tensors(tmp_path / "here"))
     assert info(tmp_path / "run")["status"] == "finished"
     again = run("submit", "--address", address, "--", *command)  # refused: a run is there
