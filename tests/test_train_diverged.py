@@ -21,7 +21,7 @@ from distjoint.train.build import Parts, build, local_place
 from distjoint.train.plan import plan
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Visit, schedule
-from distjoint.train.sources.base import Turn, VisitWork
+from distjoint.train.sources.base import LaneVisit, VisitWork
 from distjoint.train.tally import Tally
 
 pytestmark = pytest.mark.unit
@@ -39,11 +39,11 @@ class Bench:
             self.arena.put(shard, initial_shard(self.parts.resources.scheme, data.layout, shard))
         visit = schedule(data.layout.shards, 0, 0, 2, 1).rounds[0].visits[0]
         assert isinstance(visit, Visit)
-        self.turn, self.data = Turn(visit, epoch=0), data
+        self.assigned, self.data = LaneVisit(visit, epoch=0), data
 
     def work(self, name: str) -> tuple[VisitWork, Tally]:
         source = next(source for source in self.parts.sources if source.name == name)
-        return source.visit(self.turn), Tally(source.sums)
+        return source.visit(self.assigned), Tally(source.sums)
 
     def copy(self) -> dict[str, torch.Tensor]:
         return {name: array.clone() for name, array in self.arena.arrays.items()}
@@ -71,9 +71,9 @@ def test_a_planted_nan_is_named_and_steps_no_row(small: Small, coupling: str, ca
     row = bench.row("entity", "city_3")  # without a word; in the second batch, which has all triples
     bench.arena.arrays["X"][bench.arena.entity_index[row]] = math.nan
     before = bench.copy()
-    turn = Turn(bench.turn.visit, bench.turn.epoch, passes=4)
+    assigned = LaneVisit(bench.assigned.visit, bench.assigned.epoch, passes=4)
     source = next(source for source in bench.parts.sources if source.name == "triples")
-    again = source.visit(turn)
+    again = source.visit(assigned)
     with pytest.raises(DivergedError) as raised:
         again.do(1, rates, Tally(source.sums))
     shard = bench.arena.shard_of(row)

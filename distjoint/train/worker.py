@@ -35,7 +35,7 @@ from distjoint.train.peers import Heartbeat
 from distjoint.train.rates import Rates, rates
 from distjoint.train.residency import Parking, Residency
 from distjoint.train.schedule import Round, Visit, schedule
-from distjoint.train.sources.base import Turn
+from distjoint.train.sources.base import LaneVisit
 from distjoint.train.tally import SECONDS, Tally
 from distjoint.train.validate import Validation
 from distjoint.train.warm_up import warm_up
@@ -170,7 +170,9 @@ class Worker:
             self.residency.settle(rounds[number], (rounds + next_rounds)[number + 1 :])
             coming = (epoch, rounds[number + 1]) if number + 1 < len(rounds) else (epoch + 1, next_rounds[0])
             lanes = [
-                Lane(self.resources, self.sources, Turn(visit, epoch, self.passes, _visit_of(lane, *coming)), tally)
+                Lane(
+                    self.resources, self.sources, LaneVisit(visit, epoch, self.passes, _visit_of(lane, *coming)), tally
+                )
                 for lane, visit in enumerate(rounds[number].visits)
                 if visit and self._worker_of(lane) == self.place.rank
             ]

@@ -21,7 +21,7 @@ from distjoint.errors import DivergedError
 from distjoint.model.text import weigh
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
-from distjoint.train.sources.base import Resources, Source, Turn, VisitWork, generators
+from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork, generators
 from distjoint.train.tally import Tally
 
 _CELL_BYTES = 12
@@ -98,8 +98,8 @@ class CellSource(Source):
     def decoder(cls, dataset: Dataset, config: Config) -> CellsDecoder:
         return CellsDecoder(dataset, config)
 
-    def visit(self, turn: Turn) -> CellsWork:
-        return CellsWork(self.resources, turn)
+    def visit(self, assigned: LaneVisit) -> CellsWork:
+        return CellsWork(self.resources, assigned)
 
     def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
         count = sums["cells"]
@@ -122,10 +122,10 @@ class CellsWork(VisitWork):
     name = CellSource.name
     key = "text.learning_rate"
 
-    def __init__(self, resources: Resources, turn: Turn) -> None:
-        super().__init__(len(turn.visit.shards) * resources.manifest.layout.tiles_per_shard, turn)
+    def __init__(self, resources: Resources, assigned: LaneVisit) -> None:
+        super().__init__(len(assigned.visit.shards) * resources.manifest.layout.tiles_per_shard, assigned)
         self._on = resources
-        self._rng, _ = generators(resources.config, turn.epoch, turn.visit)
+        self._rng, _ = generators(resources.config, assigned.epoch, assigned.visit)
         self._waves = self._all_waves()
         arrays, frozen, none = resources.arena.arrays, resources.arena.frozen, torch.empty(0, dtype=torch.bool)
         names = ("W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state")
@@ -147,7 +147,7 @@ class CellsWork(VisitWork):
         tally.add("text_seconds", time.perf_counter() - start)
 
     def release(self) -> None:
-        self._on.stream.release(CellSource.name, self.turn.visit.partitions)
+        self._on.stream.release(CellSource.name, self.assigned.visit.partitions)
 
     def _all_waves(self) -> Iterator[list[TileCells]]:
         """Waves of tiles: no two tiles of a wave share rows, nor columns.
@@ -156,7 +156,7 @@ class CellsWork(VisitWork):
         one partition per shard must be in memory, and the next diagonal is read ahead.
         """
         rng, arena, stream = self._rng, self._on.arena, self._on.stream
-        tiles, diagonals = arena.layout.tiles_per_shard, _diagonals(self.turn.visit, rng)
+        tiles, diagonals = arena.layout.tiles_per_shard, _diagonals(self.assigned.visit, rng)
         for diagonal, following in zip(diagonals, [*diagonals[1:], self._coming()], strict=True):
             stream.read_ahead(CellSource.name, diagonal)
             stream.read_ahead(CellSource.name, following)
@@ -178,9 +178,9 @@ class CellsWork(VisitWork):
 
     def _coming(self) -> list[Partition]:
         """What the lane's next visit begins with."""
-        if not self.turn.following:
+        if not self.assigned.following:
             return []
-        epoch, visit = self.turn.following
+        epoch, visit = self.assigned.following
         return _diagonals(visit, generators(self._on.config, epoch, visit)[0])[0]
 
     def _culprit(self, tiles: list[TileCells], tile: int, cell: int) -> str:
