@@ -1,4 +1,4 @@
-"""`train`: check what is asked, make or find the run's folder, and run the workers."""
+"""`train`: check the request, make or find the run's folder, and run the workers."""
 
 from __future__ import annotations
 
@@ -139,8 +139,10 @@ def train(
     kept = _kept(RunInfo.read(run), history)
     if kept and kept["epoch"] < history[-1]["epoch"]:
         progress.say(f"kept: epoch {kept['epoch']}, the best of {history[-1]['epoch']}; its figures follow")
-    asked, typed = info.config.train.final_test, info.config.graph.typed
-    test = _final_test(run, out, typed, storage_options, progress) if asked else None
+    config = info.config
+    test = None
+    if config.train.final_test:
+        test = _final_test(run, out, config.graph.typed, storage_options, progress)
     return Result(out, kept, history, test)
 
 
@@ -207,9 +209,9 @@ def _check_graph(recipe: Recipe, data: Dataset, any_graph: bool, progress: Progr
 
 def _refuse_other(run: Location, dataset: str | None, config: Config) -> None:
     """raises UsageError where the run that is there is not of this dataset and configuration; both values are named"""
-    info, asked = RunInfo.read(run), config.model_dump(mode="json")
+    info, wanted = RunInfo.read(run), config.model_dump(mode="json")
     there = info.config.model_dump(mode="json")
-    for section, keys in asked.items():
+    for section, keys in wanted.items():
         for key, value in keys.items():
             if there[section][key] != value:
                 raise UsageError(f"{run}: is a run with {section}.{key}={there[section][key]}, not {value}")
