@@ -207,14 +207,14 @@ def stopped(copied: Path, tmp_path: Path) -> Path:
     from distjoint.train.worker import Worker
 
     with pytest.MonkeyPatch.context() as patch:
-        original = Worker._epoch
+        original = Worker.train_epoch
 
         def fail(self: Worker, epoch: int, *rest: Any) -> Any:
             if epoch == 2:
                 raise KeyboardInterrupt
             return original(self, epoch, *rest)
 
-        patch.setattr(Worker, "_epoch", fail)
+        patch.setattr(Worker, "train_epoch", fail)
         with pytest.raises(KeyboardInterrupt):
             train(str(copied), str(tmp_path / "run"), config())
     return tmp_path / "run"
@@ -280,7 +280,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_advice_is_right(
     from distjoint.train.worker import Worker
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Worker, "_publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(Worker, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         code, error = call(small.joint, "--out", str(tmp_path / "run"))
     assert code == 130
     assert f"continue with: distjoint train --resume {tmp_path / 'run'}" in error
