@@ -48,10 +48,6 @@ KNOWN: dict[str, set[str]] = {
     "absent": {
         "scripts/bench/memory.py: from distjoint.table.parts import Scheme, Shard",
         "scripts/faults/kill.py: from distjoint.train.worker import Worker, group_place",
-        "tests/test_full_loss.py: from distjoint.backends.cpu.rows import EPSILON, RowKernels",
-        "tests/test_full_loss.py: from distjoint.train import full",
-        "tests/test_full_loss.py: from distjoint.train.full import FullLoss",
-        "tests/test_full_loss.py: from distjoint.train.negatives import Known, Pool",
         "tests/test_glove.py: from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh",
         "tests/test_graph_kernels.py: from distjoint.backends.cpu.comparison import Objective",
         "tests/test_graph_kernels.py: from distjoint.backends.cpu.queries import Products, Queries",
