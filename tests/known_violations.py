@@ -16,7 +16,6 @@ KNOWN: dict[str, set[str]] = {
     "private": {
         "distjoint/data/ray_driver.py: vocabulary._matched",
         "distjoint/data/ray_driver.py: vocabulary._tally",
-        "tests/test_glove.py: from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh",
         "tests/test_prepare_continue.py: partition._Hashed",
         "tests/test_prepare_dataset.py: dataset._read",
         "tests/test_prepare_dataset.py: dataset._span",
@@ -48,7 +47,6 @@ KNOWN: dict[str, set[str]] = {
     "absent": {
         "scripts/bench/memory.py: from distjoint.table.parts import Scheme, Shard",
         "scripts/faults/kill.py: from distjoint.train.worker import Worker, group_place",
-        "tests/test_glove.py: from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh",
         "tests/test_graph_kernels.py: from distjoint.backends.cpu.comparison import Objective",
         "tests/test_graph_kernels.py: from distjoint.backends.cpu.queries import Products, Queries",
         "tests/test_rates.py: from distjoint.table.parts import Scheme",
