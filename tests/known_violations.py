@@ -3,7 +3,6 @@
 In rooms that are being rewritten (train, backends, couplings, model, table, evaluate, results, data, cli) and their
 tests. When this is empty, the file goes, and with it `KNOWN` in test_rooms.py.
 """
-# ruff: noqa: E501
 
 from __future__ import annotations
 
@@ -47,11 +46,8 @@ KNOWN: dict[str, set[str]] = {
     "absent": {
         "scripts/bench/memory.py: from distjoint.table.parts import Scheme, Shard",
         "scripts/faults/kill.py: from distjoint.train.worker import Worker, group_place",
-        "tests/test_graph_kernels.py: from distjoint.backends.cpu.comparison import Objective",
-        "tests/test_graph_kernels.py: from distjoint.backends.cpu.queries import Products, Queries",
         "tests/test_rates.py: from distjoint.table.parts import Scheme",
         "tests/test_residency.py: from distjoint.table.parts import Scheme, Shard, initial_shard",
-        "tests/test_rows.py: from distjoint.backends.cpu.rows import EPSILON, RowKernels",
         "tests/test_stream.py: from distjoint.train.stream import Decoded, Kind, Stream",
         "tests/test_table.py: from distjoint.table.arena import NONE, Arena, pack, packed_size, unpack",
         "tests/test_table.py: from distjoint.table.parts import Scheme, Shard, initial_shard",
