@@ -24,8 +24,6 @@ KNOWN: dict[str, set[str]] = {
         "tests/test_prepare_ray.py: monkeypatch.setattr(ray_driver, '_PART_LEAST', 5000)",
         "tests/test_prepare_ray.py: monkeypatch.setattr(ray_driver, '_PART_MOST', 5000)",
         "tests/test_prepare_ray.py: ray_driver._Text",
-        "tests/test_train_dist.py: worker._worker_of",
-        "tests/test_train_ray.py: monkeypatch.setattr(driver, '_POLL', 0.05)",
     },
     "types": {
         "distjoint/data/cooccurrence.py: Int64s = NDArray[np.int64]",
@@ -39,8 +37,5 @@ KNOWN: dict[str, set[str]] = {
     "absent": {
         "scripts/bench/memory.py: from distjoint.table.parts import Scheme, Shard",
         "scripts/faults/kill.py: from distjoint.train.worker import Worker, group_place",
-        "tests/test_train_dist.py: from distjoint.table.parts import Scheme",
-        "tests/test_train_dist.py: from distjoint.train.peers import Watch",
-        "tests/test_train_dist.py: from distjoint.train.worker import Worker, group_place",
     },
 }
