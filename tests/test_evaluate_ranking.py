@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from reference.losses import similarity
 
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
@@ -20,7 +21,7 @@ from distjoint.evaluate.ranks import LinkPrediction
 from distjoint.evaluate.sampling import draw
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
-from distjoint.model.scorers import comparison
+from distjoint.model.comparisons import comparison_of
 from distjoint.registry import SCORERS
 
 pytestmark = pytest.mark.unit
@@ -36,8 +37,8 @@ def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, l
         vectors, table = vectors.clamp(-1, 1).round() * levels, table.clamp(-1, 1).round() * levels
     every = np.unique(random.integers(0, [entities, relations, entities], (count, 3)), axis=0)
     known = Triples(*every[random.permutation(len(every))].T.copy())
-    compare = comparison(scorers.scorer(scorer), cosine, norm)
-    return TripleModel(scorers.scorer(scorer), compare, 2.0, table, reciprocal), vectors, known
+    comparison = comparison_of(scorers.scorer(scorer), cosine, norm, 2.0)
+    return TripleModel(scorers.scorer(scorer), comparison, table, reciprocal), vectors, known
 
 
 def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):
@@ -47,7 +48,8 @@ def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):
     """
     given_end, answer = (h, t) if side == "tail" else (t, h)
     query = model.queries(vectors[[given_end]], torch.tensor([r]), side)
-    scores = model.score(query.double(), vectors.double())[0].tolist()
+    compare = model.comparison.name, model.comparison.scale
+    scores = similarity(query.double(), vectors.double(), *compare)[0].tolist()
     higher = ties = 0
     for candidate, score in enumerate(scores):
         triple = (h, r, candidate) if side == "tail" else (candidate, r, t)
