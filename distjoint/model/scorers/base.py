@@ -21,7 +21,6 @@ from torch import Tensor
 
 from distjoint.errors import UsageError
 
-Compare = Literal["dot", "distance", "manhattan", "cosine"]
 Dense = Mapping[str, Tensor]
 NO_DENSE: Dense = MappingProxyType({})
 """The dense parameters of a scorer that has none."""
@@ -34,13 +33,11 @@ class Scorer(ABC):
     """
 
     name: ClassVar[str]
-    compare: ClassVar[Compare]
-    """How a query and a candidate are compared unless cosine scores are asked for."""
+    compare: ClassVar[str]
+    """Name of the comparison of a query and a candidate, unless scores are cosines."""
     multiple: ClassVar[int] = 1
     """Reals of an entity's vector that make one coordinate: 2 for complex numbers, 4 for quaternions. dim must be a
     multiple; the nuclear 3-norm takes the moduli of these coordinates."""
-    complex: ClassVar[bool] = False
-    """Whether entity vectors are complex: `multiple` is 2."""
     product: ClassVar[Literal["real", "complex"] | None] = None
     """Whether a query is the product of entity and relation, coordinate by coordinate: the compiled backend then has a
     faster way to it."""
