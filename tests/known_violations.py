@@ -35,7 +35,5 @@ KNOWN: dict[str, set[str]] = {
         "distjoint/data/vocabulary.py: Int64s = NDArray[np.int64]",
     },
     "absent": {
-        "scripts/bench/memory.py: from distjoint.table.parts import Scheme, Shard",
-        "scripts/faults/kill.py: from distjoint.train.worker import Worker, group_place",
     },
 }
