@@ -15,7 +15,7 @@ from small import Small, assert_same_bits, config, tensors
 import distjoint
 from distjoint.errors import DistjointError
 from distjoint.runs.folder import RunFolder
-from distjoint.storage.location import Location, locate, use_options
+from distjoint.storage import Location, locate, use_options
 
 pytestmark = [
     pytest.mark.s3,

@@ -22,7 +22,7 @@ import distjoint
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
 from distjoint.storage import filesystems, remote
-from distjoint.storage.location import Location, expand, locate, use_options
+from distjoint.storage import Location, expand, locate, use_options
 
 pytestmark = [
     pytest.mark.s3,
@@ -70,7 +70,7 @@ def checksums(dataset: str) -> dict[str, str]:
 
 OTHERS = """
 import sys, threading, time
-from distjoint.storage.location import locate, parse_options
+from distjoint.storage import locate, parse_options
 
 place, content = locate(sys.argv[1], parse_options(sys.argv[2:])), bytes(1 << 20)
 place.write_bytes(content)
@@ -177,7 +177,7 @@ def list_and_delete(folder: Location) -> None:
     assert not (folder / "some/a").exists()
     (folder / "some").delete()
     # SeaweedFS shows folders for a while that hold nothing any more.
-    assert not [info for info in (folder / "some")._below(recursive=True) if info.is_file]
+    assert not [info for info in (folder / "some").entries(recursive=True) if info.is_file]
 
 
 @pytest.mark.parametrize("kind", CUTS)
@@ -278,7 +278,7 @@ def test_a_long_wait_is_told(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(remote, "PATIENCE", 1.5)
-    monkeypatch.setattr(remote, "_UNTOLD", 0.2)
+    monkeypatch.setattr(remote, "TOLD_AFTER", 0.2)
     with pytest.raises(DistjointError):
         locate(store.url("told"), {**store.options, "endpoint_url": "http://127.0.0.1:9"}).exists()
     assert [record.getMessage().split(" for ")[0] for record in caplog.records] == ["s3://distjoint/told: no answer"]

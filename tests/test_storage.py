@@ -13,7 +13,7 @@ import pytest
 import xxhash
 
 from distjoint.errors import DistjointError, UsageError
-from distjoint.storage.location import Location, expand, locate, parse_options, use_options
+from distjoint.storage import Location, expand, locate, parse_options, use_options
 
 pytestmark = pytest.mark.unit
 
@@ -157,6 +157,25 @@ def test_options_of_the_process_serve_every_url_but_local_ones(tmp_path: Path) -
     (tmp_path / "a.txt").write_text("a")
     assert locate(str(tmp_path / "a.txt")).read_bytes() == b"a"
     assert expand(str(tmp_path)) == [str(tmp_path / "a.txt")]
+
+
+@pytest.mark.usefixtures("no_options")
+def test_default_options_replace_those_before_them() -> None:
+    use_options({"key": "k", "secret": "s"})
+    use_options({"key": "other"})
+    assert locate("memory://x").options == {"key": "other"}
+
+
+def test_a_file_and_a_folder_are_told_apart(base: str) -> None:
+    folder = locate(base)
+    folder.make_dir()
+    (folder / "a").make_dir()
+    (folder / "a/b.txt").write_bytes(b"12")
+    assert (folder / "a/b.txt").info().size == 2
+    assert [(folder / name).is_dir() for name in ("a", "a/b.txt", "c")] == [True, False, False]
+    assert [info.base_name for info in folder.entries()] == ["a"]
+    assert [info.base_name for info in folder.entries(recursive=True)] == ["a", "b.txt"]
+    assert (folder / "none").entries(recursive=True) == []
 
 
 def test_options_are_pairs_or_json() -> None:

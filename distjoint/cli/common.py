@@ -24,7 +24,7 @@ WIDTH = 160
 
 
 def _use_storage(given: list[str] | None) -> None:
-    from distjoint.storage.location import parse_options, use_options
+    from distjoint.storage import parse_options, use_options
 
     use_options(parse_options(given or ()))
 

@@ -64,7 +64,7 @@ def doctor(
 def _options(given: list[str] | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with suppress(ImportError):  # a package that is missing is reported with the others
-        from distjoint.storage.location import parse_options
+        from distjoint.storage import parse_options
 
         found = parse_options(given or ())
     return found

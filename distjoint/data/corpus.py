@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distjoint.errors import DistjointError
-from distjoint.storage.location import Location, Options, expand, locate
+from distjoint.storage import Location, Options, expand, locate
 
 BLOCK = 1 << 19
 _READ_AHEAD = 8

@@ -11,7 +11,7 @@ from distjoint.data.numbered import name_files
 from distjoint.data.tokens import Tokenizer
 from distjoint.data.triples import NEGATIVES, SPLITS
 from distjoint.errors import UsageError
-from distjoint.storage.location import Location, expand, locate
+from distjoint.storage import Location, expand, locate
 
 
 @dataclass(frozen=True)

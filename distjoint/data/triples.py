@@ -19,7 +19,7 @@ from distjoint.arrays import Ints
 from distjoint.data.corpus import open_text, split_compression
 from distjoint.data.numbered import NUMBERED, read_numbered
 from distjoint.errors import DistjointError, UsageError
-from distjoint.storage.location import Location, Options, expand, locate
+from distjoint.storage import Location, Options, expand, locate
 
 SPLITS = ("train", "valid", "test")
 NEGATIVES = ("valid_negatives", "test_negatives")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from distjoint.errors import DistjointError
-from distjoint.storage.location import Options, expand, locate
+from distjoint.storage import Options, expand, locate
 
 _SUFFIXES = (".txt", ".tsv", ".csv")
 

@@ -1,5 +1,7 @@
-"""URLs to filesystems, with retries, timeouts and credentials: the only room that knows stores."""
+"""Files wherever they are: URLs to filesystems, retries, timeouts, credentials. No other room knows a store."""
 
-from distjoint.storage.location import Location, Options, locate
+from distjoint.storage.location import Location
+from distjoint.storage.options import Options, parse_options, use_options
+from distjoint.storage.urls import expand, locate
 
-__all__ = ["Location", "Options", "locate"]
+__all__ = ["Location", "Options", "expand", "locate", "parse_options", "use_options"]

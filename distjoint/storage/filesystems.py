@@ -1,5 +1,6 @@
-"""The filesystems of stores, by pyarrow's own clients; options are those of `storage.locate`. Apart from `storage.py`
-because timeouts and the names of credentials live here and nowhere else.
+"""Filesystems of S3 and Google Cloud Storage by pyarrow's clients: timeouts, retries, and names of credentials.
+
+Options are those of `locate`.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from distjoint.storage.remote import PATIENCE
 
 CONNECT_TIMEOUT = 5.0
 REQUEST_TIMEOUT = 10.0
-"""Seconds without a byte. With `PATIENCE` they bound how long a read can take before it fails: 40 s."""
+"""Seconds without a byte. Together with the retry deadline, a read fails after 40 s."""
 MAX_ATTEMPTS = 10
-"""Of a request by the client that writes large files in parts: a minute where nothing answers at all."""
+"""Attempts of a request by the client that sends large files in parts: a minute where nothing answers at all."""
 
 
 def s3(options: Mapping[str, Any]) -> tuple[pafs.S3FileSystem, pafs.S3FileSystem]:
-    """One whose client asks again by itself, and one that asks once, so that who uses it can.
+    """Two filesystems of S3: with retries of its own, and without, for callers that retry themselves.
 
-    raises DistjointError for a profile that does not exist or holds no credentials
+    raises   DistjointError for a profile that does not exist or holds no credentials
     """
     settings = _s3_settings(options)
     return _client(MAX_ATTEMPTS, **settings), _client(1, **settings)
 
 
 def gcs(options: Mapping[str, Any]) -> pafs.GcsFileSystem:
-    """Credentials are the environment's: GOOGLE_APPLICATION_CREDENTIALS, or the machine's role."""
+    """Filesystem of Google Cloud Storage; credentials are the environment's or the machine's role."""
     unknown = set(options) - {"project", "endpoint_url", "anon"}
     if unknown:
         raise UsageError(
@@ -51,13 +52,14 @@ def gcs(options: Mapping[str, Any]) -> pafs.GcsFileSystem:
 
 @functools.lru_cache(maxsize=32)
 def _client(attempts: int, **settings: Any) -> pafs.S3FileSystem:
-    """A client, made once: it keeps its connections, and pyarrow makes none as long as other threads use S3."""
+    """S3 client, cached: it keeps its connections, and pyarrow makes no new one while other threads use S3."""
     strategy = pafs.AwsStandardS3RetryStrategy(max_attempts=attempts)
     # With an open delayed, a small file is one request instead of three.
     return pafs.S3FileSystem(**settings, retry_strategy=strategy, allow_delayed_open=True)
 
 
 def _s3_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of pyarrow's client: from the options, else the profile they name, else the environment."""
     client, profile = dict(options.get("client_kwargs") or {}), _profile(options.get("profile"))
     endpoint = (
         options.get("endpoint_url")
@@ -85,9 +87,9 @@ def _is_true(value: Any) -> bool:
 
 
 def _profile(name: str | None) -> dict[str, Any]:
-    """What a profile of the AWS configuration files says, as it stands now: a token in it is not renewed.
+    """Credentials, region and endpoint of a profile in the AWS configuration files; a session token is not renewed.
 
-    raises DistjointError when there is no such profile, or it holds no credentials
+    raises   DistjointError when there is no such profile, or it holds no credentials
     """
     if name is None:
         return {}

@@ -1,9 +1,8 @@
-"""A store that is not always there: what is asked of it is asked again, for a while, and what it gives is whole.
+"""Retries, whole reads, and errors in one sentence, for a store that does not always answer.
 
-And what fails all the same is said in one sentence. Apart from `storage.py` because nothing here knows of options or
-protocols. `patiently` and `Reader` exist because of what pyarrow's S3 client does not do by itself: its retries are
-too few or last too long, and where an answer holds fewer bytes than were asked for, it returns the full number with
-whatever lay in memory before.
+Apart from `location.py` because nothing here knows of options or protocols. `patiently` and `Reader` do what pyarrow's
+S3 client does not: its retries are too few or last too long, and where a response holds fewer bytes than were
+requested, it returns the full number with whatever lay in memory before.
 """
 
 from __future__ import annotations
@@ -25,12 +24,14 @@ import pyarrow as pa
 from distjoint.errors import DistjointError
 
 PATIENCE = 30.0
-"""Seconds to go on asking a store that does not answer. A worker waits as long as others wait for it in a
-collective, so this and one request's timeout stay below the process group's timeout."""
+"""Retry deadline: seconds from the first failure of a request to the last attempt. A worker that retries keeps others
+waiting in a collective, so this and one request's timeout stay below the process group's timeout."""
+TOLD_AFTER = 5.0
+"""Seconds of failures after which a warning is logged."""
 READ_AHEAD = 8 << 20
-"""Bytes asked of a store at a time by who reads a file from its beginning to its end."""
+"""Bytes per request when a file is read from beginning to end."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 3.0
-_UNTOLD = 5.0
+"""Seconds: upper bounds of the random wait after the first failure and after many."""
 _PASSING = re.compile(
     r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|THROTTLING|REQUEST_TIMEOUT"
     r"|NO_SUCH_UPLOAD)|HTTP status (-1|429|5\d\d)"
@@ -42,15 +43,15 @@ _Result = TypeVar("_Result")
 
 
 class ShortReadError(OSError):
-    """A store gave fewer bytes than it was asked for."""
+    """A response held fewer bytes than were requested."""
 
 
-def patiently(name: str, act: Callable[[], _Result], times: int = 1) -> _Result:
-    """What `act` returns, called again while a store does not answer; it must be something that can be done twice.
+def patiently(name: str, act: Callable[[], _Result], patience: int = 1) -> _Result:
+    """Result of `act`, retried while a store does not answer. `act` must be idempotent.
 
-    name     what is said to be waited for, once it takes long
-    times    as many times as patient: with what nobody waits for
-    raises   the last error, when it has failed for PATIENCE seconds; at once an error that will not pass
+    name       of the file, for the warning that it takes long
+    patience   multiplier on the retry deadline, PATIENCE
+    raises     the last error after the deadline; at once an error that retries do not help
     """
     failing_since, told = math.inf, False
     for attempt in itertools.count():
@@ -59,27 +60,27 @@ def patiently(name: str, act: Callable[[], _Result], times: int = 1) -> _Result:
         except OSError as error:
             failing_since = min(failing_since, time.monotonic())
             waited = time.monotonic() - failing_since
-            if not passes(error) or waited > times * PATIENCE:
+            if not passes(error) or waited > patience * PATIENCE:
                 raise
-            if waited > _UNTOLD and not told:
+            if waited > TOLD_AFTER and not told:
                 _log.warning("%s: no answer for %.0f s (%s); trying again", name, waited, first_line(error))
                 told = True
-        # Random, so that workers that were refused together do not come back together.
+        # Random, so that workers whose requests failed together do not retry together.
         time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))
     raise AssertionError("unreachable")
 
 
 def passes(error: OSError) -> bool:
-    """Whether asking again may help: no answer, too many requests, an answer cut short."""
+    """Whether an error may pass: no answer, too many requests, a response cut short."""
     return isinstance(error, ConnectionError | TimeoutError | ShortReadError) or bool(_PASSING.search(str(error)))
 
 
 class Reader(io.RawIOBase):
-    """A file of a store, read range by range, each until it is whole.
+    """A file of a store, read by ranges, each retried until it is whole.
 
-    name         as in `patiently`
+    name         of the file, for messages
     open_file    opens the file for random access reading; called once
-    named        turns an error into a sentence: who reads would take it for damage to the file
+    named        context that turns an error into a sentence; a reader above would take it for damage to the file
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Reader(io.RawIOBase):
         return bytes(content)
 
     def read_buffer(self, size: int) -> pa.Buffer:
-        """As `read`, without a copy: what pyarrow asks for where there is such a method."""
+        """Like `read`, without a copy; pyarrow calls it where it exists."""
         buffer = pa.allocate_buffer(max(0, min(size, self._size - self._at)))
         if buffer.size:
             self.readinto(buffer)
@@ -130,10 +131,10 @@ class Reader(io.RawIOBase):
         super().close()
 
     def _fill(self, view: memoryview) -> None:
-        """Read what belongs into `view`, all of it.
+        """Read from here until `view` is full. raises ShortReadError where the response is shorter
 
-        What an answer lacks is missing at its end, and the memory there is left as it was. The last byte tells: it
-        is set to something beforehand, and where it comes out the same, to something else, and all is read again.
+        A short response leaves the memory at its end as it was, so the last byte tells: it is set beforehand, and
+        where it comes out the same, set to another value and all is read again.
         """
         mark = random.randrange(256)
         for before in (mark, mark ^ 0xFF):
@@ -146,13 +147,13 @@ class Reader(io.RawIOBase):
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without Google's repetition of it."""
+    """First line of an error's message, without Google's repetition of it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(" error_info=")[0]
 
 
 @contextmanager
 def named(url: str) -> Iterator[None]:
-    """Turn what a filesystem raises into one sentence that names the file and the fix."""
+    """Turn errors of a filesystem into one sentence that names the file and the fix."""
     try:
         yield
     except FileNotFoundError as error:
