@@ -7,7 +7,7 @@ can do is asked of its class: none is known here by name. `recipes/load.py` read
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -113,11 +113,21 @@ class Model(_Section):
             raise ValueError(f"{why}, not {self.dim}")
         if not (scorer.invertible or self.reciprocal):
             raise ValueError(f"{self.scorer} reads no relation from tail to head, so reciprocal must be true")
-        # A sum of differences, coordinate by coordinate, is no distance of complex numbers.
-        if self.norm == 1 and (self.cosine or scorer.compare != "distance" or scorer.multiple > 1):
+        if self.norm == 1 and (self.cosine or not _has_norms(scorer)):
             which = "a cosine has none; set cosine to false" if self.cosine else f"{self.scorer} has none to choose"
-            raise ValueError(f"norm 1 is for the distance of transe; {which}")
+            raise ValueError(f"norm 1 is for the distance of {_listing(SCORERS, _has_norms)}; {which}")
         return self
+
+
+def _has_norms(scorer: Any) -> bool:
+    """Whether a scorer compares by a distance that has norms to choose from; that of complex numbers has not."""
+    return bool(scorer.compare == "distance" and scorer.multiple == 1)
+
+
+def _listing(registry: Registry, fits: Callable[[Any], bool]) -> str:
+    """The names of the classes that fit: `a, b or c`."""
+    *most, last = (name for name in registry.names() if fits(registry[name]))
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 class Loss(_Section):
@@ -213,7 +223,7 @@ class Graph(_Section):
     @model_validator(mode="after")
     def _possible(self) -> Graph:
         if self.candidates != "sampled" and not LOSSES[self.loss].over_all:
-            fit = ", ".join(name for name in LOSSES.names() if LOSSES[name].over_all)
+            fit = _listing(LOSSES, lambda loss: loss.over_all)
             raise ValueError(f"the loss {self.loss} is for sampled negatives; {self.candidates} takes {fit}")
         if self.candidates == "sampled" and self.smoothing:
             raise ValueError("smoothing spreads the target over all entities; set candidates to 1vsall or kvsall")
@@ -311,10 +321,9 @@ class Config(_Section):
     def _relations_can_be_predicted(self) -> Config:
         weight, scorer = self.graph.relation_weight, self.model.scorer
         if weight and (self.model.cosine or not SCORERS[scorer].linear_in_relation):
-            *most, last = (name for name in SCORERS.names() if SCORERS[name].linear_in_relation)
             raise ValueError(
                 f"graph.relation_weight={weight} needs a score that is linear in the relation: "
-                f"{', '.join(most)} or {last} with model.cosine=false, not {scorer}"
+                f"{_listing(SCORERS, lambda scorer: scorer.linear_in_relation)} with model.cosine=false, not {scorer}"
                 + (" as cosine" if self.model.cosine else "")
             )
         return self

@@ -1,4 +1,4 @@
-"""Progress bars of the long commands: rich bars on a terminal, plain lines elsewhere, nothing for a library call."""
+"""Progress of long work: rich bars on a terminal, plain lines elsewhere, nothing for calls from Python."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ from rich.progress import Progress as RichProgress
 
 
 class Task(Protocol):
-    """One bar."""
+    """Progress of one task: a bar, or lines."""
 
-    def advance(self, amount: float = 1) -> None: ...
+    def advance(self, amount: float = 1) -> None:
+        """Count units as done."""
 
     def note(self, text: str) -> None:
-        """Replace the text behind the bar: rates, losses."""
+        """Show a text beside the progress, in the place of the last one: rates, losses."""
 
 
 class Progress(Protocol):
-    """Where long work says how far it is."""
+    """Display of the progress of long work."""
 
     def task(self, name: str, total: float | None = None, unit: str = "") -> AbstractContextManager[Task]:
-        """A bar for the length of a `with` block. `total` in units, None where unknown."""
+        """Show a task for the length of a `with` block.
+
+        total   units of work, None where unknown
+        unit    what they are called, for a rate; empty for none
+        """
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Print a line that stays."""
 
 
 class Silent:
-    """Says nothing."""
+    """No display at all."""
 
     def advance(self, amount: float = 1) -> None:
         return None
@@ -49,7 +54,7 @@ class Silent:
 
 
 class Bars:
-    """Rich progress bars on a terminal."""
+    """Rich progress bars on a terminal, together for tasks within tasks."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -85,6 +90,8 @@ class Bars:
 
 
 class _Bar:
+    """One of the bars; shows a rate until there is a note."""
+
     def __init__(self, bars: RichProgress, bar: object, unit: str) -> None:
         self.bars, self.bar, self.unit, self.started, self.done = bars, bar, unit, time.monotonic(), 0.0
         self.noted = False
@@ -102,9 +109,10 @@ class _Bar:
 
 
 class Lines:
-    """Plain lines for logs: one when a task ends, and one every ten seconds between."""
+    """Plain lines for logs: one when a task ends, and one every ten seconds before."""
 
     EVERY = 10.0
+    """Seconds between two lines of a task."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -120,6 +128,8 @@ class Lines:
 
 
 class _Line:
+    """A task, and when its last line was printed."""
+
     def __init__(self, owner: Lines, name: str, total: float | None, unit: str) -> None:
         self.owner, self.name, self.total, self.unit = owner, name, total, unit
         self.started = self.printed = time.monotonic()
@@ -143,13 +153,13 @@ class _Line:
 
 
 def for_terminal(console: Console | None = None) -> Progress:
-    """Bars where standard error is a terminal, lines elsewhere."""
+    """Bars if standard error is a terminal, lines otherwise."""
     console = console or Console(stderr=True)
     return Bars(console) if console.is_terminal else Lines(console)
 
 
 def short(number: float) -> str:
-    """1234567 as `1.23 M`."""
+    """A number with three digits and a suffix: 1234567 as `1.23 M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
             return f"{number / size:.3g} {letter}"

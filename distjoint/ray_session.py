@@ -1,6 +1,4 @@
-"""The Ray cluster that `prepare` and `train` use: the one that is there, or one started on this machine for as long
-as it is needed.
-"""
+"""Connection to a Ray cluster: the one of RAY_ADDRESS, or one that is started on this machine while it is needed."""
 
 from __future__ import annotations
 
@@ -16,13 +14,13 @@ from distjoint.progress import Progress
 
 @contextmanager
 def ray_session(progress: Progress) -> Iterator[None]:
-    """Be connected to Ray inside the block: to RAY_ADDRESS where it is set, else to a cluster of this machine's own."""
+    """Connect to Ray for the length of a `with` block; does nothing where this process is connected already."""
     if ray.is_initialized():
         yield
         return
     own = not os.environ.get("RAY_ADDRESS")
     progress.say("starting Ray on this machine" if own else f"connecting to Ray at {os.environ['RAY_ADDRESS']}")
-    if own:  # else Ray writes an access token into the home folder and asks every later process for it
+    if own:  # otherwise Ray writes an access token into the home folder and demands it of every later process
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
     ray.init(log_to_driver=False, logging_level="error", configure_logging=True)

@@ -120,7 +120,7 @@ CANDIDATES = Registry(
     },
 )
 SOURCES = Registry(
-    "source", "sources", {"cells": "train.sources.cells:Cells", "triples": "train.sources.triples:Triples"}
+    "source", "sources", {"cells": "train.sources.cells:CellSource", "triples": "train.sources.triples:TripleSource"}
 )
 EXPORTS = Registry(
     "export format",

@@ -78,7 +78,7 @@ def test_overrides_go_on_top_of_the_file(tmp_path: Path) -> None:
         ),
         (
             ["graph.candidates=kvsall", "graph.loss=margin"],
-            "the loss margin is for sampled negatives; kvsall takes softmax, logistic",
+            "the loss margin is for sampled negatives; kvsall takes softmax or logistic",
         ),
         (["train.metric=hits"], "unknown key 'train.metric'"),
         (["model.scorer=rotate", "model.dim=31"], "dim must be even, not 31"),

@@ -23,9 +23,10 @@ import pytest
 from object_store import SECRET, ObjectStore, program, serve
 from rich.console import Console
 
-from distjoint.doctor import checks as doctor
-from distjoint.doctor import cluster as doctor_ray
-from distjoint.doctor.checks import Result, examine
+from distjoint.doctor import machine, packages
+from distjoint.doctor.cluster import ray_cluster, resources, same_version
+from distjoint.doctor.examine import bounded, examine, without_secrets
+from distjoint.doctor.findings import Finding
 from distjoint.doctor.store import storage
 from distjoint.storage import locate
 
@@ -36,7 +37,7 @@ HUGE = 1 << 60
 unit = pytest.mark.unit
 
 
-def only(results: Iterable[Result]) -> Result:
+def only(results: Iterable[Finding]) -> Finding:
     (result,) = results
     return result
 
@@ -78,8 +79,19 @@ def serving(seconds_off: float) -> Iterator[str]:
 @unit
 def test_the_versions_asked_for_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert list(doctor.REQUIRED) == project["dependencies"]
-    assert project["requires-python"] == ">=" + ".".join(map(str, doctor.PYTHON))
+    assert list(packages.REQUIRED) == project["dependencies"]
+    assert project["requires-python"] == ">=" + ".".join(map(str, packages.PYTHON))
+
+
+@unit
+def test_nothing_that_may_be_missing_is_imported_before_the_check_that_needs_it() -> None:
+    code = (
+        "import sys, distjoint.doctor.examine\n"
+        "late = {'fsspec', 'numpy', 'packaging', 'pyarrow', 'pydantic', 'ray', 'rich', 'torch'}\n"
+        "print(sorted(late & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
 
 
 @unit
@@ -91,7 +103,7 @@ def test_packages_that_are_absent_old_or_broken_are_problems_each(
     (tmp_path / "broken_4711-1.0.dist-info" / "METADATA").write_text("Name: broken_4711\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     required = ("rich", "absent-4711>=2", "numpy>=999", "broken_4711")
-    absent, old, broken, others = doctor.packages(required, imported=("broken_4711",))
+    absent, old, broken, others = packages.packages(required, imported=("broken_4711",))
     assert (absent.status, absent.found, absent.fix) == ("problem", "not installed", "pip install 'absent-4711>=2'")
     assert (old.status, old.fix) == ("problem", "pip install 'numpy>=999'")
     assert broken.found == "1.0 cannot be imported: built for another machine"
@@ -104,10 +116,10 @@ def test_gpus_that_torch_cannot_use_are_told(tmp_path: Path) -> None:
 
     if torch.cuda.is_available():
         pytest.skip("torch uses the GPUs of this machine")
-    assert only(doctor.gpus(str(tmp_path))).found.startswith("none; training runs on the CPU")
+    assert only(machine.gpus(str(tmp_path))).found.startswith("none; training runs on the CPU")
     for name in ("nvidia0", "nvidia1", "nvidiactl"):
         (tmp_path / name).touch()
-    found = only(doctor.gpus(str(tmp_path)))
+    found = only(machine.gpus(str(tmp_path)))
     assert found.status == ("problem" if torch.version.cuda else "warning")
     assert found.found.startswith("2 of NVIDIA")
     assert found.fix
@@ -121,18 +133,22 @@ def test_what_is_too_small_is_a_warning_with_its_size_and_a_fix(
     monkeypatch.delenv("TMPDIR", raising=False)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     small = {
-        "--shm-size": only(doctor.shared_memory(str(tmp_path), HUGE)),
-        "TMPDIR": only(doctor.temporary_files(HUGE)),
-        "train.memory": list(doctor.machine(HUGE))[1],
+        "--shm-size": only(machine.shared_memory(str(tmp_path), HUGE)),
+        "TMPDIR": only(machine.temporary_files(HUGE)),
+        "train.memory": list(machine.cores_and_memory(HUGE))[1],
     }
     if hard != resource.RLIM_INFINITY:
-        small["ulimit -n"] = only(doctor.open_files(hard + 1))
+        small["ulimit -n"] = only(machine.open_files(hard + 1))
     for fix, result in small.items():
         assert result.status == "warning"
         assert fix in result.fix
         assert any(letter.isdigit() for letter in result.found)
-    enough = [only(doctor.shared_memory(str(tmp_path), 1)), only(doctor.temporary_files(1)), only(doctor.open_files(1))]
-    assert {result.status for result in [*enough, *doctor.machine(1)]} == {"ok"}
+    enough = [
+        only(machine.shared_memory(str(tmp_path), 1)),
+        only(machine.temporary_files(1)),
+        only(machine.open_files(1)),
+    ]
+    assert {result.status for result in [*enough, *machine.cores_and_memory(1)]} == {"ok"}
     assert not any(result.fix for result in enough)
 
 
@@ -142,7 +158,7 @@ def test_a_folder_for_temporary_files_that_is_not_there_is_told(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "absent"))
-    told, _ = doctor.temporary_files()
+    told, _ = machine.temporary_files()
     assert told.status == "warning"
     assert "absent" in told.found
 
@@ -192,12 +208,12 @@ def test_servers_that_do_not_answer_are_told_within_seconds(monkeypatch: pytest.
     away = [
         only(storage("s3://bucket/x", {"endpoint_url": UNREACHABLE, "key": "k", "secret": "s"})),
         only(storage("gs://bucket/x", {"endpoint_url": UNREACHABLE, "anon": "true"})),
-        only(doctor_ray.ray_cluster(UNREACHABLE)),
-        only(doctor_ray.ray_cluster("127.0.0.1:9")),
+        only(ray_cluster(UNREACHABLE)),
+        only(ray_cluster("127.0.0.1:9")),
     ]
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:9")
-    away.append(only(doctor_ray.ray_cluster()))
+    away.append(only(ray_cluster()))
     assert time.monotonic() - started < 5
     for result in away:
         assert result.status == "problem"
@@ -210,7 +226,7 @@ def test_servers_that_do_not_answer_are_told_within_seconds(monkeypatch: pytest.
 def test_without_an_address_there_is_no_cluster_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-    result = only(doctor_ray.ray_cluster())
+    result = only(ray_cluster())
     assert result.status == "ok"
     assert "--workers" in result.found
 
@@ -218,7 +234,7 @@ def test_without_an_address_there_is_no_cluster_to_ask(monkeypatch: pytest.Monke
 @unit
 def test_what_answers_but_is_not_ray_is_a_problem() -> None:
     with serving(0) as address:
-        result = only(doctor_ray.ray_cluster(address))
+        result = only(ray_cluster(address))
     assert result.status == "problem"
     assert address in result.found
 
@@ -226,10 +242,10 @@ def test_what_answers_but_is_not_ray_is_a_problem() -> None:
 @unit
 def test_a_version_that_differs_is_worse_for_who_joins_than_for_who_sends_jobs() -> None:
     for joining, status in ((True, "problem"), (False, "warning")):
-        result = doctor_ray._same_version("there", "2.55.0", "2.60.0", joining)
+        result = same_version("there", "2.55.0", "2.60.0", joining)
         assert (result.status, result.fix) == (status, "pip install 'ray[default,train]==2.55.0'")
-    assert doctor_ray._same_version("there", "2.60.0", "2.60.0", True).status == "ok"
-    assert doctor_ray._resources([{"GPU": 1}]).status == "warning"
+    assert same_version("there", "2.60.0", "2.60.0", True).status == "ok"
+    assert resources([{"GPU": 1}]).status == "warning"
 
 
 @unit
@@ -243,20 +259,20 @@ def test_a_clock_that_is_off_is_found_before_anything_is_signed() -> None:
 
 @unit
 def test_a_check_that_fails_or_hangs_is_one_line_and_keeps_what_it_said() -> None:
-    def fails() -> Iterator[Result]:
-        yield Result("x", "ok", "first")
+    def fails() -> Iterator[Finding]:
+        yield Finding("x", "ok", "first")
         raise RuntimeError("a bug\nof two lines")
 
     released = threading.Event()
 
-    def hangs() -> Iterator[Result]:
-        yield Result("x", "ok", "first")
+    def hangs() -> Iterator[Finding]:
+        yield Finding("x", "ok", "first")
         released.wait(30)
 
-    found, ended = doctor._bounded("x", fails, 5)
+    found, ended = bounded("x", fails, 5)
     assert (ended, [result.status for result in found]) == (True, ["ok", "problem"])
     assert found[1].found == "this check failed: a bug of two lines"
-    found, ended = doctor._bounded("x", hangs, 0.1)
+    found, ended = bounded("x", hangs, 0.1)
     released.set()
     assert (ended, [result.status for result in found]) == (False, ["ok", "problem"])
     assert found[1].found == "no answer within 0.1 s"
@@ -265,8 +281,8 @@ def test_a_check_that_fails_or_hangs_is_one_line_and_keeps_what_it_said() -> Non
 @unit
 def test_secrets_of_urls_options_and_environment_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-one")
-    said = Result("sftp://me:planted-two@host/x", "problem", "refused planted-one and planted-three", "")
-    clean = str(doctor._without_secrets(said, {"secret": "planted-three", "endpoint_url": "refused"}))
+    said = Finding("sftp://me:planted-two@host/x", "problem", "refused planted-one and planted-three", "")
+    clean = str(without_secrets(said, {"secret": "planted-three", "endpoint_url": "refused"}))
     assert clean == "problem  sftp://***@host/x: refused *** and ***"
 
 

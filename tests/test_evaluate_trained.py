@@ -10,13 +10,14 @@ from runs import Rows, write_dataset, write_run
 
 import distjoint
 from distjoint.data.dataset import SPLITS, Triples
+from distjoint.data.of_run import open_dataset
 from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import entity_rows
 from distjoint.evaluate.known import KnownAnswers
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.space import read_spaces
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.runs.folder import Checkpoint, RunFolder, open_dataset
+from distjoint.runs.folder import Checkpoint, RunFolder
 
 pytestmark = pytest.mark.unit
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from distjoint.train.full import FullLoss
 from hypothesis import given
 from hypothesis import strategies as st
 from reference.losses import FullQueries, Objective, full_loss, relation_loss
@@ -21,7 +22,6 @@ from distjoint.model.scorers import comparison
 from distjoint.registry import SCORERS
 from distjoint.train import full
 from distjoint.train.batches import Batch, shuffled
-from distjoint.train.full import FullLoss
 from distjoint.train.negatives import Known, Pool
 from distjoint.train.run import train
 

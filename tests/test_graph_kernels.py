@@ -8,11 +8,11 @@ import math
 
 import pytest
 import torch
+from distjoint.backends.cpu.comparison import Objective
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from distjoint.backends.cpu.comparison import Objective
 from distjoint.backends.cpu.queries import Products, Queries
 from distjoint.backends.cpu.softmax import softmax
 from distjoint.model import scorers

@@ -11,16 +11,17 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from distjoint.backends.cpu.comparison import Objective, as_candidates, through_candidates
+from distjoint.backends.cpu.graph import gradient
+from distjoint.couplings.vectors import entity_vectors
+from distjoint.train.graph import GraphLoss
 from reference import losses
 from reference.losses import Chunks, Kind, relation_loss, sampled_loss
 from torch import Tensor
 
-from distjoint.backends.cpu.comparison import Objective, as_candidates, through_candidates
-from distjoint.backends.cpu.graph import gradient
 from distjoint.backends.cpu.queries import Queries
 from distjoint.backends.cpu.rows import EPSILON, RowKernels
 from distjoint.config import Config
-from distjoint.couplings.vectors import entity_vectors
 from distjoint.couplings.views import Mapped, Own, Tied, View, Word
 from distjoint.model import scorers
 from distjoint.model.scorers import Compare, comparison
@@ -31,7 +32,6 @@ from distjoint.table.layout import Layout
 from distjoint.table.parts import Scheme, initial_shard
 from distjoint.train import graph
 from distjoint.train.batches import Batch
-from distjoint.train.graph import GraphLoss
 from distjoint.train.negatives import Pool
 
 pytestmark = pytest.mark.unit

@@ -17,9 +17,9 @@ from small import FAST, LEAN, Small, assert_same_bits, config, info, tensors
 
 import distjoint
 from distjoint.demo import wordnet
-from distjoint.doctor import cluster as doctor_ray
+from distjoint.doctor.cluster import ray_cluster
 from distjoint.errors import DistjointError, UsageError
-from distjoint.jobs.submit import Jobs, _with_files
+from distjoint.jobs.submit import Jobs, with_files
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +71,16 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.ray
 def test_a_training_is_sent_followed_and_returns_what_it_returned(address: str, small: Small, tmp_path: Path) -> None:
     settings = {**FAST, "loss.alpha": 0, "train.lanes": 2}
-    file = tmp_path / "mine.yaml"
+    file, vectors = tmp_path / "mine.yaml", tmp_path / "vectors.txt"
     file.write_text(config({"loss.alpha": 0, "train.lanes": 2}).to_yaml())
-    command = ["train", small.joint, "--out", str(tmp_path / "run"), "--config", str(file), "--workers", "2"]
+    vectors.write_text(" ".join(["teama", *["0.5"] * FAST["model.dim"]]) + "\n")
+    files = ["--config", str(file), "--init", str(vectors)]
+    command = ["train", small.joint, "--out", str(tmp_path / "run"), *files, "--workers", "2"]
     done = run("submit", "--address", address, "--", *command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "epoch 3/3" in done.stdout
-    distjoint.train(small.joint, str(tmp_path / "here"), settings)
+    assert any(line.startswith("vectors.txt: ") for line in done.stdout.splitlines())  # there, not where it was here
+    distjoint.train(small.joint, str(tmp_path / "here"), {**settings, "train.init": str(vectors)})
     assert_same_bits(tensors(tmp_path / "run"), tensors(tmp_path / "here"))
     assert info(tmp_path / "run")["status"] == "finished"
     again = run("submit", "--address", address, "--", *command)  # refused: a run is there
@@ -137,7 +140,7 @@ def test_the_doctor_asks_a_cluster_from_outside_and_from_a_job_within(
 ) -> None:
     ray = pytest.importorskip("ray")
     for place in (address, cluster.address):
-        version, resources = doctor_ray.ray_cluster(place)
+        version, resources = ray_cluster(place)
         assert (version.status, resources.status) == ("ok", "ok")
         assert ray.__version__ in version.found
         assert resources.found.startswith("2 nodes, 4 CPUs, 0 GPUs")
@@ -159,9 +162,27 @@ def test_the_configuration_is_sent_along_and_urls_are_left(tmp_path: Path) -> No
     file = tmp_path / "here/mine.yaml"
     file.write_text("train: {epochs: 2}\n")
     for words in (["--config", str(file)], [f"--config={file}"]):
-        sent = _with_files(["train", "s3://b/d", "--out", "s3://b/r", *words], tmp_path / "there")
+        sent = with_files(["train", "s3://b/d", "--out", "s3://b/r", *words], tmp_path / "there")
         assert " ".join(sent).replace("=", " ") == "train s3://b/d --out s3://b/r --config mine.yaml"
     assert (tmp_path / "there/mine.yaml").read_text() == file.read_text()
-    assert _with_files(["--config", "s3://b/c.yaml"], tmp_path / "there") == ["--config", "s3://b/c.yaml"]
+    assert with_files(["--config", "s3://b/c.yaml"], tmp_path / "there") == ["--config", "s3://b/c.yaml"]
     with pytest.raises(UsageError, match=r"absent\.yaml: no such file"):
-        _with_files(["--config", "absent.yaml"], tmp_path / "there")
+        with_files(["--config", "absent.yaml"], tmp_path / "there")
+
+
+@pytest.mark.unit
+def test_vectors_to_begin_with_are_sent_along_where_they_are_here(tmp_path: Path) -> None:
+    for name in ("here", "more", "there"):
+        (tmp_path / name).mkdir()
+    vectors, config = tmp_path / "here/start", tmp_path / "more/start"
+    vectors.write_text("a 1 2\n")
+    config.write_text("train: {epochs: 2}\n")
+    sent = with_files(["train", f"--init={vectors}", "--config", str(config)], tmp_path / "there")
+    assert sent == ["train", "--init=start", "--config", "_start"]
+    assert (tmp_path / "there/start").read_text() == vectors.read_text()
+    assert (tmp_path / "there/_start").read_text() == config.read_text()
+    # The cluster may have a file that this machine has not, or one that is too large to send.
+    assert with_files(["--init", "/shared/vectors.txt"], tmp_path / "there") == ["--init", "/shared/vectors.txt"]
+    with (tmp_path / "here/large").open("wb") as large:
+        large.truncate(1 << 30)
+    assert with_files(["--init", large.name], tmp_path / "there") == ["--init", large.name]

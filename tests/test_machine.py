@@ -20,7 +20,7 @@ def test_cores_are_the_fewest_that_anything_allows(
     content: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     (tmp_path / "cpu.max").write_text(content)
     assert machine.cores() == expected
 
@@ -29,12 +29,12 @@ def test_cores_are_the_fewest_that_anything_allows(
 def test_memory_is_what_the_container_may_fill(
     content: str, limited: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     (tmp_path / "memory.max").write_text(content)
     assert (machine.memory() == 1_000_000) == limited
 
 
 def test_a_machine_without_control_groups_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     assert machine.cores() >= 1
     assert machine.memory() > 1 << 28

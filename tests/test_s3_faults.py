@@ -21,8 +21,7 @@ from small import Small, assert_same_bits, config, tensors
 import distjoint
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
-from distjoint.storage import filesystems, remote
-from distjoint.storage import Location, expand, locate, use_options
+from distjoint.storage import Location, expand, filesystems, locate, remote, use_options
 
 pytestmark = [
     pytest.mark.s3,

@@ -30,15 +30,15 @@ def test_every_partition_is_trained_exactly_once(size: tuple[int, int, int], see
 
 @given(sizes(), st.integers(1, 4), st.integers(0, 3))
 def test_each_turn_trains_all_triples_and_all_turns_together_all_counts(
-    size: tuple[int, int, int], turns: int, epoch: int
+    size: tuple[int, int, int], repeats: int, epoch: int
 ) -> None:
     shards, groups, lanes = size
-    visits = [v for one in schedule(shards, 0, epoch, groups, lanes, turns).rounds for v in one.visits if v]
+    visits = [v for one in schedule(shards, 0, epoch, groups, lanes, repeats).rounds for v in one.visits if v]
     every = Counter((i, j) for i in range(shards) for j in range(shards))
-    for turn in range(turns):
-        assert Counter(p for visit in visits if visit.turn == turn for p in visit.partitions) == every
+    for repeat in range(repeats):
+        assert Counter(p for visit in visits if visit.repeat == repeat for p in visit.partitions) == every
     assert Counter(p for visit in visits for p in visit.counted) == every
-    share = [sum(len(visit.counted) for visit in visits if visit.turn == turn) for turn in range(turns)]
+    share = [sum(len(visit.counted) for visit in visits if visit.repeat == repeat) for repeat in range(repeats)]
     assert max(share) - min(share) <= 1
 
 

@@ -13,6 +13,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from distjoint.train.graph import GraphLoss
 from fsspec.implementations.local import LocalFileSystem
 from small import Small, assert_same_bits, config, info, tensors
 
@@ -25,7 +26,6 @@ from distjoint.runs import checkpoint, journal
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import Checkpoint, RunFolder
 from distjoint.storage import locate
-from distjoint.train.graph import GraphLoss
 from distjoint.train.run import Result, train
 from distjoint.train.stream import Stream
 from distjoint.train.validate import Validation

@@ -41,7 +41,7 @@ def doctor(
     """
     from rich.console import Console
 
-    from distjoint.doctor.checks import examine
+    from distjoint.doctor.examine import examine
 
     waiting = Console(stderr=True)
     try:

@@ -44,7 +44,8 @@ def submit(
 ) -> None:
     """Run a command of distjoint on a Ray cluster, follow its output, and return its exit code.
 
-    The package of this machine and the file of --config are sent along. URLs must be of storage that the cluster sees.
+    The package of this machine and the files of --config and --init are sent along. URLs must be of storage that the
+    cluster sees.
 
     \b
     Example:

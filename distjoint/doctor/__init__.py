@@ -1,0 +1,1 @@
+"""What an environment has and lacks for distjoint: versions, GPUs, memory, disk, storage, a Ray cluster."""

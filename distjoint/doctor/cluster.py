@@ -1,6 +1,6 @@
-"""Whether a Ray cluster answers, runs the Ray that is installed here, and has something to work with.
+"""Check of a Ray cluster: whether it answers, its version of Ray, its resources.
 
-It is asked through its dashboard and never joined, which would need the same Ray here and take long to fail.
+By its dashboard: joining it would need the same version here, and take long to fail.
 """
 
 from __future__ import annotations
@@ -12,41 +12,44 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from distjoint.doctor.checks import Result, sentence, size
+from distjoint.doctor.findings import Finding, sentence, size
 
 NAME = "Ray cluster"
 _CONNECT = 5.0
 
 
-def ray_cluster(address: str | None = None) -> Iterator[Result]:
-    """Who answers at a dashboard's http://HOST:8265, a cluster's HOST:6379, ray://HOST:10001, or `auto`."""
+def ray_cluster(address: str | None = None) -> Iterator[Finding]:
+    """Version and resources of a cluster.
+
+    address   a dashboard's http://HOST:8265, a cluster's HOST:6379, ray://HOST:10001, or `auto`
+    """
     where = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS") or "local"
     if where == "local":
-        yield Result(NAME, "ok", "no address given: --workers starts Ray on this machine (--address tries a cluster)")
+        yield Finding(NAME, "ok", "no address given: --workers starts Ray on this machine (--address tries a cluster)")
         return
     if where != "auto" and (refused := _refused(where)):
         fix = "give the dashboard's address as http://HOST:8265; is Ray up there, and the port open to this machine?"
-        yield Result(NAME, "problem", f"{where}: {refused}", fix)
+        yield Finding(NAME, "problem", f"{where}: {refused}", fix)
         return
     import ray
     from ray.job_submission import JobSubmissionClient
     from ray.util.state import list_nodes
 
-    with _asking(where):
+    with _address_set(where):
         try:
             client = JobSubmissionClient()
             version = json.loads(client._do_request("GET", "/api/version", timeout=_CONNECT).text)["ray_version"]
             nodes = [node for node in list_nodes(timeout=int(_CONNECT)) if node.state == "ALIVE"]
         except Exception as error:
             fix = "see that Ray's dashboard runs there; where the cluster asks for a token, set RAY_AUTH_TOKEN"
-            yield Result(NAME, "problem", f"{where}: {sentence(error)}", fix)
+            yield Finding(NAME, "problem", f"{where}: {sentence(error)}", fix)
             return
-    yield _same_version(client.get_address(), version, ray.__version__, joining=not where.startswith("http"))
-    yield _resources([node.resources_total for node in nodes])
+    yield same_version(client.get_address(), version, ray.__version__, joining=not where.startswith("http"))
+    yield resources([node.resources_total for node in nodes])
 
 
 def _refused(address: str) -> str:
-    """Why nobody can be spoken to there; empty where somebody can. Ray itself tries for minutes."""
+    """Why no connection can be made; empty where one can. Ray itself tries for minutes."""
     parts = urlsplit(address if "://" in address else f"//{address}")
     try:
         port = parts.port or {"https": 443, "ray": 10001}.get(parts.scheme, 80)
@@ -57,8 +60,8 @@ def _refused(address: str) -> str:
 
 
 @contextmanager
-def _asking(address: str) -> Iterator[None]:
-    """Ray's clients prefer the environment to the address they are given."""
+def _address_set(address: str) -> Iterator[None]:
+    """Put the address into the environment for a while: Ray's clients prefer that to an argument."""
     name = "RAY_API_SERVER_ADDRESS"
     before = os.environ.get(name)
     os.environ[name] = address
@@ -71,19 +74,24 @@ def _asking(address: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _same_version(address: str, there: str, here: str, joining: bool) -> Result:
-    """joining   whether this process would be part of the cluster, not just send jobs to it"""
+def same_version(address: str, there: str, here: str, joining: bool) -> Finding:
+    """Finding about the versions of Ray there and here.
+
+    joining   whether this process would be part of the cluster, not just send jobs to it
+    """
     if there == here:
-        return Result(NAME, "ok", f"Ray {there} at {address}, as here")
+        return Finding(NAME, "ok", f"Ray {there} at {address}, as here")
     fix = f"pip install 'ray[default,train]=={there}'"
-    return Result(NAME, "problem" if joining else "warning", f"Ray {there} at {address}, {here} here", fix)
+    return Finding(NAME, "problem" if joining else "warning", f"Ray {there} at {address}, {here} here", fix)
 
 
-def _resources(nodes: Sequence[Mapping[str, float]]) -> Result:
+def resources(nodes: Sequence[Mapping[str, float]]) -> Finding:
+    """Finding about the resources of all nodes together."""
+
     def total(name: str) -> float:
         return sum(node.get(name, 0) for node in nodes)
 
     found = f"{len(nodes)} nodes, {total('CPU'):g} CPUs, {total('GPU'):g} GPUs, {size(total('memory'))} of memory"
     if total("CPU"):
-        return Result(NAME, "ok", found)
-    return Result(NAME, "warning", found, "add worker nodes, or see that the autoscaler may")
+        return Finding(NAME, "ok", found)
+    return Finding(NAME, "warning", found, "add worker nodes, or see that the autoscaler may")

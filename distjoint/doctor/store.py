@@ -1,6 +1,6 @@
-"""Whether a place can be written to, read from and deleted from, how fast, and by the same clock.
+"""Check of storage: whether a place can be written to, read from and deleted from, how fast, and the store's clock.
 
-It is done the way training does it, with a small file of a random name that is gone afterwards.
+By the calls that training uses, with a small file of a random name that is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distjoint.doctor.checks import Result, sentence, size
+from distjoint.doctor.findings import Finding, sentence, size
 
 if TYPE_CHECKING:
     from distjoint.storage import Location
 
 PROBE = 8 << 20
-"""Bytes written and read to measure the bandwidth; S3 gets them in two parts."""
+"""Bytes written and read to measure the bandwidth; sent to S3 in two parts."""
 SKEW, REFUSED_SKEW = 300.0, 900.0
-"""Seconds two clocks may differ without a warning, and those above which S3 refuses a signature."""
+"""Difference of two clocks in seconds: above the first is a warning, above the second S3 refuses signatures."""
 _CONNECT = 5.0
 _AMAZON_AND_GOOGLE = ("s3", "gs", "gcs")
 _FIXES = {
@@ -45,7 +45,7 @@ _FIXES = {
 }
 
 
-def storage(url: str, options: Mapping[str, Any] | None = None, probe: int = PROBE) -> Iterator[Result]:
+def storage(url: str, options: Mapping[str, Any] | None = None, probe: int = PROBE) -> Iterator[Finding]:
     """Write, read back, compare and delete below a URL; of a URL that is a file, only read.
 
     probe   bytes to measure the bandwidth with
@@ -63,7 +63,7 @@ def storage(url: str, options: Mapping[str, Any] | None = None, probe: int = PRO
         if reached.status == "problem":
             return
         if _kind(place, place.path.split("/")[0]) == "NotFound":  # some servers would make it
-            yield Result(url, "problem", "no such bucket", _FIXES["NO_SUCH_BUCKET"])
+            yield Finding(url, "problem", "no such bucket", _FIXES["NO_SUCH_BUCKET"])
             return
     if _kind(place, place.path) == "File":
         yield _readable(url, place)
@@ -71,8 +71,13 @@ def storage(url: str, options: Mapping[str, Any] | None = None, probe: int = PRO
         yield from _round_trip(url, _present(place) if place.is_local else place, probe)
 
 
-def _server(url: str, place: Location) -> Result:
-    """Whether the store answers, and how far its clock is from ours: asked without a signature, and not for long."""
+def no_storage() -> Iterator[Finding]:
+    """The line where no URL was given."""
+    yield Finding("storage", "ok", "no URL given to try: distjoint doctor s3://BUCKET/FOLDER")
+
+
+def _server(url: str, place: Location) -> Finding:
+    """Whether the store answers, and how far its clock is from this machine's: by one request without a signature."""
     scheme, host = _endpoint(place)
     connection = (HTTPSConnection if scheme == "https" else HTTPConnection)(host, timeout=_CONNECT)
     try:
@@ -80,39 +85,41 @@ def _server(url: str, place: Location) -> Result:
         date = connection.getresponse().getheader("Date")
         skew = abs(parsedate_to_datetime(date or "").timestamp() - time.time())
     except (ssl.SSLCertVerificationError, HTTPException, ValueError) as error:  # the real client may know better
-        return Result(url, "warning", f"{host} did not tell the time: {sentence(error)}", "compare the clocks by hand")
+        return Finding(url, "warning", f"{host} did not tell the time: {sentence(error)}", "compare the clocks by hand")
     except OSError as error:
         fix = "start it, open the port, or correct endpoint_url"
-        return Result(url, "problem", f"no answer at {scheme}://{host}: {sentence(error)}", fix)
+        return Finding(url, "problem", f"no answer at {scheme}://{host}: {sentence(error)}", fix)
     finally:
         connection.close()
     return _clock(url, skew)
 
 
 def _endpoint(place: Location) -> tuple[str, str]:
-    """Scheme and host that the filesystem speaks to, which it tells only to who copies it."""
+    """Scheme and host of a filesystem's requests; pyarrow shows them only in what it pickles."""
     settings, region = place.fs.__reduce__()[1][0], getattr(place.fs, "region", "")
     default = f"s3.{region}.amazonaws.com" if region else "storage.googleapis.com"
     default += ".cn" if region.startswith("cn-") else ""
     return settings["scheme"] or "https", settings["endpoint_override"] or default
 
 
-def _clock(url: str, skew: float) -> Result:
+def _clock(url: str, skew: float) -> Finding:
+    """Finding about a difference of clocks, in seconds."""
     found = f"reached; clocks {skew:.0f} s apart"
     if skew <= SKEW:
-        return Result(url, "ok", found)
-    return Result(url, "problem" if skew > REFUSED_SKEW else "warning", found, _FIXES["REQUEST_TIME"])
+        return Finding(url, "ok", found)
+    return Finding(url, "problem" if skew > REFUSED_SKEW else "warning", found, _FIXES["REQUEST_TIME"])
 
 
 def _kind(place: Location, path: str) -> str:
-    """NotFound, File or Directory; empty where it may not be asked: writing will tell."""
+    """`NotFound`, `File` or `Directory`; empty where listing is not allowed: writing will tell."""
     try:
         return str((place.quick or place.fs).get_file_info(path).type.name)
     except Exception:
         return ""
 
 
-def _readable(url: str, place: Location) -> Result:
+def _readable(url: str, place: Location) -> Finding:
+    """Whether a file can be read."""
     started = time.perf_counter()
     try:
         with place.open_input() as stream:
@@ -120,18 +127,19 @@ def _readable(url: str, place: Location) -> Result:
     except Exception as error:
         return _problem(url, error)
     took = 1e3 * (time.perf_counter() - started)
-    return Result(url, "ok", f"a file of {size(place.size())}, its beginning read in {took:.0f} ms")
+    return Finding(url, "ok", f"a file of {size(place.size())}, its beginning read in {took:.0f} ms")
 
 
 def _present(place: Location) -> Location:
-    """The folder, or the nearest one above it that is there: nothing is left behind."""
+    """The folder, or the nearest one above it that exists, so that no folder is left behind."""
     from distjoint.storage import locate
 
     path = Path(place.path)
     return locate(str(next(above for above in (path, *path.parents) if above.exists())))
 
 
-def _round_trip(url: str, folder: Location, probe: int) -> Iterator[Result]:
+def _round_trip(url: str, folder: Location, probe: int) -> Iterator[Finding]:
+    """Write a small and a large file, read them back, delete them."""
     file, content = folder / f".distjoint-doctor-{secrets.token_hex(8)}", os.urandom(probe)
     written = False
     try:
@@ -149,13 +157,13 @@ def _round_trip(url: str, folder: Location, probe: int) -> Iterator[Result]:
         small, large = [f"{1e3 * t:.0f} ms" for t in latency], [f"{size(probe / t)}/s" for t in took]
         free = f", {size(shutil.disk_usage(folder.path).free)} free" if folder.is_local else ""
         found = f"written in {small[0]} and read in {small[1]} (1 kB); {large[0]} and {large[1]} ({size(probe)}){free}"
-        yield Result(url, "ok", found)
+        yield Finding(url, "ok", found)
     if written:
         yield from _delete(url, file)
 
 
 def _read(file: Location, expected: bytes) -> float:
-    """Seconds it took to read. raises OSError when something else comes back than was written"""
+    """Seconds to read a file. raises OSError when its content is not what was written"""
     started = time.perf_counter()
     with file.open_input() as stream:
         found = stream.read()
@@ -164,7 +172,8 @@ def _read(file: Location, expected: bytes) -> float:
     return time.perf_counter() - started
 
 
-def _delete(url: str, file: Location) -> Iterator[Result]:
+def _delete(url: str, file: Location) -> Iterator[Finding]:
+    """Delete the file; a finding where that fails."""
     import fsspec
 
     try:
@@ -174,10 +183,11 @@ def _delete(url: str, file: Location) -> Iterator[Result]:
         else:
             file.delete()
     except Exception as error:
-        yield Result(url, "problem", f"{file} cannot be deleted: {sentence(error)}", "allow deleting, then delete it")
+        yield Finding(url, "problem", f"{file} cannot be deleted: {sentence(error)}", "allow deleting, then delete it")
 
 
 def _if_listed(folder: Location) -> str:
+    """A remark where a folder that cannot be written to can be listed."""
     try:
         folder.list()
     except Exception:
@@ -185,9 +195,9 @@ def _if_listed(folder: Location) -> str:
     return " (it can be listed: --corpus and the like may be read from here, nothing made)"
 
 
-def _problem(url: str, error: Exception, more: str = "") -> Result:
-    """What an error says, and what to do: for this storage where that is known, else what the error advises."""
+def _problem(url: str, error: Exception, more: str = "") -> Finding:
+    """Finding of an error: its message, and the fix that is known for it, else the one that the message advises."""
     text = re.sub(rf"^{re.escape(url)}\S*: ", "", " ".join(str(error).split()))
     found, *advice = re.split(r"; (?![^(]*\))", text, maxsplit=1)
     known = [fix for part, fix in _FIXES.items() if part in found]
-    return Result(url, "problem", sentence(found) + more, [*known, *advice, "check the URL and its credentials"][0])
+    return Finding(url, "problem", sentence(found) + more, [*known, *advice, "check the URL and its credentials"][0])

@@ -24,7 +24,7 @@ from distjoint.storage import Options, locate
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Runs side by side.
 
     names         short name of each run
@@ -90,7 +90,7 @@ def compare(
     seed: int = 0,
     storage_options: Options | None = None,
     progress: Progress | None = None,
-) -> Comparison:
+) -> RunComparison:
     """Measure runs on the same sets and take their differences to the first.
 
     With no sets given, the reports that `evaluate` saved beside the runs are compared; a run without one, or whose
@@ -137,7 +137,7 @@ def _report(url: str, options: EvaluateOptions, progress: Progress | None) -> Re
     return measure(url, options, progress)
 
 
-def compare_reports(reports: Sequence[Report], seed: int = 0) -> Comparison:
+def compare_reports(reports: Sequence[Report], seed: int = 0) -> RunComparison:
     """Reports side by side; the others are compared with the first."""
     by_run = [{measure.name: measure for measure in measures_of(report)} for report in reports]
     names = list(dict.fromkeys(name for measures in by_run for name in measures))
@@ -145,7 +145,7 @@ def compare_reports(reports: Sequence[Report], seed: int = 0) -> Comparison:
     differences = {
         name: (None, *(paired_difference(row[0], measure, seed) for measure in row[1:])) for name, row in table.items()
     }
-    return Comparison(_names(reports), tuple(reports), table, differences)
+    return RunComparison(_names(reports), tuple(reports), table, differences)
 
 
 def measures_of(report: Report) -> list[Measure]:

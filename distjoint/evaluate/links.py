@@ -11,6 +11,7 @@ import torch
 import xxhash
 
 from distjoint.data.dataset import SPLITS, Dataset, Triples
+from distjoint.data.of_run import open_dataset
 from distjoint.data.types import Domains
 from distjoint.errors import UsageError
 from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups
@@ -22,7 +23,7 @@ from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.ranks import Ties
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.progress import Progress
-from distjoint.runs.folder import RunFolder, open_dataset
+from distjoint.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

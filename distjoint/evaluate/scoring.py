@@ -6,7 +6,7 @@ The entities come to it in blocks, so this is all that a worker must hold to ran
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
@@ -31,7 +31,7 @@ class TripleModel:
     comparison: Comparison
     relations: Tensor
     reciprocal: bool
-    dense: Dense = scorers.NO_DENSE
+    dense: Dense = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Model, dense: Mapping[str, Tensor]) -> TripleModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
 from distjoint.arrays import Floats
 
@@ -33,3 +34,8 @@ def initial_states(learning_rate: float) -> tuple[float, float]:
     against .15 on 12 M tokens.
     """
     return min(learning_rate**-2, 1e30), 1.0
+
+
+def with_rate(state: Tensor, before: float, after: float) -> Tensor:
+    """Accumulators of vectors as if they had started from another learning rate: float32[rows] to the same."""
+    return state + (initial_states(after)[0] - initial_states(before)[0])

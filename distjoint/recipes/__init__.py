@@ -1,7 +1,7 @@
-"""Recipes: configurations for a benchmark's graph, or for any, with what they are known to reach.
+"""Recipes: configurations for a benchmark's graph or for any graph, with measured results.
 
-Each is a YAML file beside this one: a configuration as `train --config` takes it, below a header of comments that says
-which graph it is for, what was published about the setting, and what it reaches here.
+Each is a YAML file beside this one: a configuration as `train --config` takes it, below a header of comments that names
+its graph, the published result of the setting, and the result here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from distjoint.errors import UsageError
 
 ANY = "any"
+"""`Recipe.graph` of those that fit any graph."""
 _FIELD = re.compile(r"# (Graph|Paper|Reaches): +(.+)")
 _GRAPH = re.compile(
     r"(?P<graph>\S+) \((?P<entities>[\d,]+) entities, (?P<relations>[\d,]+) relations, "
@@ -25,13 +26,13 @@ _GRAPH = re.compile(
 
 @dataclass(frozen=True)
 class Recipe:
-    """One of them, as its header says.
+    """A configuration, and what its header says.
 
     title     one sentence
     graph     name of the graph it is for, or `any`
     counts    `entities`, `relations`, `train` of that graph; empty for any
-    paper     where the setting is from, and what was published
-    reaches   what was measured with distjoint
+    paper     source of the setting, and its published result
+    reaches   result measured with distjoint
     text      the whole file
     """
 
@@ -44,19 +45,22 @@ class Recipe:
     text: str
 
     def settings(self) -> dict[str, Any]:
-        """The configuration's tree, without what it leaves at its default."""
+        """The configuration as a tree, without the keys that keep their defaults."""
         import yaml
 
         return dict(yaml.safe_load(self.text))
 
     def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON."""
         fields = {name: getattr(self, name) for name in ("name", "title", "graph", "paper", "reaches")}
         return {**fields, "counts": dict(self.counts), "settings": self.settings()}
 
     def misfit(self, counts: Mapping[str, int]) -> tuple[bool, str] | None:
-        """How a dataset is not of the recipe's graph: whether that is an error, and a sentence. None where it is.
+        """Difference between a dataset and the recipe's graph.
 
-        counts   of the dataset's manifest. Labels may bring entities that are in no triple, so more are no misfit
+        counts    of the dataset's manifest; more entities than the graph's are no difference: labels may bring some
+                  that are in no triple
+        returns   whether it is an error, and a sentence; None where there is no difference
         """
         theirs = {"entities": counts.get("entities", 0), "relations": counts.get("relations", 0)}
         theirs["train"] = counts.get("triples/train", 0)
@@ -84,7 +88,7 @@ def recipes() -> Mapping[str, Recipe]:
 
 
 def find(name: str) -> Recipe:
-    """The recipe of a name. raises UsageError that says which name is near"""
+    """The recipe of a name. raises UsageError that names the nearest one"""
     if name not in recipes():
         from difflib import get_close_matches
 
@@ -95,6 +99,7 @@ def find(name: str) -> Recipe:
 
 
 def _read(name: str, text: str) -> Recipe:
+    """Parse a recipe's file."""
     header = [line for line in text.splitlines() if line.startswith("#")]
     said = {match[1]: match[2] for line in header if (match := _FIELD.fullmatch(line))}
     graph = _GRAPH.fullmatch(said["Graph"])

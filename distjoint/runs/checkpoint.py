@@ -52,10 +52,22 @@ class Position:
         """Folder of the checkpoint taken there, relative to the run's; names sort as positions do."""
         return f"{FOLDER}/epoch-{self.epoch:05d}" + (f"-round-{self.round:05d}" if self.round else "")
 
+    @classmethod
+    def of(cls, name: str) -> Position:
+        """The position of a checkpoint's name."""
+        numbers = [int(part) for part in name.split("-") if part.isdigit()]
+        return cls(*numbers)
+
 
 def complete(run: Location) -> list[str]:
     """Names of the run's complete checkpoints, oldest first."""
     return [f"{FOLDER}/{place.name}" for place in (run / FOLDER).list() if (place / MANIFEST).exists()]
+
+
+def newest_position(run: Location) -> Position:
+    """Where a run's newest checkpoint stands; the beginning where there is none."""
+    names = complete(run)[-1:]
+    return Position.of(names[0]) if names else Position(0)
 
 
 def newest(run: Location, info: RunInfo) -> Checkpoint | None:
@@ -136,6 +148,7 @@ class Writer:
             files=(),
             metrics=dict(metrics),
             tally=dict(tally),
+            text_learning_rate=self._info.config.text.learning_rate if "text" in self._info.sources else None,
         )
         staging = None if folder.is_local else Path(tempfile.mkdtemp(prefix="distjoint-checkpoint-"))
         try:

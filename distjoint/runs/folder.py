@@ -19,7 +19,6 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from distjoint.config import Config
-from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
 from distjoint.storage import Location, Options, locate
 from distjoint.table.layout import Layout, Sizes
@@ -32,6 +31,20 @@ _ROWS = dict.fromkeys(("row", "count", "degree"), pa.int64()) | dict.fromkeys(("
 _RELATIONS = {"id": pa.int64(), "name": pa.string(), "frequency": pa.int64()}
 
 Status = Literal["running", "finished", "stopped", "failed"]
+
+
+class Change(BaseModel):
+    """Settings that were changed when a run went on.
+
+    epoch, round   where the checkpoint stood that it went on from
+    settings       both values of each key
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    round: int = 0
+    settings: Mapping[str, tuple[Any, Any]]
 
 
 class RunInfo(BaseModel):
@@ -54,9 +67,11 @@ class RunInfo(BaseModel):
     result: str | None = None
     """The checkpoint that is the run's result, relative to the folder; None as long as there is none."""
     status: Status = "running"
+    changes: tuple[Change, ...] = ()
+    """How the configuration came to be what it is now; written where there are any."""
 
     def write(self, folder: Location) -> None:
-        (folder / RUN).write_json(self.model_dump(mode="json"))
+        (folder / RUN).write_json(self.model_dump(mode="json", exclude=None if self.changes else {"changes"}))
 
     @classmethod
     def read(cls, folder: Location) -> RunInfo:
@@ -98,7 +113,9 @@ class CheckpointManifest(BaseModel):
     metrics: Mapping[str, Any] = {}
     """The epoch's line of metrics; none where `round` is not 0."""
     tally: Mapping[str, float] = {}
-    """Sums over those rounds, by field of the trainer's tally."""
+    """Sums over those rounds, by name."""
+    text_learning_rate: float | None = None
+    """The text's step size, which lies in where its accumulators started; None where that was not noted."""
     files: tuple[CheckpointFile, ...]
 
     def write(self, folder: Location) -> None:
@@ -193,21 +210,6 @@ class RunFolder:
             if theirs != ours:
                 raise DistjointError(f"{checkpoint.folder / MANIFEST}: {name} is {theirs}, {RUN} says {ours}")
         return checkpoint
-
-
-def open_dataset(run: RunFolder, url: str | None = None) -> Dataset:
-    """The dataset a run was trained on. raises DistjointError when it is gone, or is another one by now
-
-    url   where it lies now, if it was moved since
-    """
-    dataset = Dataset.open(url or run.info.dataset, run.folder.options)
-    found = dataset.checksum()
-    if found != run.info.dataset_checksum:
-        raise DistjointError(
-            f"{dataset.folder}: is not the dataset {run.folder} was trained on: its manifest has checksum {found}, "
-            f"the run's {run.info.dataset_checksum}"
-        )
-    return dataset
 
 
 def shard_file(shard: int) -> str:

@@ -9,8 +9,6 @@ from distjoint.table.arena import Arena
 from distjoint.train.batches import Batch
 from distjoint.train.terms import TermTrainer
 
-ADVICE = "; the last good checkpoint is kept: continue from it with a lower step size, "
-
 
 @torch.no_grad()
 def offending_triple(trainer: TermTrainer, batch: Batch, arena: Arena, dataset: Dataset) -> str:
@@ -34,7 +32,8 @@ def offending_triple(trainer: TermTrainer, batch: Batch, arena: Arena, dataset: 
     partition = tuple(arena.shard_of(row) for row in ends)
     names = dataset.rows(["entity"]).column("entity")
     shown = [str(names[arena.row_id(row)].as_py()) for row in ends]
-    return f"partition {partition}, triple '{shown[0]}' {relation_name(dataset, int(batch.relation[place]))} '{shown[1]}': {reason}"
+    relation_ = relation_name(dataset, int(batch.relation[place]))
+    return f"partition {partition}, triple '{shown[0]}' {relation_} '{shown[1]}': {reason}"
 
 
 def relation_name(dataset: Dataset, relation: int) -> str:

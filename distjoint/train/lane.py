@@ -12,7 +12,7 @@ import numpy as np
 from distjoint.arrays import Ints
 from distjoint.train.agreement import Agreement
 from distjoint.train.rates import Rates
-from distjoint.train.sources.base import Resources, Source, Turn
+from distjoint.train.sources.base import LaneVisit, Resources, Source
 from distjoint.train.tally import Tally
 
 _AGREEMENT_EVERY = 16
@@ -25,12 +25,12 @@ class Lane:
     sources   in the order in which they train
     """
 
-    def __init__(self, resources: Resources, sources: Sequence[Source], turn: Turn, tally: Tally) -> None:
+    def __init__(self, resources: Resources, sources: Sequence[Source], assigned: LaneVisit, tally: Tally) -> None:
         self._sources, self._tally = sources, tally
-        self._work = [source.visit(turn) for source in sources]
+        self._work = [source.visit(assigned) for source in sources]
         reads_words = resources.scheme.coupling.reads_words
-        self._staggered = reads_words and turn.epoch == 0 and turn.visit.turn == 0
-        shared = shared_rows(resources, turn) if reads_words and len(sources) == 2 else np.empty(0, np.int64)
+        self._staggered = reads_words and assigned.epoch == 0 and assigned.visit.repeat == 0
+        shared = shared_rows(resources, assigned) if reads_words and len(sources) == 2 else np.empty(0, np.int64)
         self._agreement = Agreement(resources.arena, resources.backend.tensor(shared)) if len(shared) else None
 
     def advance(self, step: int, steps: int, rates: Rates) -> None:
@@ -62,9 +62,9 @@ class Lane:
         return min(steps, 2 * step) if source.first else max(0, 2 * step - steps)
 
 
-def shared_rows(resources: Resources, turn: Turn) -> Ints:
+def shared_rows(resources: Resources, assigned: LaneVisit) -> Ints:
     """Arena rows of a visit that have a training triple and a word, so that both sides step them."""
-    arena, shards = resources.arena, turn.visit.shards
+    arena, shards = resources.arena, assigned.visit.shards
     rows = np.concatenate([arena.base(shard) + np.arange(arena.layout.shard_rows(shard)) for shard in shards])
     ids = np.concatenate([arena.layout.rows_of(shard) for shard in shards])
     return rows[arena.has_word[rows] & (resources.degree[ids] > 0)]

@@ -1,4 +1,4 @@
-"""`train`: check what is asked, make or find the run's folder, and run the workers."""
+"""`train`: check the request, make or find the run's folder, and run the workers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from distjoint.recipes import Recipe
 from distjoint.recipes import find as find_recipe
 from distjoint.recipes.load import load_config
 from distjoint.runs import journal
+from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RUN, RunFolder, RunInfo, Status
 from distjoint.storage import Location, Options, locate
 from distjoint.train import initial
 from distjoint.train.build import local_place, scheme_of
+from distjoint.train.changes import change
 from distjoint.train.plan import plan, summary
 from distjoint.train.worker import Worker
 
@@ -37,7 +39,8 @@ class Result:
     """A finished training.
 
     run        URL of the run's folder
-    metrics    the last epoch's: losses, samples, rates, and valid_mrr where it was measured
+    metrics    those of the epoch whose vectors the run keeps as its result, the best one where there were
+               validations: losses, samples, rates, and valid_mrr where it was measured
     history    every epoch's
     test       link prediction on the test split by the checkpoint that the run keeps as its result, where
                train.final_test asks for it; as `evaluate` has it, and in the run's folder as test.json
@@ -48,28 +51,42 @@ class Result:
     history: list[dict[str, Any]] = field(repr=False)
     test: dict[str, Any] | None = None
 
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch that was trained; `metrics["epoch"]` is the one that is kept."""
+        return int(self.history[-1]["epoch"]) if self.history else 0
+
     def to_dict(self) -> dict[str, Any]:
-        return {"run": self.run, "metrics": self.metrics, "history": self.history, "test": self.test}
+        return {
+            "run": self.run,
+            "metrics": self.metrics,
+            "last_epoch": self.last_epoch,
+            "history": self.history,
+            "test": self.test,
+        }
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table(box=None, pad_edge=False, show_header=False)
         test = self.test or {}
         among = "test (typed)" if test.get("typed") else "test"
         tested = {f"{among} {name}": value for name, value in test.items() if isinstance(value, float)}
-        for name, value in {"run": self.run, **self.metrics, **tested}.items():
+        kept = self.metrics.get("epoch", 0)
+        epoch = f"{kept}, the best of {self.last_epoch}" if kept < self.last_epoch else kept
+        for name, value in {"run": self.run, **self.metrics, "epoch": epoch, **tested}.items():
             table.add_row(name, f"{value:,.5g}" if isinstance(value, float) else str(value))
         yield table
 
 
 def train(
-    dataset: str | None,
-    out: str,
+    dataset: str | None = None,
+    out: str | None = None,
     config: Config | Mapping[str, Any] | None = None,
     *,
     recipe: str | None = None,
     any_graph: bool = False,
     workers: int = 1,
-    resume: bool = False,
+    resume: bool | str = False,
+    settings: Mapping[str, Any] | None = None,
     go_on: bool = False,
     overwrite: bool = False,
     storage_options: Options | None = None,
@@ -83,23 +100,28 @@ def train(
     recipe            name of one of `distjoint recipes`
     any_graph         train by the recipe though it is for another graph
     workers           1 trains in this process; more start Ray workers
-    resume            continue the run at `out` after its newest checkpoint
+    resume            continue a run, by its URL, after its newest checkpoint; True for the one at `out`
+    settings          what is to change in a run that goes on, `section.key` to value: epochs, step sizes, alpha, ...
     go_on             do so where there is a run at `out`, with this dataset and configuration; else begin it
     overwrite         replace the run at `out`
     storage_options   for the filesystem of the URLs
     raises            UsageError when the request does not fit the data; DivergedError when a loss is not finite
     """
     progress = progress or Silent()
-    run = locate(out, storage_options)
-    config = _tree(config, recipe)
+    out = resume if isinstance(resume, str) else out
+    if out is None:
+        raise UsageError("train needs a folder for the run; give out, or resume=RUN")
+    run, config = locate(out, storage_options), _tree(config, recipe)
     if go_on and (run / RUN).exists():
         _refuse_other(run, dataset, config)
         resume = True
     if resume:
-        info = RunFolder.open(run).info
-        data = Dataset.open(info.dataset, storage_options)
-        if data.checksum() != info.dataset_checksum:
-            raise UsageError(f"{info.dataset}: changed since {out} was started; start a new run")
+        info, data = _open(run, storage_options)
+        info = change(run, info, data, settings or {})
+        if info.changes:
+            (run / CONFIG).write_bytes(info.config.to_yaml().encode())
+    elif settings:
+        raise UsageError("settings change a run that goes on (resume); give those of a new run as config")
     else:
         if dataset is None:
             raise UsageError("train needs a dataset; make one with 'distjoint prepare'")
@@ -110,9 +132,36 @@ def train(
         with _initial(info, data, storage_options, progress) as found:
             _make_folder(run, info, data, overwrite, found)
     progress.say(summary(info, data))
+    _run_to_the_end(run, info, data, workers, storage_options, progress)
+    if info.config.train.init:
+        (run / initial.FOLDER).delete()
+    history = journal.read(run)
+    kept = _kept(RunInfo.read(run), history)
+    if kept and kept["epoch"] < history[-1]["epoch"]:
+        progress.say(f"kept: epoch {kept['epoch']}, the best of {history[-1]['epoch']}; its figures follow")
+    config = info.config
+    test = None
+    if config.train.final_test:
+        test = _final_test(run, out, config.graph.typed, storage_options, progress)
+    return Result(out, kept, history, test)
+
+
+def _open(run: Location, options: Options | None) -> tuple[RunInfo, Dataset]:
+    """A run to go on with, and its dataset. raises UsageError where that has changed"""
+    info = RunFolder.open(run).info
+    data = Dataset.open(info.dataset, options)
+    if data.checksum() != info.dataset_checksum:
+        raise UsageError(f"{info.dataset}: changed since {run} was started; start a new run")
+    return info, data
+
+
+def _run_to_the_end(
+    run: Location, info: RunInfo, data: Dataset, workers: int, options: Options | None, progress: Progress
+) -> None:
+    """Train what is left, and note in the run how it ended."""
     info = _set_status(run, info, "running")
     try:
-        _run_workers(run, info, data, workers, storage_options, progress)
+        _run_workers(run, info, data, workers, options, progress)
     except KeyboardInterrupt:
         _set_status(run, RunInfo.read(run), "stopped")
         raise
@@ -120,12 +169,12 @@ def train(
         _set_status(run, RunInfo.read(run), "failed")
         raise
     _set_status(run, RunInfo.read(run), "finished")
-    if info.config.train.init:
-        (run / initial.FOLDER).delete()
-    history = journal.read(run)
-    asked, typed = info.config.train.final_test, info.config.graph.typed
-    test = _final_test(run, out, typed, storage_options, progress) if asked else None
-    return Result(out, history[-1] if history else {}, history, test)
+
+
+def _kept(info: RunInfo, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """The metrics of the epoch whose vectors are the run's result."""
+    epoch = Position.of(info.result).epoch if info.result else 0
+    return next((line for line in history if line["epoch"] == epoch), history[-1] if history else {})
 
 
 def _final_test(run: Location, out: str, typed: bool, options: Options | None, progress: Progress) -> dict[str, Any]:
@@ -160,9 +209,9 @@ def _check_graph(recipe: Recipe, data: Dataset, any_graph: bool, progress: Progr
 
 def _refuse_other(run: Location, dataset: str | None, config: Config) -> None:
     """raises UsageError where the run that is there is not of this dataset and configuration; both values are named"""
-    info, asked = RunInfo.read(run), config.model_dump(mode="json")
+    info, wanted = RunInfo.read(run), config.model_dump(mode="json")
     there = info.config.model_dump(mode="json")
-    for section, keys in asked.items():
+    for section, keys in wanted.items():
         for key, value in keys.items():
             if there[section][key] != value:
                 raise UsageError(f"{run}: is a run with {section}.{key}={there[section][key]}, not {value}")

@@ -28,14 +28,14 @@ class Visit:
     partitions   the partitions (i, j) whose triples this visit trains: all between the groups, and its share of those
                  inside
     counted      those of them whose co-occurrence counts it trains too
-    turn         of the epoch
+    repeat       which of the epoch's rounds of visits between all groups it belongs to
     """
 
     groups: tuple[int, int]
     shards: tuple[int, ...]
     partitions: tuple[Partition, ...]
     counted: tuple[Partition, ...]
-    turn: int
+    repeat: int
 
 
 @dataclass(frozen=True)
@@ -47,32 +47,32 @@ class Round:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All rounds of an epoch: every partition's triples once in each turn, its counts once in all."""
+    """All rounds of an epoch: every partition's triples once in each repeat, its counts once in all."""
 
     epoch: int
     rounds: tuple[Round, ...]
 
 
-def schedule(shards: int, seed: int, epoch: int, groups: int, lanes: int, turns: int = 1) -> Schedule:
+def schedule(shards: int, seed: int, epoch: int, groups: int, lanes: int, repeats: int = 1) -> Schedule:
     """The rounds of an epoch.
 
     shards   S, at least `groups`
-    groups   G, at least 2 x lanes; the shards are dealt to them anew in each turn
+    groups   G, at least 2 x lanes; the shards are dealt to them anew in each repeat
     lanes    visits at a time
-    turns    how often all pairs of groups are visited
+    repeats  how often all pairs of groups are visited: passes over the triples, where shards rotate
     raises   ValueError where these do not fit
     """
     if not 2 * lanes <= groups <= shards:
         raise ValueError(f"{lanes} lanes need 2 x lanes <= groups <= shards, not {groups} groups of {shards} shards")
-    counted = np.random.default_rng([seed, epoch]).permutation(shards * shards).reshape(shards, shards) % turns
+    counted = np.random.default_rng([seed, epoch]).permutation(shards * shards).reshape(shards, shards) % repeats
     rounds: list[Round] = []
     resident: list[frozenset[int]] = [frozenset()] * lanes
-    for turn in range(turns):
-        rng = np.random.default_rng([seed, epoch, turn + 1])
+    for repeat in range(repeats):
+        rng = np.random.default_rng([seed, epoch, repeat + 1])
         members = [tuple(sorted(int(s) for s in part)) for part in np.array_split(rng.permutation(shards), groups)]
         inner = _share_inner(members)
         for pairs in _rounds([int(g) for g in rng.permutation(groups)], lanes):
-            visits = _seat([_visit(pair, members, inner, counted, turn) for pair in pairs], resident)
+            visits = _seat([_visit(pair, members, inner, counted, repeat) for pair in pairs], resident)
             resident = [frozenset(v.shards) if v else old for v, old in zip(visits, resident, strict=True)]
             rounds.append(Round(tuple(visits)))
     return Schedule(epoch, tuple(rounds))
@@ -104,14 +104,14 @@ def _passing_by(players: list[int], lanes: int) -> list[Pair]:
 
 
 def _across(one: list[int], other: list[int]) -> list[Pair]:
-    """Every pair between two blocks, in turns in which no group meets twice."""
-    turns = max(len(one), len(other))
-    met = [(k, (k + shift) % turns) for shift in range(turns) for k in range(turns)]
+    """Every pair between two blocks, in an order of runs in which no group meets twice."""
+    length = max(len(one), len(other))
+    met = [(k, (k + shift) % length) for shift in range(length) for k in range(length)]
     return [_pair(one[k], other[m]) for k, m in met if k < len(one) and m < len(other)]
 
 
 def _tournament(players: list[int]) -> list[Pair]:
-    """Every pair of groups once, in turns in which no group meets twice (the circle method)."""
+    """Every pair of groups once, in an order of runs in which no group meets twice (the circle method)."""
     players = players + [-1] * (len(players) % 2)
     order: list[Pair] = []
     for _ in range(len(players) - 1):
@@ -179,8 +179,8 @@ def _visit(
     members: list[tuple[int, ...]],
     inner: dict[Pair, list[Partition]],
     counted: NDArray[np.int64],
-    turn: int,
+    repeat: int,
 ) -> Visit:
     a, b = members[pair[0]], members[pair[1]]
     partitions = tuple([block for i in a for j in b for block in ((i, j), (j, i))] + inner[pair])
-    return Visit(pair, a + b, partitions, tuple(p for p in partitions if counted[p] == turn), turn)
+    return Visit(pair, a + b, partitions, tuple(p for p in partitions if counted[p] == repeat), repeat)

@@ -20,7 +20,7 @@ from distjoint.model.scorers import scorer
 from distjoint.train.dense import Dense
 
 ROWS = 2048
-"""Rows in a slice of work on a CPU. Slices four times as small cost a fifth of the speed, for Python's share of them."""
+"""Rows in a slice of work on a CPU. Slices four times as small cost a fifth of the speed, by Python's overhead."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Dropout:
 
 
 @dataclass(frozen=True)
-class Embeddings:
-    """Embeddings of the distinct rows of a batch, and the same as candidates; float32[distinct, dim] each.
+class EmbeddedRows:
+    """EmbeddedRows of the distinct rows of a batch, and the same as candidates; float32[distinct, dim] each.
 
     rows      int64[distinct]: arena rows
     norms     float32[distinct, 1] where candidates are unit vectors
@@ -100,7 +100,7 @@ class TermTrainer:
 
     @property
     def plain(self) -> bool:
-        """Whether candidates are the embeddings themselves, so that the gradient of heads and tails is a part of theirs."""
+        """Whether candidates are the embeddings: the gradient of heads and tails is then a part of theirs."""
         return not self.comparison.has_units
 
     @property
@@ -113,8 +113,8 @@ class TermTrainer:
         """Shape of the relations as a batch sees them: read either way."""
         return 2 * self.forward, self._relation.shape[1]
 
-    def embed(self, rows: Tensor, dropout: Tensor | None) -> Embeddings:
-        """Embeddings of some distinct rows, as the view makes them."""
+    def embed(self, rows: Tensor, dropout: Tensor | None) -> EmbeddedRows:
+        """EmbeddedRows of some distinct rows, as the view makes them."""
         shape, device = (len(rows), self.dim), self.backend.device
         vectors = torch.empty(shape, device=device)
         candidates = vectors if self.plain else torch.empty(shape, device=device)
@@ -130,10 +130,10 @@ class TermTrainer:
 
         for _ in self.backend.map(embed, self.backend.slices(len(rows), ROWS)):
             pass
-        return Embeddings(rows, vectors, candidates, norms, dropout)
+        return EmbeddedRows(rows, vectors, candidates, norms, dropout)
 
-    def backward(self, embeddings: Embeddings, part: slice, candidates: Tensor, ends: Tensor | None) -> Tensor:
-        """Gradient of the view's vectors, given those of candidates, and of heads and tails if apart; may change both."""
+    def backward(self, embeddings: EmbeddedRows, part: slice, candidates: Tensor, ends: Tensor | None) -> Tensor:
+        """Gradient of the view's vectors, given that of candidates, and that of heads and tails if apart; in place."""
         norms = None if embeddings.norms is None else embeddings.norms[part]
         gradient = self.comparison.embed_backward(candidates, embeddings.candidates[part], norms)
         if ends is not None:
@@ -160,7 +160,13 @@ class TermTrainer:
             self._dense_gradient[name] += gradient
 
     def predict_relations(
-        self, embeddings: Embeddings, relations: Relations, head: Tensor, tail: Tensor, relation: Tensor, weight: Tensor
+        self,
+        embeddings: EmbeddedRows,
+        relations: Relations,
+        head: Tensor,
+        tail: Tensor,
+        relation: Tensor,
+        weight: Tensor,
     ) -> tuple[float | Tensor, Tensor, Tensor]:
         """Loss of the right relation among all, and gradients of heads and tails; adds the relations' gradient.
 
@@ -203,7 +209,7 @@ class TermTrainer:
 
     def learn(
         self,
-        embeddings: Embeddings,
+        embeddings: EmbeddedRows,
         relations: Relations,
         gradient_of: Callable[[slice], tuple[Tensor, float | Tensor]],
         rate: float,

@@ -17,6 +17,7 @@ from distjoint.backends.cpu.memory import keep_freed
 from distjoint.couplings.scheme import initial_shard
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DivergedError
+from distjoint.model.text import with_rate
 from distjoint.progress import Progress, Task
 from distjoint.runs import checkpoint
 from distjoint.runs.checkpoint import Position
@@ -26,6 +27,7 @@ from distjoint.storage import Location
 from distjoint.table.parts import Shard
 from distjoint.train import agreement
 from distjoint.train.build import Place, build
+from distjoint.train.changes import first_value
 from distjoint.train.describe import epoch_line, rates_line
 from distjoint.train.initial import begin_with, open_initial
 from distjoint.train.lane import Lane
@@ -33,7 +35,7 @@ from distjoint.train.peers import Heartbeat
 from distjoint.train.rates import Rates, rates
 from distjoint.train.residency import Parking, Residency
 from distjoint.train.schedule import Round, Visit, schedule
-from distjoint.train.sources.base import Turn
+from distjoint.train.sources.base import LaneVisit
 from distjoint.train.tally import SECONDS, Tally
 from distjoint.train.validate import Validation
 from distjoint.train.warm_up import warm_up
@@ -168,7 +170,9 @@ class Worker:
             self.residency.settle(rounds[number], (rounds + next_rounds)[number + 1 :])
             coming = (epoch, rounds[number + 1]) if number + 1 < len(rounds) else (epoch + 1, next_rounds[0])
             lanes = [
-                Lane(self.resources, self.sources, Turn(visit, epoch, self.passes, _visit_of(lane, *coming)), tally)
+                Lane(
+                    self.resources, self.sources, LaneVisit(visit, epoch, self.passes, _visit_of(lane, *coming)), tally
+                )
                 for lane, visit in enumerate(rounds[number].visits)
                 if visit and self._worker_of(lane) == self.place.rank
             ]
@@ -272,10 +276,18 @@ class Worker:
 
     def _begin(self, shard: int) -> Shard:
         if self.start:
-            return self.start.shard(shard)
+            return self._resumed(self.start, shard)
         parts = initial_shard(self.scheme, self.dataset.layout, shard)
         if self.initial:
             parts = begin_with(parts, self.initial.shard(shard), self.scheme, self.dataset.layout, shard)
+        return parts
+
+    def _resumed(self, start: Checkpoint, shard: int) -> Shard:
+        """A shard of a checkpoint. The text's learning rate may have changed since: it lies in the accumulators."""
+        parts, rate = start.shard(shard), self.config.text.learning_rate
+        before = start.manifest.text_learning_rate or first_value(self.info, "text.learning_rate")
+        if "W" in parts and before != rate:
+            parts |= {name: with_rate(parts[name], before, rate) for name in ("W.state", "C.state")}
         return parts
 
     def _worker_of(self, lane: int) -> int:

@@ -24,10 +24,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import zstandard
+import pyarrow as pa
 
 import distjoint
 from distjoint.evaluate.similarity import similarity
@@ -118,7 +118,7 @@ def lines_of(source: Path | None) -> Iterator[str]:
         yield from wordnet.read(wordnet.installed()).text
         return
     with source.open("rb") as raw:
-        stream: IO[bytes] = zstandard.ZstdDecompressor().stream_reader(raw) if source.suffix == ".zst" else raw
+        stream: Any = pa.CompressedInputStream(raw, "zstd") if source.suffix == ".zst" else raw
         yield from io.TextIOWrapper(stream, encoding="utf-8")
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_LARGE, _DEFAULT = 1 << 30, 128 << 10
+LARGE, DEFAULT = 1 << 30, 128 << 10
+"""Bytes: blocks up to which are kept, and glibc's own limit."""
 
 
 @contextmanager
@@ -21,14 +22,15 @@ def keep_freed() -> Iterator[None]:
 
     It does nothing where there is no glibc.
     """
-    _limit(_LARGE)
+    limit_blocks(LARGE)
     try:
         yield
     finally:
-        _limit(_DEFAULT)
+        limit_blocks(DEFAULT)
 
 
-def _limit(size: int) -> None:
+def limit_blocks(size: int) -> None:
+    """Map and trim blocks above a size only."""
     if not sys.platform.startswith("linux"):
         return
     with suppress(OSError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from distjoint.registry import CANDIDATES
-from distjoint.train.candidates.base import Candidates, Step
+from distjoint.train.candidates.base import CandidateStrategy, Step
 
-__all__ = ["Candidates", "Step", "candidates_of"]
+__all__ = ["CandidateStrategy", "Step", "candidates_of"]
 
 
-def candidates_of(name: str) -> type[Candidates]:
+def candidates_of(name: str) -> type[CandidateStrategy]:
     """The strategy of a name. raises UsageError for an unknown one"""
-    found: type[Candidates] = CANDIDATES[name]
+    found: type[CandidateStrategy] = CANDIDATES[name]
     return found

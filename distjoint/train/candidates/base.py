@@ -15,7 +15,7 @@ Step = Callable[[float], BatchLoss]
 """Trains a planned batch, given the step size of its rows."""
 
 
-class Candidates(ABC):
+class CandidateStrategy(ABC):
     """Strategy for candidates. It plans a batch, of what needs no vectors, then trains it."""
 
     name: ClassVar[str]

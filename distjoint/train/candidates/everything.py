@@ -17,9 +17,9 @@ from torch import Tensor
 from distjoint.arrays import Floats, Ints
 from distjoint.backends.base import Random
 from distjoint.train.batches import Batch
-from distjoint.train.candidates.base import Candidates, Step
+from distjoint.train.candidates.base import CandidateStrategy, Step
 from distjoint.train.negatives import Pool
-from distjoint.train.terms import BatchLoss, Dropout, Embeddings, Relations, TermTrainer
+from distjoint.train.terms import BatchLoss, Dropout, EmbeddedRows, Relations, TermTrainer
 
 ROOM = 256 << 20
 """Bytes of scores that are kept at a time."""
@@ -74,7 +74,7 @@ class DistinctQueries:
         return DistinctQueries(self.source[queries], self.relation[queries], answers)
 
 
-class Everything(Candidates):
+class Everything(CandidateStrategy):
     """Every entity of the pool as a candidate of every query."""
 
     one_end = True
@@ -86,7 +86,7 @@ class Everything(Candidates):
 
     @classmethod
     def bytes_needed(cls, entities: int, dim: int, dropout: bool) -> int:
-        """Embeddings and, with dropout, its masks in this step and the next; two gradients; scores."""
+        """EmbeddedRows and, with dropout, its masks in this step and the next; two gradients; scores."""
         return 4 * entities * (6 if dropout else 4) * dim + max(ROOM, 4 * _QUERIES * entities)
 
     @abstractmethod
@@ -139,7 +139,7 @@ class Everything(Candidates):
         return trainer.learn(embeddings, relations, gradient_of, rate, loss)
 
     def _block(
-        self, queries: DistinctQueries, embeddings: Embeddings, relations: Relations, candidates: Tensor, ends: Tensor
+        self, queries: DistinctQueries, embeddings: EmbeddedRows, relations: Relations, candidates: Tensor, ends: Tensor
     ) -> float | Tensor:
         """Loss of some queries; adds the gradients of candidates, of source entities and of relations."""
         trainer, backend = self.trainer, self.trainer.backend
@@ -192,7 +192,7 @@ class Everything(Candidates):
         return loss
 
     def _regularise(
-        self, queries: DistinctQueries, embeddings: Embeddings, relations: Relations, ends: Tensor
+        self, queries: DistinctQueries, embeddings: EmbeddedRows, relations: Relations, ends: Tensor
     ) -> float | Tensor:
         """Regulariser of the vectors of the triples; adds its gradient."""
         trainer, answers = self.trainer, queries.answers
@@ -210,11 +210,13 @@ class Everything(Candidates):
         keys, query, counts = np.unique(source * 2 * relations + relation, return_inverse=True, return_counts=True)
         order = np.argsort(query, kind="stable")
         query, answer = query[order], answer[order]
+        places = self._place_in(pool)
         known = self.answers_of(pool, side, keys // (2 * relations), keys % (2 * relations) % relations)
         if known is not None:
             counts, answer = known
-            query = np.repeat(np.arange(len(keys)), counts)
-        places = self._place_in(pool)
+            query, inside = np.repeat(np.arange(len(keys)), counts), places[answer] >= 0
+            query, answer = query[inside], answer[inside]  # entities with a word, say, where only these are candidates
+            counts = np.bincount(query, minlength=len(keys))
         place, candidate = places[keys // (2 * relations)], places[answer]
         assert (place >= 0).all()
         assert (candidate >= 0).all()

@@ -15,9 +15,9 @@ from torch import Tensor
 from distjoint.backends.base import Distinct, QueryTables, Random
 from distjoint.backends.queries import select
 from distjoint.train.batches import Batch
-from distjoint.train.candidates.base import Candidates, Step
+from distjoint.train.candidates.base import CandidateStrategy, Step
 from distjoint.train.negatives import Pool
-from distjoint.train.terms import BatchLoss, Dropout, Embeddings, Relations
+from distjoint.train.terms import BatchLoss, Dropout, EmbeddedRows, Relations
 
 _TRIPLES, _SLICES = 1280, 8
 """On a CPU: triples in a slice of work, and the slices that are made of a batch where it has the chunks."""
@@ -49,7 +49,7 @@ class SampledPlan:
     dropout: Dropout
 
 
-class Sampled(Candidates):
+class Sampled(CandidateStrategy):
     """`sampled`: negatives drawn for each chunk and side, and the chunk's other targets where `in_batch`."""
 
     name = "sampled"
@@ -112,7 +112,7 @@ class Sampled(Candidates):
         return trainer.learn(embeddings, relations, gradient_of, rate, loss)
 
     def _score(
-        self, embeddings: Embeddings, relations: Relations, plan: SampledPlan
+        self, embeddings: EmbeddedRows, relations: Relations, plan: SampledPlan
     ) -> tuple[float | Tensor, Tensor, Tensor]:
         """Loss, and gradients of the candidates and of heads and tails as embedded; adds the relations' gradient.
 

@@ -62,7 +62,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Turn:
+class LaneVisit:
     """A visit of a lane, and what the lane does after it.
 
     passes      over the visit's triples
@@ -90,8 +90,8 @@ class VisitWork(ABC):
     key: ClassVar[str]
     """Configuration key of its step size."""
 
-    def __init__(self, units: int, turn: Turn) -> None:
-        self.units, self.done, self.turn = units, 0, turn
+    def __init__(self, units: int, assigned: LaneVisit) -> None:
+        self.units, self.done, self.assigned = units, 0, assigned
         self._failed: Tensor | None = None
 
     @abstractmethod
@@ -114,10 +114,8 @@ class VisitWork(ABC):
 
     def message(self, where: str) -> str:
         """What a DivergedError says."""
-        return (
-            f"{self.name}: the loss or a gradient is not a finite number ({self.turn.place()}, {where}); no row was "
-            "stepped by it"
-        )
+        place = f"{self.assigned.place()}, {where}"
+        return f"{self.name}: the loss or a gradient is not a finite number ({place}); no row was stepped by it"
 
     @abstractmethod
     def release(self) -> None:
@@ -155,7 +153,7 @@ class Source(ABC):
         """Names of what it adds to a tally."""
 
     @abstractmethod
-    def visit(self, turn: Turn) -> VisitWork:
+    def visit(self, assigned: LaneVisit) -> VisitWork:
         """Its work on a visit."""
 
     def batches(self, visit: Visit) -> int:
@@ -176,5 +174,5 @@ class Source(ABC):
 
 def generators(config: Config, epoch: int, visit: Visit) -> tuple[np.random.Generator, np.random.Generator]:
     """Random numbers of a visit's text and of its triples: of (seed, epoch, pass, groups) alone."""
-    text, graph = np.random.SeedSequence([config.train.seed, epoch, visit.turn, *visit.groups]).spawn(2)
+    text, graph = np.random.SeedSequence([config.train.seed, epoch, visit.repeat, *visit.groups]).spawn(2)
     return np.random.default_rng(text), np.random.default_rng(graph)

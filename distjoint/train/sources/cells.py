@@ -21,7 +21,7 @@ from distjoint.errors import DivergedError
 from distjoint.model.text import weigh
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
-from distjoint.train.sources.base import Resources, Source, Turn, VisitWork, generators
+from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork, generators
 from distjoint.train.tally import Tally
 
 _CELL_BYTES = 12
@@ -82,7 +82,7 @@ class CellsDecoder:
         return DecodedCells(row, column, log_count, weight, tiles.reshape(shape))
 
 
-class Cells(Source):
+class CellSource(Source):
     """The text's source: GloVe on the words' vectors W and C."""
 
     name = "cells"
@@ -98,8 +98,8 @@ class Cells(Source):
     def decoder(cls, dataset: Dataset, config: Config) -> CellsDecoder:
         return CellsDecoder(dataset, config)
 
-    def visit(self, turn: Turn) -> CellsWork:
-        return CellsWork(self.resources, turn)
+    def visit(self, assigned: LaneVisit) -> CellsWork:
+        return CellsWork(self.resources, assigned)
 
     def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
         count = sums["cells"]
@@ -119,13 +119,13 @@ class Cells(Source):
 class CellsWork(VisitWork):
     """The waves of a visit."""
 
-    name = Cells.name
+    name = CellSource.name
     key = "text.learning_rate"
 
-    def __init__(self, resources: Resources, turn: Turn) -> None:
-        super().__init__(len(turn.visit.shards) * resources.manifest.layout.tiles_per_shard, turn)
+    def __init__(self, resources: Resources, assigned: LaneVisit) -> None:
+        super().__init__(len(assigned.visit.shards) * resources.manifest.layout.tiles_per_shard, assigned)
         self._on = resources
-        self._rng, _ = generators(resources.config, turn.epoch, turn.visit)
+        self._rng, _ = generators(resources.config, assigned.epoch, assigned.visit)
         self._waves = self._all_waves()
         arrays, frozen, none = resources.arena.arrays, resources.arena.frozen, torch.empty(0, dtype=torch.bool)
         names = ("W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state")
@@ -147,7 +147,7 @@ class CellsWork(VisitWork):
         tally.add("text_seconds", time.perf_counter() - start)
 
     def release(self) -> None:
-        self._on.stream.release(Cells.name, self.turn.visit.partitions)
+        self._on.stream.release(CellSource.name, self.assigned.visit.partitions)
 
     def _all_waves(self) -> Iterator[list[TileCells]]:
         """Waves of tiles: no two tiles of a wave share rows, nor columns.
@@ -156,12 +156,12 @@ class CellsWork(VisitWork):
         one partition per shard must be in memory, and the next diagonal is read ahead.
         """
         rng, arena, stream = self._rng, self._on.arena, self._on.stream
-        tiles, diagonals = arena.layout.tiles_per_shard, _diagonals(self.turn.visit, rng)
+        tiles, diagonals = arena.layout.tiles_per_shard, _diagonals(self.assigned.visit, rng)
         for diagonal, following in zip(diagonals, [*diagonals[1:], self._coming()], strict=True):
-            stream.read_ahead(Cells.name, diagonal)
-            stream.read_ahead(Cells.name, following)
+            stream.read_ahead(CellSource.name, diagonal)
+            stream.read_ahead(CellSource.name, following)
             decoded: list[tuple[int, int, DecodedCells]] = [
-                (i, j, stream.get(Cells.name, (i, j)))
+                (i, j, stream.get(CellSource.name, (i, j)))
                 for i, j in diagonal
                 if self._on.manifest.samples(COOCCURRENCE, i, j)
             ]
@@ -174,13 +174,13 @@ class CellsWork(VisitWork):
                     for a, b in pairs
                 ]
                 yield [tile for tile in wave if tile is not None]
-            stream.release(Cells.name, diagonal)
+            stream.release(CellSource.name, diagonal)
 
     def _coming(self) -> list[Partition]:
         """What the lane's next visit begins with."""
-        if not self.turn.following:
+        if not self.assigned.following:
             return []
-        epoch, visit = self.turn.following
+        epoch, visit = self.assigned.following
         return _diagonals(visit, generators(self._on.config, epoch, visit)[0])[0]
 
     def _culprit(self, tiles: list[TileCells], tile: int, cell: int) -> str:
@@ -193,7 +193,8 @@ class CellsWork(VisitWork):
         words = self._on.dataset.rows(["word"]).column("word")
         names = [words[self._row_id(place)].as_py() for place in (i, j)]
         reason = f"{' and '.join(bad)} of it are not finite" if bad else "the vectors are finite, their product is not"
-        return f"partition {found.partition}, wave {self.done} of {self.units}, cell '{names[0]}' with '{names[1]}': {reason}"
+        where = f"partition {found.partition}, wave {self.done} of {self.units}"
+        return f"{where}, cell '{names[0]}' with '{names[1]}': {reason}"
 
     def _row_id(self, place: int) -> int:
         """Row id of a place in W and C."""

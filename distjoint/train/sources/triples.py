@@ -19,13 +19,13 @@ from distjoint.data.manifest import Manifest
 from distjoint.data.types import Domains
 from distjoint.errors import DivergedError
 from distjoint.train.batches import Batch, shuffled, subsampled
-from distjoint.train.candidates import Candidates, Step, candidates_of
+from distjoint.train.candidates import CandidateStrategy, Step, candidates_of
 from distjoint.train.failure import offending_triple
 from distjoint.train.known import KnownPositives
 from distjoint.train.negatives import Pool, sampler_of
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
-from distjoint.train.sources.base import Resources, Source, Turn, VisitWork, generators
+from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork, generators
 from distjoint.train.tally import Tally
 from distjoint.train.terms import TermTrainer
 
@@ -58,7 +58,7 @@ class TriplesDecoder:
         return DecodedTriples(*(x.astype(np.int32) for x in (triples.head, triples.relation, triples.tail)))
 
 
-class Triples(Source):
+class TripleSource(Source):
     """The graph's source."""
 
     name = "triples"
@@ -69,7 +69,7 @@ class Triples(Source):
         config, arena, dense = resources.config, resources.arena, resources.dense
         terms = resources.scheme.coupling.terms(config, arena, resources.backend, dense.values)
         kind = candidates_of(config.graph.candidates)
-        self.losses: tuple[Candidates, ...] = tuple(
+        self.losses: tuple[CandidateStrategy, ...] = tuple(
             kind(TermTrainer(config, term, resources.backend, dense, arena.rows)) for term in terms
         )
         self.domains: Domains | None = resources.dataset.domains() if config.graph.typed else None
@@ -90,8 +90,8 @@ class Triples(Source):
         by_term = [f"{name}_{what}" for name in names for what in ("loss", "squares", "batches")]
         return (*by_term, "triples", *(f"{name}_triples" for name in names[1:]), "graph_seconds")
 
-    def visit(self, turn: Turn) -> TriplesWork:
-        return TriplesWork(self, turn)
+    def visit(self, assigned: LaneVisit) -> TriplesWork:
+        return TriplesWork(self, assigned)
 
     def batches(self, visit: Visit) -> int:
         """Batches of triples of a visit, in one pass over them."""
@@ -129,13 +129,13 @@ class PlannedBatch:
 class TriplesWork(VisitWork):
     """The batches of a visit."""
 
-    name = Triples.name
+    name = TripleSource.name
     key = "graph.learning_rate"
 
-    def __init__(self, source: Triples, turn: Turn) -> None:
-        super().__init__(turn.passes * source.batches(turn.visit), turn)
+    def __init__(self, source: TripleSource, assigned: LaneVisit) -> None:
+        super().__init__(assigned.passes * source.batches(assigned.visit), assigned)
         self._source, self._on = source, source.resources
-        _, self._rng = generators(self._on.config, turn.epoch, turn.visit)
+        _, self._rng = generators(self._on.config, assigned.epoch, assigned.visit)
         self._random = self._on.backend.random(self._rng)
         self._pools = self._make_pools()
         self._planned = self._plans()
@@ -164,7 +164,7 @@ class TriplesWork(VisitWork):
         tally.add("graph_seconds", time.perf_counter() - start)
 
     def release(self) -> None:
-        self._on.stream.release(Triples.name, self.turn.visit.partitions)
+        self._on.stream.release(TripleSource.name, self.assigned.visit.partitions)
 
     def _plans(self) -> Iterator[PlannedBatch]:
         """Batches made ready, each while the one before it is trained.
@@ -195,22 +195,22 @@ class TriplesWork(VisitWork):
     def _all_batches(self) -> Iterator[Batch]:
         """Triples of all the visit's partitions, shuffled together, pass after pass."""
         config, stream = self._on.config.graph, self._on.stream
-        blocks = blocks_of(self.turn.visit, self._on.manifest) * self.turn.passes
+        blocks = blocks_of(self.assigned.visit, self._on.manifest) * self.assigned.passes
         for block, following in zip(blocks, [*blocks[1:], self._coming()], strict=True):
-            stream.read_ahead(Triples.name, block)
+            stream.read_ahead(TripleSource.name, block)
             triples = subsampled(self._read(block), config.subsampling)
-            stream.release(Triples.name, block)
-            stream.read_ahead(Triples.name, following)
+            stream.release(TripleSource.name, block)
+            stream.read_ahead(TripleSource.name, following)
             yield from shuffled(triples, config.batch, self._source.losses[0].one_end, self._rng)
 
     def _coming(self) -> list[Partition]:
         """What the lane's next visit begins with."""
-        blocks = blocks_of(self.turn.following[1], self._on.manifest) if self.turn.following else []
+        blocks = blocks_of(self.assigned.following[1], self._on.manifest) if self.assigned.following else []
         return blocks[0] if blocks else []
 
     def _entities(self) -> tuple[Ints, Ints]:
         """Arena rows and row ids of the visit's entities with a training triple."""
-        arena, shards = self._on.arena, self.turn.visit.shards
+        arena, shards = self._on.arena, self.assigned.visit.shards
         ids = np.concatenate([arena.layout.rows_of(shard) for shard in shards])
         rows = np.concatenate([arena.base(shard) + np.arange(arena.layout.shard_rows(shard)) for shard in shards])
         trained = self._on.degree[ids] > 0
@@ -223,7 +223,7 @@ class TriplesWork(VisitWork):
         weight = self._on.degree[ids].astype(np.float64) ** config.power
         type_of = np.full(arena.rows, -1, np.int64)
         if domains:
-            for shard in self.turn.visit.shards:
+            for shard in self.assigned.visit.shards:
                 here = arena.layout.rows_of(shard)
                 type_of[arena.base(shard) + np.arange(len(here))] = domains.type_of[here]
 
@@ -239,24 +239,24 @@ class TriplesWork(VisitWork):
 
         Negatives are not masked where they would be too many to hold; what is drawn is then seldom one of them.
         """
-        shards, kept, manifest = self.turn.visit.shards, self._source.known_of_all, self._on.manifest
+        shards, kept, manifest = self.assigned.visit.shards, self._source.known_of_all, self._on.manifest
         if kept:
             return kept[0]
         partitions = [p for p in product(shards, shards) if manifest.samples(STREAM, *p)]
         few = _triples(partitions, manifest) <= BLOCK
-        complete = blocks_of(self.turn.visit, manifest) == [partitions]
+        complete = blocks_of(self.assigned.visit, manifest) == [partitions]
         if not partitions or not self._source.losses[0].needs_known(self._on.config.graph.mask_known, few, complete):
             return None
-        self._on.stream.read_ahead(Triples.name, partitions)
+        self._on.stream.read_ahead(TripleSource.name, partitions)
         known = KnownPositives(self._read(partitions), self._on.arena.rows, self._on.backend)
-        self._on.stream.release(Triples.name, partitions)
+        self._on.stream.release(TripleSource.name, partitions)
         if len(shards) == manifest.layout.shards:
             kept.append(known)
         return known
 
     def _read(self, partitions: list[Partition]) -> Batch:
         arena, stream = self._on.arena, self._on.stream
-        parts = [(i, j, stream.get(Triples.name, (i, j))) for i, j in partitions]
+        parts = [(i, j, stream.get(TripleSource.name, (i, j))) for i, j in partitions]
         return Batch(
             np.concatenate([part.head + arena.base(i) for i, _, part in parts]),
             np.concatenate([part.relation for *_, part in parts]),

@@ -1,0 +1,198 @@
+"""`train --resume --set`: what may change in a run that goes on, what must stay, and what the run says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from small import Small, assert_same_bits, config, info, tensors
+
+import distjoint
+from distjoint.backends.cpu import memory
+from distjoint.errors import UsageError
+from distjoint.storage import locate
+
+pytestmark = pytest.mark.unit
+
+CHANGES: dict[str, Any] = {
+    "train.epochs": 4,
+    "graph.learning_rate": 0.02,
+    "text.learning_rate": 0.03,
+    "graph.decay": "linear",
+    "text.decay": "cosine",
+    "graph.warmup": 0.1,
+    "loss.alpha": 0.3,
+    "train.triple_passes": 1,
+    "train.checkpoint_minutes": 5.0,
+    "train.validate_every": 2,
+    "train.patience": 3,
+    "train.threads": 2,
+    "train.memory": 100_000,
+    "train.keep": 3,
+}
+
+
+@pytest.mark.parametrize("key", sorted(CHANGES))
+def test_a_setting_that_may_change_does_and_is_recorded(key: str, small: Small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    before = config({"train.epochs": 2})
+    distjoint.train(small.joint, str(run), before)
+    settings = {"train.epochs": 4, key: CHANGES[key]} | ({"train.validate_every": 1} if key == "train.patience" else {})
+    result = distjoint.train(resume=str(run), settings=settings)
+    assert result.last_epoch == 4
+    section, name = key.split(".")
+    assert info(run)["config"][section][name] == CHANGES[key]
+    assert yaml.safe_load((run / "config.yaml").read_text())[section][name] == CHANGES[key]
+    (change,) = info(run)["changes"]
+    old = getattr(getattr(before, section), name)
+    assert change["epoch"] == 2
+    assert change["settings"][key] == [old, CHANGES[key]]
+
+
+def test_every_change_is_kept_in_order(small: Small, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    distjoint.train(small.graph, run, config({"train.epochs": 1}))
+    for epochs in (2, 3):
+        distjoint.train(resume=run, settings={"train.epochs": epochs})
+    distjoint.train(resume=run)  # changes nothing, and says nothing
+    assert [(change["epoch"], change["settings"]) for change in info(run)["changes"]] == [
+        (1, {"train.epochs": [1, 2]}),
+        (2, {"train.epochs": [2, 3]}),
+    ]
+
+
+def test_more_epochs_give_the_bits_of_a_run_that_had_them_from_the_start(small: Small, tmp_path: Path) -> None:
+    whole, parts = str(tmp_path / "whole"), str(tmp_path / "parts")
+    distjoint.train(small.joint, whole, config({"train.epochs": 3}))
+    distjoint.train(small.joint, parts, config({"train.epochs": 1}))
+    distjoint.train(resume=parts, settings={"train.epochs": 3})
+    assert_same_bits(tensors(whole), tensors(parts))
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new"),
+    [
+        ("model.dim", 16, 32),
+        ("model.scorer", "transe", "rotate"),
+        ("model.coupling", "dual", "tie"),
+        ("train.lanes", None, 2),
+        ("train.seed", 0, 7),
+        ("graph.optimizer", "adagrad", "adam"),
+    ],
+)
+def test_what_must_stay_is_refused_with_both_values(key: str, old: Any, new: Any, small: Small, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    distjoint.train(small.joint, run, config({"train.epochs": 1}))
+    before = (tmp_path / "run/run.json").read_bytes()
+    with pytest.raises(UsageError, match=rf"{key} is {old} and must stay, not {new}; start a new run"):
+        distjoint.train(resume=run, settings={key: new, "train.epochs": 2})
+    assert (tmp_path / "run/run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"model.dim": 32, "train.seed": 7}, "model.dim is 16 and must stay, not 32; train.seed is 0 and must stay"),
+        ({"train.epochs": 1}, "train.epochs=1, and 2 are done; give more"),
+        ({"loss.alpha": 1}, "loss.alpha=1 would train graph only"),
+        ({"train.epoch": 3}, "unknown key 'train.epoch'; did you mean 'train.epochs'"),
+        ({"train.epochs": "many"}, "train.epochs = 'many'"),
+        ({"graph.typed": True}, "knows no types"),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings: dict[str, Any], sentence: str, small: Small, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    distjoint.train(small.joint, run, config({"train.epochs": 2}))
+    with pytest.raises(UsageError, match=sentence):
+        distjoint.train(resume=run, settings=settings)
+
+
+def test_settings_are_for_a_run_that_goes_on(small: Small, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="settings change a run that goes on"):
+        distjoint.train(small.graph, str(tmp_path / "run"), config(), settings={"train.epochs": 2})
+
+
+def test_the_text_goes_on_as_if_its_accumulators_had_started_from_the_new_rate(small: Small, tmp_path: Path) -> None:
+    """1 / eta^2 lies in them (Stanford's glove.c): a change of eta is a change of that term alone, and made once."""
+    run, settings = tmp_path / "run", {"train.epochs": 1, "loss.alpha": 0}
+    distjoint.train(small.text, str(run), config(settings))
+    first = tensors(run, 1)
+    distjoint.train(resume=str(run), settings={"text.learning_rate": 0.02, "train.epochs": 2, "train.keep": 5})
+    distjoint.train(resume=str(run), settings={"train.epochs": 3})
+    second, third = tensors(run, 2), tensors(run, 3)
+    shift = 0.02**-2 - 0.05**-2
+    for name in (name for name in first if name.endswith("/W.state")):
+        assert (second[name] >= first[name] + shift * 0.999).all()
+        assert (third[name] >= second[name]).all()
+        assert third[name].min() < 2 * 0.02**-2  # not shifted a second time
+
+
+def test_a_checkpoint_of_an_earlier_version_resumes(small: Small, tmp_path: Path) -> None:
+    """Its manifest has no text rate, its tally other names, its run no changes and no optimizer."""
+    run = tmp_path / "run"
+    settings = {"train.epochs": 3, "train.groups": 4, "train.checkpoint_rounds": 1, "train.keep": 99}
+    distjoint.train(small.joint, str(run), config(settings))
+    expected = tensors(run)
+    newer = [place for place in (run / "checkpoints").iterdir() if place.name > "epoch-00001-round-00001"]
+    for place in newer:
+        (place / "manifest.json").unlink()
+    for place in (run / "checkpoints").glob("*/manifest.json"):
+        tree = json.loads(place.read_text())
+        del tree["text_learning_rate"]
+        tree["tally"] = {name: value for name, value in tree["tally"].items() if not name.endswith("squares")}
+        tree.pop("checksum")
+        locate(str(place)).write_json(tree)
+    tree = info(run)
+    for key in ("optimizer", "optimizer_options"):
+        del tree["config"]["graph"][key]
+    tree["config"]["train"]["metric"] = "mrr"
+    tree.pop("checksum")
+    locate(str(run / "run.json")).write_json(tree)
+    distjoint.train(resume=str(run))
+    assert_same_bits(tensors(run), expected)
+
+
+def test_training_leaves_the_process_as_it_was(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(memory, "limit_blocks", limits.append)
+
+    def state() -> dict[str, Any]:
+        return {
+            "threads": torch.get_num_threads(),
+            "environment": dict(os.environ),
+            "filters": list(warnings.filters),
+            "signals": {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
+            "folder": Path.cwd(),
+            "random": (torch.initial_seed(), np.random.get_state()[1].tolist()),
+            "grad": torch.is_grad_enabled(),
+        }
+
+    torch.set_num_threads(2)
+    before = state()
+    distjoint.train(small.joint, str(tmp_path / "run"), config({"train.threads": 2, "train.validate_every": 1}))
+    assert state() == before
+    assert limits == [memory.LARGE, memory.DEFAULT]
+    with pytest.raises(distjoint.DistjointError):
+        distjoint.train(small.graph, str(tmp_path / "other"), config({"graph.learning_rate": 1e38}))
+    assert state() == before
+    assert limits == [memory.LARGE, memory.DEFAULT] * 2
+
+
+def test_the_epoch_that_is_kept_is_the_one_that_is_told(small: Small, tmp_path: Path) -> None:
+    settings = {"train.epochs": 60, "train.validate_every": 2, "train.patience": 2, "graph.learning_rate": 2.0}
+    result = distjoint.train(small.graph, str(tmp_path / "run"), config(settings))
+    kept = int(str(info(tmp_path / "run")["result"]).rpartition("-")[2])
+    assert result.metrics["epoch"] == kept < result.last_epoch < 60
+    assert result.metrics["valid_mrr"] == max(line.get("valid_mrr", 0) for line in result.history)
+    assert result.metrics in result.history
+    report = distjoint.evaluate(str(tmp_path / "run"), link_prediction="valid").to_dict()
+    assert report["link_prediction"]["mrr"] == pytest.approx(result.metrics["valid_mrr"], abs=1e-6)
+    assert result.to_dict()["last_epoch"] == result.last_epoch
