@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -29,6 +29,7 @@ from distjoint.cli.config import config_app
 from distjoint.cli.doctor import doctor
 from distjoint.cli.evaluate import compare, evaluate
 from distjoint.cli.jobs import job_app, submit
+from distjoint.cli.prepare import prepare
 from distjoint.cli.query import export, nearest, predict
 from distjoint.cli.recipes import recipes
 from distjoint.errors import DistjointError, UsageError
@@ -55,119 +56,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-@app.command(cls=Several)
-def prepare(
-    out: Annotated[
-        str, typer.Option(metavar="DATASET", help="Folder or URL of the dataset to make.", show_default=False)
-    ],
-    corpus: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE...", help="Text files, globs or folders: plain, .gz, .zst, .xz, .bz2, .jsonl, .parquet."
-        ),
-    ] = None,
-    graph: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER", help="A benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's."
-        ),
-    ] = None,
-    triples: Annotated[str | None, typer.Option(metavar="FILE", help="Training triples: TSV, CSV or Parquet.")] = None,
-    valid: Annotated[str | None, typer.Option(metavar="FILE", help="Validation triples.")] = None,
-    test: Annotated[str | None, typer.Option(metavar="FILE", help="Test triples.")] = None,
-    valid_negatives: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Triples known to be wrong, for 'evaluate --classify'.")
-    ] = None,
-    test_negatives: Annotated[str | None, typer.Option(metavar="FILE", help="The same for the test split.")] = None,
-    types: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON."),
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="FILE", help="TSV of: entity, label, any number of aliases.")
-    ] = None,
-    align: Annotated[
-        str, typer.Option(metavar="auto|none|FILE", help="auto, none, or a TSV file of: entity, word.")
-    ] = "auto",
-    align_ambiguous: Annotated[
-        Literal["none", "most-frequent"], typer.Option(help="Who shares a row where several entities have one label.")
-    ] = "none",
-    shards: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Shards of the table; by default chosen by size.")
-    ] = None,
-    window: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Words to the left (and right) that count as context.")
-    ] = 10,
-    symmetric: Annotated[bool, typer.Option("--symmetric/--left-only", help="Contexts on both sides, or left.")] = True,
-    min_count: Annotated[int, typer.Option(metavar="N", help="Rarer words are dropped.")] = 5,
-    max_words: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Keep only so many words, the most frequent.")
-    ] = None,
-    tokenizer: Annotated[
-        Literal["unicode", "whitespace"],
-        typer.Option(help="Words in lower case, or what white space separates (already tokenised)."),
-    ] = "unicode",
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory for counting, like 2GB.")] = "2GB",
-    workers: Workers = 1,
-    valid_fraction: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of --triples to hold out.")
-    ] = 0.0,
-    test_fraction: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of --triples to hold out.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Decides the split and the order of samples.")] = 0,
-    text_field: Annotated[str, typer.Option(metavar="NAME", help="Field of JSON Lines that holds the text.")] = "text",
-    text_column: Annotated[str, typer.Option(metavar="NAME", help="Column of Parquet that holds the text.")] = "text",
-    triple_columns: Annotated[
-        str | None, typer.Option(metavar="H,R,T", help="Columns of the triples, by name or by number from 0.")
-    ] = None,
-    overwrite: Overwrite = False,
-    storage_options: StorageOptions = None,
-    as_json: Json = False,
-) -> None:
-    """Turn raw text and triples into a dataset to train on. Text alone or triples alone will do.
-
-    \b
-    Examples:
-      distjoint prepare --graph FB15k-237 --align none --out data/fb15k-237
-      distjoint prepare --corpus 'text/*.txt.zst' --triples kg/train.txt --valid kg/valid.txt --test kg/test.txt \\
-                        --labels kg/labels.tsv --out data/mine --min-count 5 --memory 2GB
-    """
-    import distjoint
-
-    with interruptible(f"{out} is not a complete dataset; run the same command again to make it"):
-        summary = distjoint.prepare(
-            out,
-            corpus=corpus or (),
-            graph=graph,
-            triples=triples,
-            valid=valid,
-            test=test,
-            valid_negatives=valid_negatives,
-            test_negatives=test_negatives,
-            types=types,
-            labels=labels,
-            align=align,
-            align_ambiguous=align_ambiguous,
-            shards=shards,
-            window=window,
-            symmetric=symmetric,
-            min_count=min_count,
-            max_words=max_words,
-            tokenizer=tokenizer,
-            memory=memory,
-            workers=workers,
-            valid_fraction=valid_fraction,
-            test_fraction=test_fraction,
-            seed=seed,
-            text_field=text_field,
-            text_column=text_column,
-            triple_columns=triple_columns.split(",") if triple_columns else None,
-            overwrite=overwrite,
-            progress=progress(),
-        )
-    print_result(summary, as_json)
-    say_next(as_json, f"distjoint train {out} --out RUN")
+app.command(cls=Several)(prepare)
 
 
 @app.command()

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import torch
 import xxhash
 
-from distjoint.data.dataset import SPLITS, Dataset, Triples
+from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.of_run import open_dataset
+from distjoint.data.streams import SPLITS
 from distjoint.data.types import Domains
 from distjoint.errors import UsageError
 from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups

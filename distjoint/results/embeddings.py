@@ -17,8 +17,9 @@ from torch import Tensor
 
 from distjoint.arrays import Bools, Floats, Ints
 from distjoint.couplings import coupling_of
-from distjoint.data.dataset import SPLITS, Triples
+from distjoint.data.dataset import Triples
 from distjoint.data.of_run import open_dataset
+from distjoint.data.streams import SPLITS
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.known import KnownAnswers
 from distjoint.evaluate.scoring import Side, TripleModel
