@@ -78,7 +78,7 @@ validation: train.validate_every=1 train.patience=1 train.epochs=4 train.final_t
 """
 
 FIGURES = ("mrr", "hits@1", "hits@10", "spearman")
-FIGURE, LOSS, CHANCE = 0.5e-4, 1e-9, 1e-4
+FIGURE, LOSS, CHANCE = 0.5e-4, 1e-6, 1e-4
 """What counts as nothing: of figures; of losses, relative to them, as threads may add them in any order; of tensors,
 relative to their largest number, and of figures and losses, where the order of sums is left to chance."""
 
