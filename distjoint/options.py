@@ -12,7 +12,7 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, dataclass_transform
@@ -36,7 +36,7 @@ class Spec:
     metavar   what stands for the value in `--help`
     flag      how the command line spells it, where that is not `--` and the name
     argument  whether it is positional on the command line
-    parse     from the word on the command line to the value
+    separator what parts several values in one word of the command line
     command   whether the command has it too
     checked   whether the type is checked when an object is made; not one that only type checkers can import
     recorded  whether `record` has it
@@ -49,7 +49,7 @@ class Spec:
     argument: bool = False
     min: float | None = None
     max: float | None = None
-    parse: Callable[[str], Any] | None = None
+    separator: str | None = None
     command: bool = True
     checked: bool = True
     recorded: bool = True
@@ -63,10 +63,14 @@ def option(help: str, *, default: Any = MISSING, kw_only: bool = True, **spec: A
     return field(default=default, kw_only=kw_only, metadata={_SPEC: Spec(help, **spec)})
 
 
-def like(model: type[CallOptions], name: str) -> Any:
-    """Declare an option with the default and the meaning that another class's has."""
+def like(model: type[CallOptions], name: str, *, default: Any, **changes: Any) -> Any:
+    """Declare an option that means what another class's does.
+
+    default   of its own, as type checkers must see one
+    changes   of what `Spec` has
+    """
     other = model.__dataclass_fields__[name]
-    return field(default=other.default, kw_only=other.kw_only, metadata=other.metadata)
+    return field(default=default, kw_only=other.kw_only, metadata={_SPEC: replace(spec_of(other), **changes)})
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option, like))

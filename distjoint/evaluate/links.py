@@ -19,9 +19,8 @@ from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.link_result import Links, Sampling
-from distjoint.evaluate.options import Split
+from distjoint.evaluate.options import Split, Ties
 from distjoint.evaluate.ranking import link_prediction
-from distjoint.evaluate.ranks import Ties
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.progress import Progress
 from distjoint.runs.folder import RunFolder
