@@ -23,16 +23,17 @@ def options_of(model: type[CallOptions]) -> Callable[[Callable[..., None]], Call
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
         hints.pop("return")
-        known = {each.name: each for each in fields(model) if spec_of(each).command}
+        own = {name for name, hint in hints.items() if get_origin(hint) is Annotated}
+        known = {each.name: each for each in fields(model) if spec_of(each).command and each.name not in own}
         rest = [name for name in known if name not in hints]
         parameters: list[inspect.Parameter] = []
-        for own in inspect.signature(command).parameters.values():
-            if own.name == "options":
+        for each in inspect.signature(command).parameters.values():
+            if each.name == "options":
                 parameters += [_parameter(model, known[name]) for name in rest]
-            elif own.name in known and get_origin(hints[own.name]) is not Annotated:
-                parameters.append(_parameter(model, known[own.name]))
+            elif each.name in known:
+                parameters.append(_parameter(model, known[each.name]))
             else:
-                parameters.append(own.replace(annotation=hints[own.name], kind=inspect.Parameter.KEYWORD_ONLY))
+                parameters.append(each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY))
 
         def call(**words: Any) -> None:
             values = {name: _value(known[name], word) if name in known else word for name, word in words.items()}
@@ -71,7 +72,7 @@ def _kind(annotation: Any, spec: Spec) -> Any:
     members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds = [member for member in members if member is not NoneType]
     if any(get_origin(kind) is Sequence for kind in kinds):
-        return str | None if spec.parse else list[str] | None
+        return str | None if spec.separator else list[str] | None
     kind = str if len(kinds) > 1 else kinds[0]
     return kind | None if NoneType in members else kind
 
@@ -80,5 +81,5 @@ def _value(each: Field[Any], word: Any) -> Any:
     """The function's argument for what the command line has."""
     if word is None:
         return each.default
-    parse = spec_of(each).parse
-    return parse(word) if parse else word
+    separator = spec_of(each).separator
+    return word.split(separator) if separator else word

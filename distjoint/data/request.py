@@ -147,7 +147,7 @@ class PrepareOptions(CallOptions):
         "Columns of the triples, by name or by number from 0.",
         default=None,
         metavar="H,R,T",
-        parse=lambda text: text.split(","),
+        separator=",",
     )
     overwrite: bool = option(
         "Replace what is at --out.",
