@@ -67,6 +67,8 @@ class Coupling(ABC):
     stepped by the graph, and text trains first: words start near zero, where the gradient of a cosine is huge; met
     then, it would fill the graph's accumulators and stall it for good (SimLex of `dual` .36 instead of .5).
     """
+    sources: ClassVar[tuple[str, ...]] = ()
+    """Names of sources that it trains besides those of the text and of the graph."""
     kinds_meet: ClassVar[bool] = True
     """Whether words and entities can be compared with each other."""
 

@@ -6,11 +6,12 @@ gives its work on one visit, which the lane does a few units at a time.
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,7 +25,10 @@ from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
 from distjoint.errors import DivergedError
+from distjoint.progress import short
+from distjoint.registry import SOURCES
 from distjoint.table.arena import Arena
+from distjoint.table.parts import Part
 from distjoint.train.dense import Dense
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Visit
@@ -130,17 +134,30 @@ class Source(ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    """What its loss is called: `text` for `text_loss`."""
     unit: ClassVar[str]
-    """What its samples are called where they are counted."""
+    """What its samples are called: `cells` for `cells_per_second`."""
+    digits: ClassVar[int] = 3
+    """Of its loss, in the line about an epoch."""
     first: ClassVar[bool] = False
+    compared: ClassVar[bool] = False
+    """Whether its updates of words are compared with those of another source that says so (`train/agreement.py`)."""
+    spawn_key: ClassVar[int | None] = None
+    """What sets its random numbers apart from those of other sources; None for a checksum of its name."""
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
 
     @classmethod
-    @abstractmethod
     def trains(cls, scheme: Scheme) -> bool:
-        """Whether a run of this scheme reads it."""
+        """Whether a run of this scheme reads it: where the coupling does."""
+        return cls.name in scheme.coupling.sources
+
+    @classmethod
+    def parts(cls, scheme: Scheme) -> list[Part]:
+        """The parts of the table that it brings along, such as the state of its steps; none here."""
+        return []
 
     @classmethod
     @abstractmethod
@@ -171,8 +188,23 @@ class Source(ABC):
     def step_size(self, rates: Rates) -> float:
         """Its step size at a moment of the run."""
 
+    @classmethod
+    def epoch_words(cls, metrics: Mapping[str, Any]) -> list[str]:
+        """What the line about an epoch says of it; nothing where it trained nothing."""
+        if f"{cls.title}_loss" not in metrics:
+            return []
+        loss, speed = metrics[f"{cls.title}_loss"], short(metrics[f"{cls.unit}_per_second"])
+        return [f"{cls.title} loss {loss:.{cls.digits}f} ({speed} {cls.unit}/s)"]
 
-def generators(config: Config, epoch: int, visit: Visit) -> tuple[np.random.Generator, np.random.Generator]:
-    """Random numbers of a visit's text and of its triples: of (seed, epoch, pass, groups) alone."""
-    text, graph = np.random.SeedSequence([config.train.seed, epoch, visit.repeat, *visit.groups]).spawn(2)
-    return np.random.default_rng(text), np.random.default_rng(graph)
+    @classmethod
+    def generator(cls, config: Config, epoch: int, visit: Visit) -> np.random.Generator:
+        """Its random numbers on a visit: of (seed, epoch, repeat, groups) alone."""
+        own = zlib.crc32(cls.name.encode()) if cls.spawn_key is None else cls.spawn_key
+        of_visit = [config.train.seed, epoch, visit.repeat, *visit.groups]
+        return np.random.default_rng(np.random.SeedSequence(of_visit, spawn_key=(own,)))
+
+
+def sources_of(scheme: Scheme) -> list[type[Source]]:
+    """The sources that a run of this scheme trains, in their order."""
+    kinds: list[type[Source]] = [SOURCES[name] for name in SOURCES.names()]
+    return [kind for kind in kinds if kind.trains(scheme)]
