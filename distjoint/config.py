@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import yaml
 from pydantic import (
@@ -47,6 +47,21 @@ def _listed(value: Any) -> Any:
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
+class Choices(Protocol):
+    """What can be named: a registry, or the groups of parameters."""
+
+    def names(self) -> tuple[str, ...]:
+        """All names, in order."""
+
+
+class Groups:
+    """Groups of parameters that can be frozen: those of every run, and what couplings have of their own."""
+
+    def names(self) -> tuple[str, ...]:
+        own = (group for name in COUPLINGS.names() for group in COUPLINGS[name].groups)
+        return tuple(dict.fromkeys(["words", "contexts", "entities", "relations", *own]))
+
+
 @dataclass(frozen=True)
 class NameOf:
     """Constraint on a string: a name of a registry, as it is when a configuration is made or described.
@@ -54,14 +69,14 @@ class NameOf:
     Not a Literal, because names can be added: by a user's module, by installed packages.
     """
 
-    registry: Registry
+    registry: Choices
 
     def choices(self) -> str:
         return ", ".join(self.registry.names())
 
     def check(self, name: str) -> str:
         """raises ValueError that lists the names there are"""
-        if name not in self.registry:
+        if name not in self.registry.names():
             raise ValueError(f"choose {self.choices()}")
         return name
 
@@ -72,7 +87,6 @@ class NameOf:
         return {**handler(schema), "enum": list(self.registry.names())}
 
 
-Group = Literal["words", "contexts", "entities", "relations", "map"]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 Decay = Literal["none", "linear", "cosine"]
 
@@ -92,6 +106,9 @@ class Model(_Section):
     scorer: Annotated[str, NameOf(SCORERS)] = Field("transe", description="How triples are scored.")
     coupling: Annotated[str, NameOf(COUPLINGS)] = Field(
         "dual", description="How the word and the entity of an aligned row are bound; see docs/concepts.md."
+    )
+    coupling_options: dict[str, float] = Field(
+        default_factory=dict, description="Arguments of the coupling, by name, of one that takes any."
     )
     cosine: bool = Field(True, description="Compare query and candidate by cosine instead of dot product or distance.")
     norm: Literal[1, 2] = Field(
@@ -282,8 +299,10 @@ class Train(_Section):
         None,
         description="Vectors to begin with, by name: text of GloVe or word2vec, or what 'export' wrote as safetensors.",
     )
-    freeze: Annotated[tuple[Group, ...], BeforeValidator(_listed)] = Field(
-        (), description="What takes no step: any of words, contexts, entities, relations, map."
+    freeze: Annotated[tuple[Annotated[str, NameOf(Groups())], ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="What takes no step: any of words, contexts, entities, relations, and what a coupling has besides: "
+        "the map of dual.",
     )
     keep: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     max_failures: int = Field(

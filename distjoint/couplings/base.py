@@ -57,7 +57,10 @@ class GraphTerm:
 
 
 class Coupling(ABC):
-    """How graph and text are bound, where both train."""
+    """How graph and text are bound, where both train.
+
+    Its arguments are floats with defaults, named in `model.coupling_options`; here there are none.
+    """
 
     name: ClassVar[str]
     reads_words: ClassVar[bool] = True
@@ -69,6 +72,8 @@ class Coupling(ABC):
     """
     sources: ClassVar[tuple[str, ...]] = ()
     """Names of sources that it trains besides those of the text and of the graph."""
+    groups: ClassVar[tuple[str, ...]] = ()
+    """What `train.freeze` calls the dense parameters that only this coupling has."""
     kinds_meet: ClassVar[bool] = True
     """Whether words and entities can be compared with each other."""
 

@@ -30,13 +30,14 @@ class Dual(Coupling):
     """
 
     name = "dual"
+    groups = (MAP,)
 
     def dense(
         self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
     ) -> dict[str, DenseParameter]:
         of_entities = relation_parameters(config, scorer, relations, generator)
         of_words = relation_parameters(config, scorer, relations, generator, "word_")
-        map_ = DenseParameter(torch.eye(config.model.dim), "map", config.graph.map_learning_rate, by_row=False)
+        map_ = DenseParameter(torch.eye(config.model.dim), MAP, config.graph.map_learning_rate, by_row=False)
         return {**of_entities, **of_words, MAP: map_}
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
