@@ -54,7 +54,7 @@ class Choices(Protocol):
         """All names, in order."""
 
 
-class Groups:
+class Freezable:
     """Groups of parameters that can be frozen: those of every run, and what couplings have of their own."""
 
     def names(self) -> tuple[str, ...]:
@@ -101,7 +101,8 @@ class Model(_Section):
     dim: int = Field(
         100,
         ge=2,
-        description="Width of every vector, in reals; even for complex and rotate, a multiple of 4 for quate.",
+        description="Width of every vector, in reals; some scorers want an even one (complex, rotate), or a multiple "
+        "of 4 (quate).",
     )
     scorer: Annotated[str, NameOf(SCORERS)] = Field("transe", description="How triples are scored.")
     coupling: Annotated[str, NameOf(COUPLINGS)] = Field(
@@ -128,6 +129,8 @@ class Model(_Section):
             if not scorer.complex:
                 why = f"{self.scorer} makes a coordinate of {scorer.multiple} reals, so dim must be a multiple of that"
             raise ValueError(f"{why}, not {self.dim}")
+        if self.dim % scorer.dim_multiple:
+            raise ValueError(f"{self.scorer} wants a dim that is a multiple of {scorer.dim_multiple}, not {self.dim}")
         if not (scorer.invertible or self.reciprocal):
             raise ValueError(f"{self.scorer} reads no relation from tail to head, so reciprocal must be true")
         if self.norm == 1 and (self.cosine or not _has_norms(scorer)):
@@ -203,7 +206,7 @@ class Graph(_Section):
         0.0,
         ge=0,
         description="Weight of predicting the relation between two entities (Chen et al. 2021), an auxiliary loss; for "
-        "scorers that are linear in the relation (distmult, complex, rescal), not as cosines.",
+        "scorers that are linear in the relation, such as distmult, complex and rescal, not as cosines.",
     )
     in_batch: bool = Field(
         True, description="Whether the triples of a chunk serve each other as negatives, besides what is drawn."
@@ -239,19 +242,26 @@ class Graph(_Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Graph:
-        if self.candidates != "sampled" and not LOSSES[self.loss].over_all:
+        # Asked for last: strategies bring all of training with them.
+        if not LOSSES[self.loss].over_all and self._over_all():
             fit = _listing(LOSSES, lambda loss: loss.over_all)
             raise ValueError(f"the loss {self.loss} is for sampled negatives; {self.candidates} takes {fit}")
-        if self.candidates == "sampled" and self.smoothing:
-            raise ValueError("smoothing spreads the target over all entities; set candidates to 1vsall or kvsall")
+        if self.smoothing and not self._over_all():
+            fit = _listing(CANDIDATES, lambda candidates: candidates.resident)
+            raise ValueError(f"smoothing spreads the target over all entities; set candidates to {fit}")
         alone = not self.negatives and (self.chunk == 1 or not self.in_batch)
-        if self.candidates == "sampled" and alone and not self.relation_weight:
+        if alone and not self.relation_weight and not self._over_all():
             raise ValueError("there are no negatives at all: set negatives above 0, or in_batch with a larger chunk")
         sampled = {"typed": self.typed, "subsampling": self.subsampling, "power": self.power}
         for name, value in sampled.items():
-            if value and self.candidates != "sampled":
-                raise ValueError(f"{name} is for sampled negatives; leave it out, or set candidates to sampled")
+            if value and self._over_all():
+                fit = _listing(CANDIDATES, lambda candidates: not candidates.resident)
+                raise ValueError(f"{name} is for sampled negatives; leave it out, or set candidates to {fit}")
         return self
+
+    def _over_all(self) -> bool:
+        """Whether the candidates are all resident entities."""
+        return bool(CANDIDATES[self.candidates].resident)
 
 
 class Train(_Section):
@@ -299,7 +309,7 @@ class Train(_Section):
         None,
         description="Vectors to begin with, by name: text of GloVe or word2vec, or what 'export' wrote as safetensors.",
     )
-    freeze: Annotated[tuple[Annotated[str, NameOf(Groups())], ...], BeforeValidator(_listed)] = Field(
+    freeze: Annotated[tuple[Annotated[str, NameOf(Freezable())], ...], BeforeValidator(_listed)] = Field(
         (),
         description="What takes no step: any of words, contexts, entities, relations, and what a coupling has besides: "
         "the map of dual.",
@@ -329,11 +339,11 @@ class Train(_Section):
 class Config(_Section):
     """Everything a run is told."""
 
-    # Not validated, so that importing this module imports no scorer, and with it torch.
+    # Not validated, so that importing this module imports no scorer or loss, and with it torch.
     model: Model = Model.model_construct()
     loss: Loss = Loss()  # type: ignore[call-arg]
     text: Text = Text()  # type: ignore[call-arg]
-    graph: Graph = Graph()  # type: ignore[call-arg]
+    graph: Graph = Graph.model_construct()
     train: Train = Train()  # type: ignore[call-arg]
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distjoint.config import Config
 from distjoint.couplings import Coupling, coupling_of
+from distjoint.model.comparisons import comparison_of
 from distjoint.model.scorers import scorer
 from distjoint.optim import optimizer_of
 from distjoint.registry import SOURCES
@@ -87,8 +88,8 @@ def initial_shard(scheme: Scheme, layout: Layout, shard: int) -> Shard:
 def _entities(scheme: Scheme, layout: Layout, shard: int, generator: torch.Generator) -> Tensor:
     model = scheme.config.model
     own = torch.randn(layout.shard_entities(shard), scheme.dim, generator=generator)
-    bilinear = scorer(model.scorer).compare == "dot" and not model.cosine
-    spread = 0.1 if bilinear else scheme.dim**-0.5
+    comparison = comparison_of(scorer(model.scorer), model.cosine, model.norm, model.scale)
+    spread = 0.1 if comparison.is_product else scheme.dim**-0.5
     own *= spread
     if scheme.coupling.reads_words:
         aligned = torch.from_numpy(layout.has_word(shard)[layout.has_entity(shard)])
