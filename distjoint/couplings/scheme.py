@@ -13,7 +13,7 @@ from distjoint.config import Config
 from distjoint.couplings import Coupling, coupling_of
 from distjoint.model.comparisons import comparison_of
 from distjoint.model.scorers import scorer
-from distjoint.optim import optimizer_of
+from distjoint.optim import Optimizer, optimizer_of
 from distjoint.registry import SOURCES
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Part, Parts, Shard, state_parts
@@ -53,10 +53,14 @@ class Scheme:
         kinds = [SOURCES[name] for name in SOURCES.names()]
         return tuple(part for kind in kinds if kind.trains(self) for part in kind.parts(self))
 
+    @property
+    def optimizer(self) -> Optimizer:
+        """What steps the rows of all losses but GloVe's, and dense parameters."""
+        return optimizer_of(self.config.graph.optimizer, self.config.graph.optimizer_options)
+
     def state(self, prefix: str, of: Literal["word", "entity"]) -> list[Part]:
-        """The parts of `graph.optimizer`'s state for the vectors of some rows."""
-        optimizer = optimizer_of(self.config.graph.optimizer, self.config.graph.optimizer_options)
-        return state_parts(prefix, of, optimizer.state(self.dim))
+        """The parts that hold the optimizer's state of a vector: for each loss that steps it, parts of its own."""
+        return state_parts(prefix, of, self.optimizer.state(self.dim))
 
     @property
     def frozen(self) -> set[str]:

@@ -152,7 +152,7 @@ class Dataset:
         table = self._partition(stream, i, j, tuple(columns))
         if table is None:
             return {}
-        found = {name: _array(table, name) for name in columns}
+        found = {name: _array(table, name).copy() for name in columns}
         limits = {name: (found[name], limit) for name, limit in columns.items() if limit is not None}
         self._check(stream, i, j, limits)
         return found

@@ -13,7 +13,6 @@ from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.machine import cores
 from distjoint.model.scorers import scorer
-from distjoint.optim import optimizer_of
 from distjoint.runs.folder import RunInfo
 from distjoint.table.arena import Arena
 from distjoint.table.parts import table_bytes
@@ -103,5 +102,4 @@ def build_dense(scheme: Scheme, relations: int, backend: Backend) -> Dense:
     config, generator = scheme.config, torch.Generator().manual_seed(scheme.config.train.seed)
     rows = relations * (2 if config.model.reciprocal else 1)
     parameters = scheme.coupling.dense(config, scorer(config.model.scorer), rows, generator) if scheme.graph else {}
-    optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
-    return Dense(parameters, optimizer, config.train.freeze, backend)
+    return Dense(parameters, scheme.optimizer, config.train.freeze, backend)

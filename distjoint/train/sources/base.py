@@ -6,6 +6,7 @@ gives its work on one visit, which the lane does a few units at a time.
 
 from __future__ import annotations
 
+import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from distjoint.arrays import Ints
 from distjoint.backends import Backend
-from distjoint.backends.base import NONE
+from distjoint.backends.base import NONE, NotFiniteError
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
@@ -90,8 +91,9 @@ class VisitWork(ABC):
     done    how many are done
     """
 
-    name: ClassVar[str]
-    key: ClassVar[str]
+    name: str
+    """The source's."""
+    key: str
     """Configuration key of its step size."""
 
     def __init__(self, units: int, assigned: LaneVisit) -> None:
@@ -104,6 +106,19 @@ class VisitWork(ABC):
 
         raises   DivergedError before any row is stepped by a loss or gradient that is not finite
         """
+
+    def look(self, backend: Backend, where: str, *values: float | Tensor) -> Tensor | None:
+        """Look at a unit's loss and squared gradients before rows are stepped by it, as `Backend.check` does.
+
+        raises   DivergedError that says where
+        """
+        try:
+            allowed = backend.check(*values)
+        except NotFiniteError:
+            raise DivergedError(self.message(where), self.key) from None
+        if allowed is not None:
+            self.note(allowed)
+        return allowed
 
     def note(self, finite: Tensor) -> None:
         """Remember on the device, which is not waited for, the first unit whose loss or gradient was not finite."""
@@ -165,9 +180,9 @@ class Source(ABC):
         """How its partitions are read."""
 
     @property
-    @abstractmethod
     def sums(self) -> tuple[str, ...]:
-        """Names of what it adds to a tally."""
+        """Names of what it adds to a tally: its loss, squared gradients, samples and seconds."""
+        return (f"{self.title}_loss", f"{self.title}_squares", self.unit, f"{self.title}_seconds")
 
     @abstractmethod
     def visit(self, assigned: LaneVisit) -> VisitWork:
@@ -177,16 +192,24 @@ class Source(ABC):
         """Batches of a visit that leave gradients of dense parameters; known without reading any."""
         return 0
 
-    @abstractmethod
     def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
         """Means and rates by the names they have in metrics.jsonl; none where it trained nothing.
 
         workers   that trained at the same time: seconds are summed over them
         """
+        count = sums[self.unit]
+        if not count:
+            return {}
+        return {
+            f"{self.title}_loss": sums[f"{self.title}_loss"] / count,
+            self.unit: count,
+            f"{self.unit}_per_second": count * workers / max(sums[f"{self.title}_seconds"], 1e-9),
+            f"{self.title}_gradient_norm": math.sqrt(sums[f"{self.title}_squares"] / count),
+        }
 
-    @abstractmethod
     def step_size(self, rates: Rates) -> float:
-        """Its step size at a moment of the run."""
+        """Its step size at a moment of the run: the graph's, unless it has one of its own."""
+        return rates.graph * self.resources.config.graph.learning_rate
 
     @classmethod
     def epoch_words(cls, metrics: Mapping[str, Any]) -> list[str]:

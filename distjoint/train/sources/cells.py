@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +92,6 @@ class CellSource(Source):
     first = True
     compared = True
     spawn_key = 0
-    sums = ("text_loss", "cells", "text_seconds", "text_squares")
 
     @classmethod
     def trains(cls, scheme: Scheme) -> bool:
@@ -113,17 +111,6 @@ class CellSource(Source):
 
     def visit(self, assigned: LaneVisit) -> CellsWork:
         return CellsWork(self.resources, assigned)
-
-    def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
-        count = sums["cells"]
-        if not count:
-            return {}
-        return {
-            "text_loss": sums["text_loss"] / count,
-            "cells": count,
-            "cells_per_second": count * workers / max(sums["text_seconds"], 1e-9),
-            "text_gradient_norm": math.sqrt(sums["text_squares"] / count),
-        }
 
     def step_size(self, rates: Rates) -> float:
         return rates.text * self.resources.config.text.learning_rate

@@ -130,9 +130,6 @@ class TripleSource(Source):
         of_others = [f"on {key.removesuffix('_graph_loss')}s {metrics[key]:.3f}" for key in others]
         return [*super().epoch_words(metrics), *of_others]
 
-    def step_size(self, rates: Rates) -> float:
-        return rates.graph * self.resources.config.graph.learning_rate
-
 
 @dataclass(frozen=True)
 class PlannedBatch:
