@@ -109,13 +109,16 @@ class Coupling(ABC):
     def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
         """Start values of X of entities with a word, given vectors to begin with; may set words that have none.
 
+        Here X takes up what the word lacks; beside a word with the same vector it stays near zero.
+
         parts      of the shard, words already begun
         word_of    int64[n]: place of each entity's word in W and C
         vectors    float[n, dim]: what the entity is to begin as
         taken      bool[n]: whether its word begins with a vector of its own
         returns    bool[n] where X does not begin as usual, and its values float[n, dim]
         """
-        return torch.ones(len(vectors), dtype=torch.bool), vectors
+        word = parts["W"][word_of] + parts["C"][word_of]
+        return (word != vectors).any(1), vectors - word
 
 
 def relation_parameters(

@@ -14,7 +14,6 @@ from distjoint.couplings.views import Own, Word
 from distjoint.model.scorers import Scorer
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.table.arena import Arena
-from distjoint.table.parts import Shard
 
 MAP = "map"
 
@@ -51,11 +50,6 @@ class Dual(Coupling):
 
     def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         return words @ dense[MAP]
-
-    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
-        """X takes up what the word lacks; beside a word with the same vector it stays near zero."""
-        word = parts["W"][word_of] + parts["C"][word_of]
-        return (word != vectors).any(1), vectors - word
 
 
 class Mapped:
