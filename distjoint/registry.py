@@ -119,7 +119,7 @@ CANDIDATES = Registry(
         "kvsall": "train.candidates.everything:KVersusAll",
     },
 )
-SOURCES = Registry(
+SOURCES = Registry(  # in the order in which they train
     "source", "sources", {"cells": "train.sources.cells:CellSource", "triples": "train.sources.triples:TripleSource"}
 )
 EXPORTS = Registry(

@@ -7,7 +7,7 @@ none, with the manifest and with where the pages lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -141,6 +141,19 @@ class Dataset:
             limits["relation"] = triples.relation, self.manifest.counts["relations"]
         self._check(triples_of(split), i, j, limits)
         return triples
+
+    def samples(self, stream: str, i: int, j: int, columns: Mapping[str, int | None]) -> dict[str, NDArray[Any]]:
+        """Columns of partition (i, j) of any stream, by name; none where it is empty.
+
+        columns   for each what its values must lie below, as the rows of a shard; None for what is no index
+        """
+        table = self._partition(stream, i, j, tuple(columns))
+        if table is None:
+            return {}
+        found = {name: _array(table, name).copy() for name in columns}
+        limits = {name: (found[name], limit) for name, limit in columns.items() if limit is not None}
+        self._check(stream, i, j, limits)
+        return found
 
     def _check(self, stream: str, i: int, j: int, limits: dict[str, tuple[NDArray[Any], int]]) -> None:
         """Refuse indices outside [0, limit): a compiled loop would read and write anywhere."""
