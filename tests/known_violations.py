@@ -8,24 +8,9 @@ tests. When this is empty, the file goes, and with it `KNOWN` in test_rooms.py.
 from __future__ import annotations
 
 KNOWN: dict[str, set[str]] = {
-    "names": {
-        "Names: distjoint/data/triples.py, distjoint/data/vocabulary.py",
-        "Tally: distjoint/data/cooccurrence.py, distjoint/train/tally.py",
-    },
     "direction": {},
     "private": {
-        "distjoint/data/ray_driver.py: vocabulary._matched",
-        "distjoint/data/ray_driver.py: vocabulary._tally",
         "tests/test_glove.py: from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh",
-        "tests/test_prepare_continue.py: partition._Hashed",
-        "tests/test_prepare_dataset.py: dataset._read",
-        "tests/test_prepare_dataset.py: dataset._span",
-        "tests/test_prepare_dataset.py: partition._Hashed",
-        "tests/test_prepare_graph.py: triples_module._distinct",
-        "tests/test_prepare_ray.py: monkeypatch.setattr(ray_driver, '_PART_LEAST', 200000)",
-        "tests/test_prepare_ray.py: monkeypatch.setattr(ray_driver, '_PART_LEAST', 5000)",
-        "tests/test_prepare_ray.py: monkeypatch.setattr(ray_driver, '_PART_MOST', 5000)",
-        "tests/test_prepare_ray.py: ray_driver._Text",
         "tests/test_residency.py: residency._await",
         "tests/test_stream.py: cache._folder",
         "tests/test_stream.py: kept._size",
@@ -35,15 +20,6 @@ KNOWN: dict[str, set[str]] = {
         "tests/test_stream.py: stream._pending",
         "tests/test_train_dist.py: worker._worker_of",
         "tests/test_train_ray.py: monkeypatch.setattr(driver, '_POLL', 0.05)",
-    },
-    "types": {
-        "distjoint/data/cooccurrence.py: Int64s = NDArray[np.int64]",
-        "distjoint/data/output.py: Int64s = NDArray[np.int64]",
-        "distjoint/data/rows.py: Int64s = NDArray[np.int64]",
-        "distjoint/data/spool.py: Int32s = NDArray[np.int32]",
-        "distjoint/data/tokens.py: Int32s = NDArray[np.int32]",
-        "distjoint/data/tokens.py: Int64s = NDArray[np.int64]",
-        "distjoint/data/vocabulary.py: Int64s = NDArray[np.int64]",
     },
     "absent": {
         "scripts/bench/memory.py: from distjoint.table.parts import Scheme, Shard",
