@@ -103,7 +103,7 @@ class Worker:
 
     def _warm_up(self) -> None:
         with announce(self.progress):
-            warm_up(self.scheme, self.place.device)
+            warm_up(self.scheme, self.resources.backend)
 
     def _train(self, bar: Task) -> None:
         epochs = self.config.train.epochs
