@@ -1,6 +1,6 @@
 """The operations a backend has: rows, softmax, filter masks, queries, waves of GloVe tiles, and threads to run them.
 
-Training is written in these and in plain torch operations. A backend is chosen once, at start (`choose`); outside this
+Training is written in these and in plain torch operations. A backend is chosen once, at start (choice.py); outside this
 room nothing asks what the device is.
 """
 
