@@ -65,9 +65,9 @@ ROOMS: dict[str, set[str]] = {
 """What each room may import besides itself and the base modules. `api` is distjoint's own `__init__`."""
 
 CALLS = re.compile(
-    r"re\.compile|TypeVar|Path|MappingProxyType|frozenset|dict\.fromkeys|logging\.getLogger|Registry"
+    r"re\.compile|TypeVar|ParamSpec|Path|MappingProxyType|frozenset|dict\.fromkeys|logging\.getLogger|Registry"
     r"|np\.\w+|pa\.\w+|TRIPLES\.append|ir\.\w+|constant"  # types and constants of arrays, Arrow and LLVM
-    r"|typer\.(Typer|Option|Argument)|BeforeValidator|NameOf|ConfigDict|Field|field"
+    r"|typer\.(Typer|Option|Argument)|option|like|BeforeValidator|NameOf|ConfigDict|Field|field"
     r"|(Model|Graph)\.model_construct|Loss|Text|Train"  # defaults of the configuration's sections
 )
 """What a module may call while it is imported, to give a constant its value."""

@@ -30,7 +30,7 @@ def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
     frozen: list[str], coupling: str, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: dict[str, np.ndarray] = {}
-    begin, dense = Worker._begin, Worker.__init__
+    begin, dense = Worker.begin, Worker.__init__
 
     def noted(self: Worker, shard: int) -> Any:
         parts = begin(self, shard)
@@ -41,7 +41,7 @@ def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
         dense(self, *rest)
         started.update({f"dense/{name}": value.numpy().copy() for name, value in self.dense.tensors().items()})
 
-    monkeypatch.setattr(Worker, "_begin", noted)
+    monkeypatch.setattr(Worker, "begin", noted)
     monkeypatch.setattr(Worker, "__init__", made)
     settings = config({"train.freeze": frozen, "model.coupling": coupling, "train.epochs": 1})
     train(small.joint, str(tmp_path / "run"), settings)

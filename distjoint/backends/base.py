@@ -286,7 +286,7 @@ class Backend(ABC):
     def softmax(self, scores: Tensor, weight: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
         """Softmax of each query's scores, in place and times its weight; returns logarithms of sums of exponentials.
 
-        scores    float[..., candidates], contiguous
+        scores    float[..., candidates], contiguous; no candidates at all where a target stands apart
         weight    float: as many as queries, or as those of one direction
         target    float[...]: a score that stands apart, with its share of the softmax; None for none
         mask      bool, the shape of scores: filter mask, True for candidates that are left out

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from distjoint.data.numbered import NUMBERED
-from distjoint.data.triples import NEGATIVES, SPLITS
+from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.errors import DistjointError
 from distjoint.storage import Location
 

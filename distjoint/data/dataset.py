@@ -21,14 +21,12 @@ from numpy.typing import NDArray
 from distjoint.data import partition
 from distjoint.data.manifest import NAME, File, Manifest, Span
 from distjoint.data.partition import CELLS, HELD_OUT
+from distjoint.data.streams import COOCCURRENCE, triples_of
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import Domains, observed_domains
 from distjoint.errors import DistjointError
 from distjoint.storage import Location, Options, locate
 
-COOCCURRENCE = "cooccurrence"
-ALIGNMENT = "alignment"
-SPLITS = ("train", "valid", "test")
 _ENDS = ("head", "relation", "tail")
 _TYPES = {field.name: field.type for schema in (CELLS, HELD_OUT, partition.ALIGNMENT) for field in schema}
 
@@ -133,7 +131,7 @@ class Dataset:
 
     def triples(self, i: int, j: int, split: str = "train") -> Triples:
         """The triples whose head lies in shard i and whose tail in shard j; offsets within the shards."""
-        table = self._partition(f"triples/{split}", i, j, ("head", "relation", "tail"))
+        table = self._partition(triples_of(split), i, j, ("head", "relation", "tail"))
         if table is None:
             return Triples.together()
         triples = Triples(*(_array(table, name).astype(np.int64) for name in _ENDS))
@@ -141,7 +139,7 @@ class Dataset:
         limits = {"head": (triples.head, heads), "tail": (triples.tail, tails)}
         if "relations" in self.manifest.counts:
             limits["relation"] = triples.relation, self.manifest.counts["relations"]
-        self._check(f"triples/{split}", i, j, limits)
+        self._check(triples_of(split), i, j, limits)
         return triples
 
     def samples(self, stream: str, i: int, j: int, columns: Mapping[str, int | None]) -> dict[str, NDArray[Any]]:
@@ -183,7 +181,7 @@ class Dataset:
         """
         parts: list[Triples] = []
         ids = [self.layout.rows_of(shard) for shard in range(self.layout.shards)]
-        for span in self.manifest.streams.get(f"triples/{split}", ()):
+        for span in self.manifest.streams.get(triples_of(split), ()):
             triples = self.triples(span.i, span.j, split)
             parts.append(Triples(ids[span.i][triples.head], triples.relation, ids[span.j][triples.tail]))
         return Triples.together(*parts)

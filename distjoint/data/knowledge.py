@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from distjoint.data.alignment import read_labels
-from distjoint.data.request import Request
-from distjoint.data.triples import NEGATIVES, Graph, read_graph
+from distjoint.data.request import PrepareOptions
+from distjoint.data.streams import NEGATIVES
+from distjoint.data.triples import Graph, read_graph
 from distjoint.data.types import read_types
 from distjoint.errors import DistjointError
 from distjoint.progress import Progress, short
@@ -31,16 +32,19 @@ class Knowledge:
     notes: list[str] = field(default_factory=list)
 
 
-def read_knowledge(request: Request, progress: Progress) -> Knowledge:
+def read_knowledge(options: PrepareOptions, progress: Progress) -> Knowledge:
     """raises DistjointError naming the file, and the line, that is wrong"""
-    if not request.paths["train"]:
+    storage = options.storage_options
+    if not options.triples:
         return Knowledge(Graph(splits={"train": np.zeros((0, 3), np.int64)}))
     with progress.task("reading triples") as task:
-        graph = read_graph(request.paths, request.triple_columns, request.fractions, request.seed, request.storage)
+        graph = read_graph(
+            options.paths, options.triple_columns, options.fractions, options.seed, options.storage_options
+        )
         task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
     notes = _of_triples(graph)
-    types = _types(locate(request.types, request.storage), graph, notes) if request.types else None
-    labels = _labels(locate(request.labels, request.storage), graph, notes) if request.labels else None
+    types = _types(locate(options.types, storage), graph, notes) if options.types else None
+    labels = _labels(locate(options.labels, storage), graph, notes) if options.labels else None
     return Knowledge(graph, labels, types, notes)
 
 

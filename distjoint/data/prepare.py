@@ -12,9 +12,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,141 +29,55 @@ from distjoint.data.alignment import (
     names_of,
     read_pairs,
 )
-from distjoint.data.benchmark import find_benchmark
 from distjoint.data.corpus import Corpus
+from distjoint.data.inputs import input_files, with_benchmark
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
 from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
 from distjoint.data.partition import write_table
-from distjoint.data.request import Request, memory_in_bytes
+from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, number_relations, number_rows, rows_table
 from distjoint.data.shards import count_text
+from distjoint.data.streams import SPLITS
 from distjoint.data.summary import Aligned, Summary
 from distjoint.data.text import Text, no_text, read_text
-from distjoint.data.tokens import Tokenizer
-from distjoint.data.triples import SPLITS, Graph
+from distjoint.data.triples import Graph
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
 from distjoint.data.vocabulary import Vocabulary, key
 from distjoint.data.workers import Local, Workers
 from distjoint.errors import DistjointError, UsageError
+from distjoint.options import keywords
 from distjoint.progress import Progress, Silent
-from distjoint.storage import Location, Options, locate
+from distjoint.storage import Location, locate
 from distjoint.table.layout import Sizes
 
 __all__ = ["Summary", "prepare"]
 
 
-def prepare(
-    out: str,
-    *,
-    corpus: str | Sequence[str] = (),
-    graph: str | None = None,
-    triples: str | None = None,
-    valid: str | None = None,
-    test: str | None = None,
-    valid_negatives: str | None = None,
-    test_negatives: str | None = None,
-    types: str | None = None,
-    labels: str | None = None,
-    align: str = "auto",
-    shards: int | None = None,
-    window: int = 10,
-    symmetric: bool = True,
-    min_count: int = 5,
-    max_words: int | None = None,
-    tokenizer: Tokenizer = "unicode",
-    memory: str | int = "2GB",
-    workers: int = 1,
-    valid_fraction: float = 0.0,
-    test_fraction: float = 0.0,
-    seed: int = 0,
-    text_field: str = "text",
-    text_column: str = "text",
-    triple_columns: str | Sequence[str] | None = None,
-    align_ambiguous: Literal["none", "most-frequent"] = "none",
-    overwrite: bool = False,
-    storage_options: Options | None = None,
-    progress: Progress | None = None,
-    scratch: str | None = None,
-) -> Summary:
+@keywords(PrepareOptions)
+def prepare(options: PrepareOptions) -> Summary:
     """Make a dataset of text, of triples, or of both. Every path is a URL, a glob or a folder where files are read.
 
     Where an earlier call with the same arguments was interrupted, the shards it has counted are taken over.
 
-    out              where the dataset goes
-    corpus           text: plain, .gz/.zst/.bz2/.xz, JSON Lines (`text_field`), Parquet (`text_column`)
-    graph            folder of a benchmark, as it was published: its files are found by their names. What is named by
-                     one of the following goes before what is found
-    triples, valid, test    TSV, CSV or Parquet: head, relation, tail, or the three columns of `triple_columns`
-    valid_negatives, test_negatives    triples known to be wrong, in the same formats: for triple classification
-    types            types of entities, lines `entity TAB type`, several for an entity that has several; or .json,
-                     `{"entity": ["type", ...]}`
-    labels           lines `entity TAB label [TAB alias...]`
-    align            `auto` by labels and aliases (ids where there are no labels), `none`, or a file `entity TAB word`
-    align_ambiguous  who shares a row where several entities have one name: nobody, or the `most-frequent`
-    shards           shards of the table; chosen by size when None
-    window, symmetric       contexts: so many words to the left (and right), each counting 1 / distance
-    min_count, max_words    which words get a row
-    tokenizer        `unicode`: words in lower case; `whitespace`: as they stand
-    memory           bytes for counting, per worker, `2GB`
-    workers          1: this process; more: Ray tasks, so many counting at a time
-    valid_fraction, test_fraction    shares of `triples` to hold out, drawn by `seed`
-    overwrite        replace a dataset that is there; one that is not complete is made anew
-    storage_options  credentials and the like of the URLs
-    scratch          local folder for temporary files; the system's by default
+    {parameters}
 
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
-    progress = progress or Silent()
-    found = find_benchmark(locate(graph, storage_options)) if graph else None
-    paths = {
-        "train": triples,
-        "valid": valid,
-        "test": test,
-        "valid_negatives": valid_negatives,
-        "test_negatives": test_negatives,
-    }
+    options, found = with_benchmark(options)
+    folder, progress = locate(options.out, options.storage_options), options.progress or Silent()
+    refuse_output(folder, options.overwrite)
+    if options.scratch is not None and not Path(options.scratch).is_dir():
+        raise UsageError(f"{options.scratch}: no such folder for temporary files")
+    preparation = _Preparation(options, folder, made_from(options, input_files(options)), progress)
     if found:
-        paths = {split: path or found.paths.get(split) for split, path in paths.items()}
-    request = Request(
-        corpus=(corpus,) if isinstance(corpus, str) else tuple(corpus),
-        paths=paths,
-        labels=labels,
-        types=types or (found.types if found else None),
-        align=align,
-        align_ambiguous=align_ambiguous,
-        shards=shards,
-        window=window,
-        symmetric=symmetric,
-        min_count=min_count,
-        max_words=max_words,
-        tokenizer=tokenizer,
-        memory=memory_in_bytes(memory),
-        workers=workers,
-        fractions=(valid_fraction, test_fraction),
-        seed=seed,
-        text_field=text_field,
-        text_column=text_column,
-        triple_columns=triple_columns,
-        storage=dict(storage_options or {}),
-    )
-    request.check()
-    folder = locate(out, storage_options)
-    refuse_output(folder, overwrite)
-    if scratch is not None and not Path(scratch).is_dir():
-        raise UsageError(f"{scratch}: no such folder for temporary files")
-    made = made_from(request, request.inputs())
-    preparation = _Preparation(request, folder, made, overwrite, progress)
-    if found:
-        taken = {split: path for split, path in found.paths.items() if paths[split] == path}
-        found = replace(found, paths=taken, types=found.types if request.types == found.types else None)
-        preparation.notes.append(f"Graph found: {found}.")
+        preparation.notes.append(found)
     try:
-        with announce(progress), _workers_of(request, scratch, progress) as hands:
-            return preparation.run(hands)
+        with announce(progress), _workers_of(options, progress) as workers:
+            return preparation.run(workers)
     except BaseException:
         # Not even Ctrl-C leaves anything half-written. By now nobody is writing any more.
         with suppress(Exception):
@@ -173,14 +86,14 @@ def prepare(
 
 
 @contextmanager
-def _workers_of(request: Request, scratch: str | None, progress: Progress) -> Iterator[Workers]:
-    if request.workers > 1 and request.corpus:
+def _workers_of(options: PrepareOptions, progress: Progress) -> Iterator[Workers]:
+    if options.workers > 1 and options.corpus:
         from distjoint.data import ray_driver
 
-        with ray_driver.cluster(request.workers, progress) as cluster:
+        with ray_driver.cluster(options.workers, progress) as cluster:
             yield cluster
     else:
-        with tempfile.TemporaryDirectory(prefix="distjoint-", dir=scratch) as place:
+        with tempfile.TemporaryDirectory(prefix="distjoint-", dir=options.scratch) as place:
             yield Local(Path(place))
 
 
@@ -190,25 +103,24 @@ class _Preparation:
     made    what the dataset is made of
     """
 
-    def __init__(self, request: Request, folder: Location, made: Made, overwrite: bool, progress: Progress) -> None:
-        self.request, self.folder, self.made, self.overwrite = request, folder, made, overwrite
-        self.progress = progress
+    def __init__(self, options: PrepareOptions, folder: Location, made: Made, progress: Progress) -> None:
+        self.options, self.folder, self.made, self.progress = options, folder, made, progress
         self.existed, self.writing = folder.exists(), False
-        self.continued = continues(folder, made, overwrite, progress)
+        self.continued = continues(folder, made, options.overwrite, progress)
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
 
     def run(self, workers: Workers) -> Summary:
         corpus = self._corpus()
         with self._timed("graph"):
-            known = read_knowledge(self.request, self.progress)
+            known = read_knowledge(self.options, self.progress)
             graph, labels = known.graph, known.labels
             self.notes += known.notes
-        names = names_of(graph.entities.list(), labels) if self.request.align == "auto" else []
+        names = names_of(graph.entities.list(), labels) if self.options.align == "auto" else []
         pairs = self._pairs(graph)
         with self._timed("text"):
             spelled = [name.text for called in names for name in called] + [word for _, word in pairs]
-            text = read_text(self.request, corpus, spelled, workers, self.progress) if corpus else no_text(self.request)
+            text = read_text(self.options, corpus, spelled, workers, self.progress) if corpus else no_text(self.options)
         entities, degrees = graph.entities.list(), graph.degrees()
         with self._timed("alignment"):
             alignment = self._align(names, pairs, text.vocabulary, entities, degrees)
@@ -233,7 +145,7 @@ class _Preparation:
         if not self.writing or (self.folder / MANIFEST).exists():  # nothing was touched, or all was done
             return
         if kept := keep_counted(self.folder):
-            how = "the same command without --overwrite" if self.overwrite else "the same command"
+            how = "the same command without --overwrite" if self.options.overwrite else "the same command"
             self.progress.say(f"{self.folder}: {kept} counted shards are kept; {how} continues with them")
         elif not self.existed:
             self.folder.delete()
@@ -245,16 +157,16 @@ class _Preparation:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - start
 
     def _corpus(self) -> Corpus | None:
-        request = self.request
-        if not request.corpus:
+        options = self.options
+        if not options.corpus:
             return None
-        return Corpus.find(request.corpus, request.text_field, request.text_column, request.storage)
+        return Corpus.find(options.texts, options.text_field, options.text_column, options.storage_options)
 
     def _pairs(self, graph: Graph) -> list[tuple[int, str]]:
         """(entity, word) of the file that --align names."""
-        if self.request.align in ("auto", "none"):
+        if self.options.align in ("auto", "none"):
             return []
-        place = locate(self.request.align, self.request.storage)
+        place = locate(self.options.align, self.options.storage_options)
         if not place.exists():
             raise DistjointError(f"{place}: no such file; --align takes 'auto', 'none' or a file of pairs")
         pairs = read_pairs(place)
@@ -271,17 +183,17 @@ class _Preparation:
         entities: list[str],
         degrees: NDArray[np.int64],
     ) -> Alignment:
-        most_frequent, tokenizer = self.request.align_ambiguous == "most-frequent", self.request.tokenizer
-        if not len(words) or not entities or self.request.align == "none":
+        most_frequent, tokenizer = self.options.align_ambiguous == "most-frequent", self.options.tokenizer
+        if not len(words) or not entities or self.options.align == "none":
             return Alignment(unmatched=list(range(len(entities))))
-        if self.request.align == "auto":
+        if self.options.align == "auto":
             found = align_by_names(names, words.words, degrees.tolist(), tokenizer, most_frequent, entities)
         else:
             spelled = {word: k for k, word in enumerate(words.words)}
             forms = {key(word, tokenizer): k for word, k in reversed(spelled.items())}
             known = [(entity, spelled.get(word, forms.get(key(word, tokenizer), -1))) for entity, word in pairs]
             if missing := sum(word < 0 for _, word in known):
-                self.notes.append(f"Pairs of {self.request.align} whose word is not in the vocabulary: {missing:,}.")
+                self.notes.append(f"Pairs of {self.options.align} whose word is not in the vocabulary: {missing:,}.")
             kept = list(dict.fromkeys((entity, word) for entity, word in known if word >= 0))
             found = align_by_pairs(kept, words.counts.tolist(), degrees.tolist(), most_frequent)
         ambiguous = {entity for entity, _, _ in found.ambiguous}
@@ -301,9 +213,9 @@ class _Preparation:
         graph, labels = known.graph, known.labels or {}
         with self._timed("counting"):
             most = max(len(graph.splits[split]) for split in SPLITS if split in graph.splits)
-            layout, written = count_text(text, rows, most, self.request, self.made, self.folder, workers, self.progress)
+            layout, written = count_text(text, rows, most, self.options, self.made, self.folder, workers, self.progress)
         with self._timed("writing"):
-            streams = Streams(self.folder, rows, layout, self.request.seed)
+            streams = Streams(self.folder, rows, layout, self.options.seed)
             for part in written:
                 streams.add(cooccurrence.STREAM, part)
             entities, relations = graph.entities.list(), graph.relations.list()
@@ -341,7 +253,7 @@ class _Preparation:
             manifest = Manifest(
                 layout_sizes=Sizes(**asdict(layout)),
                 counts=counts,
-                options=self.request.record(),
+                options=self.options.record(),
                 files=tuple(streams.files),
                 streams={name: tuple(spans) for name, spans in streams.spans.items()},
             )
@@ -359,7 +271,7 @@ class _Preparation:
         labels: Mapping[str, Sequence[str]] | None,
         graph: Graph,
     ) -> Aligned | None:
-        if not len(words) or not entities or self.request.align == "none":
+        if not len(words) or not entities or self.options.align == "none":
             return None
 
         def called(entity: int) -> str:

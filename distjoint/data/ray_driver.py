@@ -27,8 +27,9 @@ from distjoint.data import vocabulary
 from distjoint.data.cooccurrence import Blocks, Plan, count_shards
 from distjoint.data.corpus import Corpus, Slice
 from distjoint.data.partition import Written
+from distjoint.data.request import Tokenizer
 from distjoint.data.spool import Int32s, Tokens
-from distjoint.data.tokens import Counter, Lexicon, Tokenizer, encode_blocks
+from distjoint.data.tokens import Counter, Lexicon, encode_blocks
 from distjoint.data.unfinished import NAME as UNFINISHED
 from distjoint.data.unfinished import Counted, noted
 from distjoint.data.vocabulary import Int64s, Names

@@ -8,7 +8,7 @@ import numpy as np
 
 from distjoint.data import cooccurrence, segments
 from distjoint.data.partition import Written
-from distjoint.data.request import Request
+from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, choose_shards
 from distjoint.data.text import Text
 from distjoint.data.unfinished import Counted, Made
@@ -23,7 +23,7 @@ def count_text(
     text: Text,
     rows: Rows,
     triples: int,
-    request: Request,
+    options: PrepareOptions,
     made: Made,
     folder: Location,
     workers: Workers,
@@ -37,21 +37,21 @@ def count_text(
     raises     DistjointError when a disk is full
     """
     if text.tokens is None:
-        return choose_layout(rows, triples, request.shards, progress), []
+        return choose_layout(rows, triples, options.shards, progress), []
     table = np.full(text.lexicon.size, -1, np.int32)
     table[text.vocabulary.source] = rows.of_word
     total, words = text.vocabulary.tokens + text.documents + 1, len(text.vocabulary)
     blocks = partial(segments.renumbered, text.tokens, table)
-    cells = cooccurrence.estimate_cells(blocks(), total, words, request.window, request.symmetric, request.memory)
-    layout = choose_layout(rows, max(cells, triples), request.shards, progress)
+    cells = cooccurrence.estimate_cells(blocks(), total, words, options.window, options.symmetric, options.memory_bytes)
+    layout = choose_layout(rows, max(cells, triples), options.shards, progress)
     plan = cooccurrence.Plan(
         layout=layout,
-        window=request.window,
-        symmetric=request.symmetric,
-        seed=request.seed,
+        window=options.window,
+        symmetric=options.symmetric,
+        seed=options.seed,
         tokens=total,
         cells=cells,
-        memory=request.memory,
+        memory=options.memory_bytes,
         threads=cores(),
     )
     (folder / cooccurrence.STREAM).make_dir()

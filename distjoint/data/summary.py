@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from distjoint.data.triples import NEGATIVES, SPLITS
+from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.progress import short
 
 

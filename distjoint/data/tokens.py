@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distjoint.data.compiled import jit
 from distjoint.data.corpus import Block
+from distjoint.data.request import Tokenizer
 from distjoint.errors import DistjointError
 
 SEPARATOR = -1
-Tokenizer = Literal["unicode", "whitespace"]
 
 # Letters, marks and numbers all lie below this, save the variation selectors of plane 14.
 _CODES = 0x40000

@@ -18,12 +18,10 @@ import pyarrow.parquet as pq
 from distjoint.arrays import Ints
 from distjoint.data.corpus import open_text, split_compression
 from distjoint.data.numbered import NUMBERED, read_numbered
+from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.errors import DistjointError, UsageError
 from distjoint.storage import Location, Options, expand, locate
 
-SPLITS = ("train", "valid", "test")
-NEGATIVES = ("valid_negatives", "test_negatives")
-"""Triples known to be wrong, for classification. They are never known answers, nor do they count as degrees."""
 _PARTS = ("head", "relation", "tail")
 
 

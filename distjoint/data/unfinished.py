@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from distjoint.data.cooccurrence import STREAM
 from distjoint.data.manifest import File
 from distjoint.data.partition import Written
-from distjoint.data.request import Request
+from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows
 from distjoint.data.vocabulary import Vocabulary
 from distjoint.errors import DistjointError
@@ -39,7 +39,7 @@ _CHANGES = ("ETag", "etag", "last_modified", "created")
 Made = dict[str, Any]
 
 
-def made_from(request: Request, files: Sequence[Location]) -> Made:
+def made_from(options: PrepareOptions, files: Sequence[Location]) -> Made:
     """Everything that decides the bits of a dataset, as `request.json` holds it; no storage options.
 
     files    all input
@@ -48,7 +48,7 @@ def made_from(request: Request, files: Sequence[Location]) -> Made:
         inputs = list(pool.map(_stamp, files))
     made = {
         "made_by": {"distjoint": __version__, "pyarrow": pa.__version__},
-        "request": request.record() | {"shards": request.shards},
+        "request": options.record() | {"shards": options.shards},
         "inputs": inputs,
     }
     return dict(json.loads(json.dumps(made)))

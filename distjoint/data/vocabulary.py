@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distjoint.data.compiled import jit
+from distjoint.data.request import Tokenizer
 from distjoint.data.spool import Int32s, Spool
-from distjoint.data.tokens import SEPARATOR, Lexicon, Tokenizer
+from distjoint.data.tokens import SEPARATOR, Lexicon
 
 Int64s = NDArray[np.int64]
 

@@ -21,8 +21,8 @@ from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.bootstrap import Interval
 from distjoint.evaluate.classification import Classification
 from distjoint.evaluate.link_result import Links
+from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.similarity import Similarity
-from distjoint.evaluate.space import VectorKind
 from distjoint.evaluate.tables import analogy_tables, as_text, classification_tables, link_tables, similarity_tables
 from distjoint.storage import Location
 

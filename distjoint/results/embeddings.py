@@ -17,12 +17,14 @@ from torch import Tensor
 
 from distjoint.arrays import Bools, Floats, Ints
 from distjoint.couplings import coupling_of
-from distjoint.data.dataset import SPLITS, Triples
+from distjoint.data.dataset import Triples
 from distjoint.data.of_run import open_dataset
+from distjoint.data.streams import SPLITS
 from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.known import KnownAnswers
+from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.scoring import Side, TripleModel
-from distjoint.evaluate.space import Space, Spaces, VectorKind, read_spaces, unknown
+from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.export import export as write_vectors
 from distjoint.runs.folder import RunFolder

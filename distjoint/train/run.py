@@ -14,7 +14,7 @@ from rich.table import Table
 from distjoint.config import Config
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError, UsageError
-from distjoint.evaluate.run import evaluate
+from distjoint.evaluate import evaluate
 from distjoint.progress import Progress, Silent
 from distjoint.recipes import Recipe
 from distjoint.recipes import find as find_recipe

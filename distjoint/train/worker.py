@@ -56,9 +56,9 @@ class Worker:
         self.resources, self.sources = self.parts.resources, self.parts.sources
         self.scheme, self.dense = self.resources.scheme, self.resources.dense
         self.parking = Parking(on_disk=not self.parts.fits)
-        self.residency = Residency(self.resources.arena, self.parking, place.rank, self._worker_of, self._begin)
+        self.residency = Residency(self.resources.arena, self.parking, place.rank, self._worker_of, self.begin)
         self.passes = 1 if self.scheme.graph and info.groups > 2 else self.config.train.triple_passes
-        self.checkpoints = checkpoint.Writer(run, info, self._publish)
+        self.checkpoints = checkpoint.Writer(run, info, self.publish)
         self.saved = time.monotonic()
         self.journal: Journal | None = None
         self.start: Checkpoint | None = None
@@ -110,12 +110,12 @@ class Worker:
         bar.advance(self.at.epoch)
         while self.at.epoch < epochs and not self.validation.exhausted():
             try:
-                metrics = self._epoch(self.at.epoch, bar)
+                metrics = self.train_epoch(self.at.epoch, bar)
             except DivergedError as error:
                 raise DivergedError(f"{error}; {self._advice(error.key)}", error.key) from error
             following = Position(self.at.epoch + 1)
             if self._is_kept(following.epoch):
-                self._checkpoint(following, metrics=metrics)
+                self.save(following, metrics=metrics)
             else:
                 self.at = following
             if self.journal:
@@ -135,7 +135,7 @@ class Worker:
             f"--set {key}={lower:g} (or a smaller model.scale in a new run)"
         )
 
-    def _checkpoint(
+    def save(
         self, position: Position, metrics: Mapping[str, Any] | None = None, tally: Mapping[str, float] | None = None
     ) -> None:
         """Take a checkpoint of where the run now is."""
@@ -148,18 +148,18 @@ class Worker:
         if self.validation.due(metrics["epoch"]):
             self.checkpoints.wait()
             metrics |= self.validation.after(metrics["epoch"])
-            self._publish(Position(metrics["epoch"]).name)
+            self.publish(Position(metrics["epoch"]).name)
         self.journal.write(metrics)
         self.progress.say(epoch_line(metrics, self.config.train.epochs))
 
-    def _publish(self, name: str) -> None:
+    def publish(self, name: str) -> None:
         """Choose the run's result, now that the checkpoint `name` is complete; rank 0 only."""
         best = self.validation.best
         self.info = self.info.model_copy(update={"result": best or name})
         self.info.write(self.run)
         checkpoint.prune(self.run, self.config.train.keep, best)
 
-    def _epoch(self, epoch: int, bar: Task) -> dict[str, Any]:
+    def train_epoch(self, epoch: int, bar: Task) -> dict[str, Any]:
         """Train the rounds of the epoch that are left; its metrics, the same on every worker."""
         epochs, done, began = self.config.train.epochs, self.at.round, time.perf_counter()
         tally, rounds, next_rounds = self._new_tally(), self._rounds(epoch), self._rounds(epoch + 1)
@@ -189,7 +189,7 @@ class Worker:
             if number + 1 < len(steps) and self._is_due(number + 1):
                 tally.add(SECONDS, time.perf_counter() - began)
                 began = time.perf_counter()
-                self._checkpoint(Position(epoch, number + 1), tally=tally.over_workers(self.place.device))
+                self.save(Position(epoch, number + 1), tally=tally.over_workers(self.place.device))
         tally.add(SECONDS, time.perf_counter() - began)
         sums, ending = tally.over_workers(self.place.device), rates(self.scheme, (epoch + 1) / epochs)
         found = self._metrics(sums, self.place.workers)
@@ -274,7 +274,8 @@ class Worker:
         batches = self.passes * sum(source.batches(visit) for source in self.sources for visit in visits)
         return max(1, math.ceil(batches / len(visits) / every))
 
-    def _begin(self, shard: int) -> Shard:
+    def begin(self, shard: int) -> Shard:
+        """A shard that no worker has yet: from the checkpoint, or as it begins."""
         if self.start:
             return self._resumed(self.start, shard)
         parts = initial_shard(self.scheme, self.dataset.layout, shard)

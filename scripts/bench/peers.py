@@ -57,7 +57,8 @@ from rich.console import Console
 from rich.table import Table
 
 import distjoint
-from distjoint.data.dataset import SPLITS, Dataset, Triples
+from distjoint.data.dataset import Dataset, Triples
+from distjoint.data.streams import SPLITS
 from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import Candidates, listed_rows
 from distjoint.evaluate.ranking import link_prediction

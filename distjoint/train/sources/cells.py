@@ -15,7 +15,8 @@ from distjoint.arrays import Floats, Ints, Offsets
 from distjoint.backends.base import TileCells, WordParts
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
-from distjoint.data.dataset import COOCCURRENCE, Dataset
+from distjoint.data.dataset import Dataset
+from distjoint.data.streams import COOCCURRENCE
 from distjoint.errors import DivergedError
 from distjoint.model.text import initial_states, weigh
 from distjoint.table.parts import Part
