@@ -34,7 +34,6 @@ KNOWN: dict[str, set[str]] = {
         "tests/test_stream.py: stream._kept",
         "tests/test_stream.py: stream._pending",
         "tests/test_train_dist.py: worker._worker_of",
-        "tests/test_train_freeze.py: Worker._begin",
         "tests/test_train_ray.py: monkeypatch.setattr(driver, '_POLL', 0.05)",
     },
     "types": {

@@ -1,4 +1,4 @@
-"""Which ideas the package has: what a battery must cover. Plug-ins, and classes that a test adds, are not among them."""
+"""Which ideas the package has: what a battery must cover. Plug-ins, and classes that a test adds, are none."""
 
 from __future__ import annotations
 

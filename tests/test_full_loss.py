@@ -20,10 +20,9 @@ from distjoint.couplings.views import Own
 from distjoint.model import scorers
 from distjoint.model.scorers import comparison
 from distjoint.registry import SCORERS
-from distjoint.train import full
+from distjoint.train import full, train
 from distjoint.train.batches import Batch, shuffled
 from distjoint.train.negatives import Known, Pool
-from distjoint.train.run import train
 
 pytestmark = pytest.mark.unit
 

@@ -32,10 +32,10 @@ from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo
 from distjoint.storage import locate
 from distjoint.table.parts import Scheme
-from distjoint.train import initial
+from distjoint.train import initial, train
 from distjoint.train.dense import Dense
 from distjoint.train.peers import Watch
-from distjoint.train.run import plan, train
+from distjoint.train.plan import plan
 from distjoint.train.worker import Worker, group_place
 
 pytestmark = pytest.mark.dist

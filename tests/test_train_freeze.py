@@ -10,7 +10,7 @@ import pytest
 from small import Small, assert_same_bits, config, tensors
 
 from distjoint.errors import UsageError
-from distjoint.train.run import train
+from distjoint.train import train
 from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.unit
@@ -39,7 +39,9 @@ def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
 
     def made(self: Worker, *rest: Any) -> None:
         dense(self, *rest)
-        started.update({f"dense/{name}": value.numpy().copy() for name, value in self.dense.tensors().items()})
+        started.update(
+            {f"dense/{name}": value.numpy().copy() for name, value in self.parts.resources.dense.tensors().items()}
+        )
 
     monkeypatch.setattr(Worker, "begin", noted)
     monkeypatch.setattr(Worker, "__init__", made)

@@ -18,8 +18,8 @@ from distjoint.data.vectors import read_vectors
 from distjoint.errors import DistjointError
 from distjoint.storage import locate
 from distjoint.table.parts import Scheme, initial_shard
-from distjoint.train import initial
-from distjoint.train.run import plan, train
+from distjoint.train import initial, train
+from distjoint.train.plan import plan
 from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.unit
