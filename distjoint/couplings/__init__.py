@@ -10,13 +10,13 @@ from distjoint.registry import COUPLINGS
 __all__ = ["Coupling", "coupling_of"]
 
 
-def coupling_of(model: Model, name: str) -> Coupling:
-    """The coupling in force, with its options.
+def coupling_of(name: str, model: Model | None = None) -> Coupling:
+    """The coupling of a name.
 
-    name     `model.coupling`, or `none` where one side trains alone
+    model    whose options it takes where it is that model's; `none` is in force where one side trains alone
     raises   UsageError for an unknown name or option
     """
-    kind, options = COUPLINGS[name], model.coupling_options if name == model.coupling else {}
+    kind, options = COUPLINGS[name], model.coupling_options if model and name == model.coupling else {}
     try:
         found: Coupling = kind(**options)
     except TypeError as error:

@@ -41,7 +41,7 @@ class Scheme:
     def of(cls, config: Config, has_text: bool, has_graph: bool) -> Scheme:
         text = has_text and (config.loss.alpha < 1 or not has_graph)
         graph = has_graph and (config.loss.alpha > 0 or not has_text)
-        return cls(config, text, graph, coupling_of(config.model, config.model.coupling if text and graph else "none"))
+        return cls(config, text, graph, coupling_of(config.model.coupling if text and graph else "none", config.model))
 
     @property
     def dim(self) -> int:
