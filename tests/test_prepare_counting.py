@@ -54,7 +54,7 @@ def read_counts(dataset: Dataset) -> Counts:
 
 def counted(folder: Path, documents: list[list[int]], layout: Layout, memory: int, **options: object) -> Counts:
     stream = np.array([token for document in documents for token in [*document, -1]], np.int32)
-    plan = cooccurrence.Plan(
+    plan = cooccurrence.CountingPlan(
         layout=layout, tokens=len(stream) + 1, cells=100, memory=memory, threads=2, seed=0, **options
     )  # type: ignore[arg-type]
     (folder / "cooccurrence").mkdir(parents=True)

@@ -112,7 +112,7 @@ def test_missing_file_and_options_at_odds() -> None:
 
 def test_distinct_keeps_the_first_of_equal_rows() -> None:
     rows = np.array([[2, 0, 1], [0, 0, 0], [2, 0, 1], [2, 1, 1], [0, 0, 0]])
-    kept, dropped = triples_module._distinct(rows)
+    kept, dropped = triples_module.distinct(rows)
     assert kept.tolist() == [[2, 0, 1], [0, 0, 0], [2, 1, 1]]
     assert dropped == 2
 

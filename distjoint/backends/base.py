@@ -207,6 +207,10 @@ class Backend(ABC):
         """Start some work that may use `map`, beside what goes on; returns what waits for it."""
         return lambda: function(argument)
 
+    def warm_up(self) -> None:
+        """Compile what a wave of tiles goes through, or load it from a cache, before the clock runs."""
+        return None
+
     def close(self) -> None:
         """Give back threads."""
         return None

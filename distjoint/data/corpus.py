@@ -39,7 +39,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of one file. It ends between two words, or at the end of the file.
+    """Some text of one file. It ends between two words, or at the end of the file.
 
     file     where it comes from
     text     bytes of UTF-8 (not yet verified); a newline ends a document
@@ -117,15 +117,15 @@ class Corpus:
         """
         if slices is None:
             slices = [Slice(file) for file in self.files]
-        return _in_turn(self._slice(piece) for piece in slices)
+        return _in_turn(self._slice(part) for part in slices)
 
-    def _slice(self, piece: Slice) -> Iterator[Block]:
-        name, compression = split_compression(piece.file.path)
+    def _slice(self, part: Slice) -> Iterator[Block]:
+        name, compression = split_compression(part.file.path)
         if name.endswith(_PARQUET):
-            return _parquet(piece.file, self.column)
+            return _parquet(part.file, self.column)
         if name.endswith(_JSON_LINES):
-            return _json_lines(piece, compression, self.field)
-        return _plain(piece, compression)
+            return _json_lines(part, compression, self.field)
+        return _plain(part, compression)
 
 
 def _has_lines(file: Location) -> bool:
@@ -161,13 +161,13 @@ def open_text(file: Location, compression: str | None) -> Iterator[tuple[Any, Ca
             raise DistjointError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
 
 
-def _plain(piece: Slice, compression: str | None) -> Iterator[Block]:
-    file = piece.file
+def _plain(part: Slice, compression: str | None) -> Iterator[Block]:
+    file = part.file
     with open_text(file, compression) as (stream, position):
-        reads = _range(stream, piece.start, piece.stop) if piece.stop else iter(lambda: stream.read(BLOCK), b"")
-        rest, before, first = b"", piece.start, True
+        reads = _range(stream, part.start, part.stop) if part.stop else iter(lambda: stream.read(BLOCK), b"")
+        rest, before, first = b"", part.start, True
         for read in reads:
-            if first and piece.start == 0:
+            if first and part.start == 0:
                 read = read.removeprefix(b"\xef\xbb\xbf")
             read, first = rest + read, False
             # A block must not cut a word in two; without any break (odd, but legal) it grows.
@@ -176,7 +176,7 @@ def _plain(piece: Slice, compression: str | None) -> Iterator[Block]:
             if text:
                 yield Block(file, text, position() - before, last=False)
                 before = position()
-        if first and not piece.stop:
+        if first and not part.stop:
             raise DistjointError(f"{file}: the file is empty")
         yield Block(file, rest + b"\n", position() - before, last=True)
 
@@ -202,28 +202,28 @@ def _range(stream: Any, start: int, stop: int) -> Iterator[bytes]:
         at += len(read)
 
 
-def _json_lines(piece: Slice, compression: str | None, field: str) -> Iterator[Block]:
+def _json_lines(part: Slice, compression: str | None, field: str) -> Iterator[Block]:
     line = 0
-    for block in _lines(piece, compression):
+    for block in _lines(part, compression):
         texts = []
         for record in block.text.split(b"\n"):
             line += 1
             if record.strip():
-                texts.append(_json_text(piece.file, line, record, field))
+                texts.append(_json_text(part.file, line, record, field))
         line -= 1  # what follows the block's last newline begins the next block
-        yield Block(piece.file, _documents(texts), block.read, block.last)
+        yield Block(part.file, _documents(texts), block.read, block.last)
 
 
-def _lines(piece: Slice, compression: str | None) -> Iterator[Block]:
+def _lines(part: Slice, compression: str | None) -> Iterator[Block]:
     """Blocks of whole lines."""
     rest, read = b"", 0
-    for block in _plain(piece, compression):
+    for block in _plain(part, compression):
         text = rest + block.text
         read += block.read
         cut = text.rfind(b"\n") + 1
         rest = text[cut:]
         if cut:
-            yield Block(piece.file, text[:cut], read, block.last)
+            yield Block(part.file, text[:cut], read, block.last)
             read = 0
 
 

@@ -15,11 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from distjoint.arrays import Ints
 from distjoint.backends.cpu.compiled import announce
-from distjoint.data import cooccurrence, unfinished
+from distjoint.data import unfinished
 from distjoint.data.alignment import (
     EXAMPLES,
     Alignment,
@@ -39,7 +37,7 @@ from distjoint.data.partition import write_table
 from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, number_relations, number_rows, rows_table
 from distjoint.data.shards import count_text
-from distjoint.data.streams import SPLITS
+from distjoint.data.streams import COOCCURRENCE, PAIRS, SPLITS
 from distjoint.data.summary import Aligned, Summary
 from distjoint.data.text import Text, no_text, read_text
 from distjoint.data.triples import Graph
@@ -181,7 +179,7 @@ class _Preparation:
         pairs: list[tuple[int, str]],
         words: Vocabulary,
         entities: list[str],
-        degrees: NDArray[np.int64],
+        degrees: Ints,
     ) -> Alignment:
         most_frequent, tokenizer = self.options.align_ambiguous == "most-frequent", self.options.tokenizer
         if not len(words) or not entities or self.options.align == "none":
@@ -207,7 +205,7 @@ class _Preparation:
         text: Text,
         alignment: Alignment,
         rows: Rows,
-        degrees: NDArray[np.int64],
+        degrees: Ints,
     ) -> Manifest:
         """Everything that goes to storage; the manifest last."""
         graph, labels = known.graph, known.labels or {}
@@ -217,7 +215,7 @@ class _Preparation:
         with self._timed("writing"):
             streams = Streams(self.folder, rows, layout, self.options.seed)
             for part in written:
-                streams.add(cooccurrence.STREAM, part)
+                streams.add(COOCCURRENCE, part)
             entities, relations = graph.entities.list(), graph.relations.list()
             relation_ids, relation_table = number_relations(relations, graph.frequencies())
             counts = {
@@ -231,7 +229,7 @@ class _Preparation:
                 "tokens": text.vocabulary.tokens,
                 "cells": sum(part.file.rows for part in written),
                 "relations": len(relations),
-                "alignment": len(alignment.samples),
+                PAIRS: len(alignment.samples),
             }
             counts |= {
                 f"aligned_ends/{ends}": number for ends, number in rows.aligned_ends(graph.splits["train"]).items()
@@ -241,7 +239,7 @@ class _Preparation:
                     unseen = (degrees[triples[:, 0]] == 0) | (degrees[triples[:, 2]] == 0)
                     streams.write_triples(split, triples, relation_ids, unseen)
                     counts |= {f"triples/{split}": len(triples), f"unseen/{split}": int(unseen.sum())}
-            streams.write_alignment(alignment.samples)
+            streams.write_pairs(alignment.samples)
             self.folder.make_dir()
             table = rows_table(rows, text.vocabulary.words, text.vocabulary.counts, entities, degrees, labels)
             streams.files.append(write_table(self.folder, "rows.parquet", table))

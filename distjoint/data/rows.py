@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from distjoint.arrays import Ints
 from distjoint.data.alignment import Alignment
 from distjoint.table.layout import Layout, choose_tiles
-
-Int64s = NDArray[np.int64]
 
 LEAST_MEAN_PARTITION = 1 << 16
 MOST_SHARDS = 64
@@ -27,8 +25,8 @@ class Rows:
     words, aligned, entities    rows of each kind
     """
 
-    of_word: Int64s
-    of_entity: Int64s
+    of_word: Ints
+    of_entity: Ints
     words: int
     aligned: int
     entities: int
@@ -40,14 +38,14 @@ class Rows:
         tiles = choose_tiles(self.words + self.aligned, shards)  # what is trained tile by tile are rows with a word
         return Layout(shards, tiles, self.words, self.aligned, self.entities)
 
-    def aligned_ends(self, triples: Int64s) -> dict[int, int]:
+    def aligned_ends(self, triples: Ints) -> dict[int, int]:
         """How many of the triples, int64[n, 3] by entity, have 0, 1 and 2 ends that share a row with a word."""
         shares = self.of_entity < self.words + self.aligned
         ends = shares[triples[:, 0]].astype(np.int64) + shares[triples[:, 2]]
         return dict(enumerate(np.bincount(ends, minlength=3).tolist()))
 
 
-def number_rows(words: int, entities: Sequence[str], degrees: Int64s, alignment: Alignment) -> Rows:
+def number_rows(words: int, entities: Sequence[str], degrees: Ints, alignment: Alignment) -> Rows:
     """Rank decides: words (already by falling count) keep their order; entities go by degree, then by name."""
     entity_of = {word: entity for entity, (word, _) in alignment.shared.items()}
     of_word, of_entity = np.empty(words, np.int64), np.empty(len(entities), np.int64)
@@ -77,9 +75,9 @@ def choose_shards(samples: int, rows: int) -> int:
 def rows_table(
     rows: Rows,
     words: Sequence[str],
-    counts: Int64s,
+    counts: Ints,
     entities: Sequence[str],
-    degrees: Int64s,
+    degrees: Ints,
     labels: Mapping[str, Sequence[str]],
 ) -> pa.Table:
     """rows.parquet, in order of row."""
@@ -106,7 +104,7 @@ def rows_table(
     )
 
 
-def number_relations(names: Sequence[str], frequencies: Int64s) -> tuple[Int64s, pa.Table]:
+def number_relations(names: Sequence[str], frequencies: Ints) -> tuple[Ints, pa.Table]:
     """Ids by falling frequency in training, then by name: int64[relations], and relations.parquet."""
     order = sorted(range(len(names)), key=lambda k: (-frequencies[k], names[k]))
     ids = np.empty(len(names), np.int64)

@@ -10,6 +10,7 @@ from distjoint.data import cooccurrence, segments
 from distjoint.data.partition import Written
 from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, choose_shards
+from distjoint.data.streams import COOCCURRENCE
 from distjoint.data.text import Text
 from distjoint.data.unfinished import Counted, Made
 from distjoint.data.workers import Workers
@@ -44,7 +45,7 @@ def count_text(
     blocks = partial(segments.renumbered, text.tokens, table)
     cells = cooccurrence.estimate_cells(blocks(), total, words, options.window, options.symmetric, options.memory_bytes)
     layout = choose_layout(rows, max(cells, triples), options.shards, progress)
-    plan = cooccurrence.Plan(
+    plan = cooccurrence.CountingPlan(
         layout=layout,
         window=options.window,
         symmetric=options.symmetric,
@@ -54,7 +55,7 @@ def count_text(
         memory=options.memory_bytes,
         threads=cores(),
     )
-    (folder / cooccurrence.STREAM).make_dir()
+    (folder / COOCCURRENCE).make_dir()
     counted = Counted.begin(folder, made, layout, text.vocabulary, rows)
     written = counted.take(range(layout.shards))
     counted.drop_others(written)

@@ -9,8 +9,15 @@ NEGATIVES = ("valid_negatives", "test_negatives")
 COOCCURRENCE = "cooccurrence"
 PAIRS = "pairs"
 """Pairs of an entity and a word that are the same thing, and share no row."""
+FORMER_PAIRS = "alignment"
+"""What `PAIRS` was called in datasets of 0.1.0 and before."""
 
 
 def triples_of(split: str) -> str:
     """The stream of a split's triples."""
     return f"triples/{split}"
+
+
+def shard_file(shard: int) -> str:
+    """The path, in the dataset's folder, of the file with the counts of a shard's rows."""
+    return f"{COOCCURRENCE}/part-{shard:05d}.parquet"

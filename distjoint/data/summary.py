@@ -19,7 +19,7 @@ class Aligned:
     """How the entities found their words.
 
     aligned, ambiguous, unmatched   entities of each kind; ambiguous ones share no row
-    samples     pairs that share no row and are alignment samples
+    samples     pairs of an entity and a word that share no row
     how         `label`, `alias`, `id`, `pairs` -> rows shared that way
     examples    kind -> some of each, in words
     """
@@ -100,7 +100,7 @@ class Summary:
                 ("aligned entities", self.alignment.aligned, found),
                 ("ambiguous", self.alignment.ambiguous, "a name of theirs is a word, but not theirs alone"),
                 ("unmatched", self.alignment.unmatched, "none of their names is a word"),
-                ("alignment samples", self.alignment.samples, "pairs that share no row"),
+                ("pairs", self.alignment.samples, "of an entity and a word that share no row"),
                 (
                     "train triples, both ends aligned",
                     counts["aligned_ends/2"],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from distjoint.arrays import Ints
 from distjoint.data import vocabulary
 from distjoint.data.corpus import Corpus
+from distjoint.data.name_trie import NameTrie
 from distjoint.data.request import PrepareOptions
 from distjoint.data.spool import Tokens
 from distjoint.data.tokens import Counter, Lexicon
@@ -55,7 +57,7 @@ def read_text(
     if names:
         known, forms = lexicon.size, {vocabulary.key(name, lexicon.tokenizer) for name in names}
         with progress.task("joining names") as task:
-            if found := workers.join(tokens, forms, lexicon, options.min_count):
+            if found := join_names(workers, tokens, forms, lexicon, options.min_count):
                 tokens, counts = found
             joined = lexicon.size - known
             task.note(f"{joined:,} names")
@@ -65,3 +67,24 @@ def read_text(
     if not len(chosen):
         raise DistjointError(f"{corpus.files[0]}: no word occurs {options.min_count} times; lower --min-count")
     return Text(lexicon, tokens, chosen, counter.tokens, counter.documents, joined)
+
+
+def join_names(
+    workers: Workers, tokens: Tokens, forms: Iterable[str], lexicon: Lexicon, min_count: int
+) -> tuple[Tokens, Ints] | None:
+    """The text with the names that are several words joined, longest match first; None where none is to be.
+
+    A name that occurs fewer than `min_count` times stays apart: joined, its words would be lost.
+    forms     of names, as `vocabulary.key` gives them
+    returns   the text, and int64[lexicon.size]: counts after joining; the lexicon grows by the names joined
+    """
+    names = NameTrie(forms, lexicon)
+    if not len(names):
+        return None
+    found = workers.find_names(tokens, names).tolist()
+    kept = [name for name, count in zip(names.names, found, strict=True) if count >= max(min_count, 1)]
+    if not kept:
+        return None
+    names = NameTrie(kept, lexicon)
+    spelled = np.array([lexicon.add(name) for name in names.names], np.int32)
+    return workers.join_names(tokens, names, spelled, lexicon.size)

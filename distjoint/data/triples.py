@@ -25,7 +25,7 @@ from distjoint.storage import Location, Options, expand, locate
 _PARTS = ("head", "relation", "tail")
 
 
-class Names:
+class NameIds:
     """Strings numbered in order of first sight."""
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class Graph:
     repeated     split -> triples of valid or test that are in train too (kept); of negatives, that are in any split
     """
 
-    entities: Names = field(default_factory=Names)
-    relations: Names = field(default_factory=Names)
+    entities: NameIds = field(default_factory=NameIds)
+    relations: NameIds = field(default_factory=NameIds)
     splits: dict[str, Ints] = field(default_factory=dict)
     duplicates: dict[str, int] = field(default_factory=dict)
     repeated: dict[str, int] = field(default_factory=dict)
@@ -98,16 +98,16 @@ def read_graph(
         if pattern := paths.get(split):
             files = [locate(name, options) for name in expand(pattern, options)]
             rows = np.concatenate([part for file in files for part in _read(file, names, graph)])
-            graph.splits[split], graph.duplicates[split] = _distinct(rows)
+            graph.splits[split], graph.duplicates[split] = distinct(rows)
     _hold_out(graph, fractions, seed)
     for split in SPLITS[1:]:
         if split in graph.splits:
             both = np.concatenate([graph.splits["train"], graph.splits[split]])
-            graph.repeated[split] = _distinct(both)[1]
+            graph.repeated[split] = distinct(both)[1]
     for split in NEGATIVES:
         if split in graph.splits:
-            known, _ = _distinct(np.concatenate([graph.splits[name] for name in SPLITS if name in graph.splits]))
-            graph.repeated[split] = _distinct(np.concatenate([known, graph.splits[split]]))[1]
+            known, _ = distinct(np.concatenate([graph.splits[name] for name in SPLITS if name in graph.splits]))
+            graph.repeated[split] = distinct(np.concatenate([known, graph.splits[split]]))[1]
     return graph
 
 
@@ -239,13 +239,13 @@ def _diagnose(file: Location, compression: str | None, delimiter: str, columns: 
     with open_text(file, compression) as (stream, _):
         rest, number = b"", 0
         while True:
-            piece = bytes(stream.read(1 << 20))
-            lines = (rest + piece).split(b"\n")
-            rest = lines.pop() if piece else b""
+            block = bytes(stream.read(1 << 20))
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop() if block else b""
             for line in lines:
                 number += 1
                 wanted = _diagnose_line(file, number, line.rstrip(b"\r"), delimiter, wanted)
-            if not piece:
+            if not block:
                 return
 
 
@@ -270,7 +270,7 @@ def _diagnose_line(file: Location, number: int, line: bytes, delimiter: str, wan
     return wanted or fields
 
 
-def _distinct(rows: Ints) -> tuple[Ints, int]:
+def distinct(rows: Ints) -> tuple[Ints, int]:
     """Rows without repetitions, each where it first stood, and how many were dropped."""
     if not len(rows):
         return rows, 0

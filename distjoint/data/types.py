@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from distjoint.arrays import Ints
+from distjoint.arrays import Bools, Ints, Offsets
 from distjoint.data.alignment import fields_of_lines
 from distjoint.errors import DistjointError
 from distjoint.storage import Location
@@ -31,11 +30,11 @@ class Domains:
     tail      bool[relations, sets]: the same for the tail
     """
 
-    type_of: NDArray[np.int32]
-    head: NDArray[np.bool_]
-    tail: NDArray[np.bool_]
+    type_of: Offsets
+    head: Bools
+    tail: Bools
 
-    def allowed(self, relation: int, side: Literal["head", "tail"]) -> NDArray[np.bool_]:
+    def allowed(self, relation: int, side: Literal["head", "tail"]) -> Bools:
         """bool[rows]: which rows may stand at this end of the relation; one with -1 may not."""
         sets = (self.head if side == "head" else self.tail)[relation]
         # -1 picks what is appended.
@@ -115,7 +114,7 @@ def observed_domains(types: pa.Table, rows: int, words: int, relations: int, tra
     has = csr_array((np.ones(len(member), np.int64), (in_set, of_type)), shape=shape)
     head, relation, tail = train
 
-    def side(end: Ints) -> NDArray[np.bool_]:
+    def side(end: Ints) -> Bools:
         ones = np.ones(len(end), np.int64)
         seen = csr_array((ones, (relation, type_of[end])), shape=(relations, len(numbers)))
         return np.asarray(((seen @ has) @ has.T).toarray() > 0)

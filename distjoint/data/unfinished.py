@@ -20,11 +20,11 @@ import pyarrow.fs as pafs
 import xxhash
 from pydantic import BaseModel, ConfigDict
 
-from distjoint.data.cooccurrence import STREAM
 from distjoint.data.manifest import File
 from distjoint.data.partition import Written
 from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows
+from distjoint.data.streams import COOCCURRENCE, shard_file
 from distjoint.data.vocabulary import Vocabulary
 from distjoint.errors import DistjointError
 from distjoint.storage import Location
@@ -117,22 +117,22 @@ class Counted:
     def take(self, shards: Sequence[int]) -> dict[int, Written]:
         """Those of some shards that are counted already: every byte is there and as it was written."""
         there = {place.name for place in (self.folder / NAME).list()}
-        wanted = [shard for shard in shards if _noted(part_name(shard)) in there]
+        wanted = [shard for shard in shards if _noted(shard_file(shard)) in there]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = zip(wanted, pool.map(self._check, wanted), strict=True)
             return {shard: written for shard, written in found if written is not None}
 
     def drop_others(self, taken: Collection[int]) -> None:
         """Delete what is there of shards that are not taken: half-written, damaged, or of something else."""
-        files = {part_name(shard) for shard in taken}
-        for place in (self.folder / STREAM).list():
-            if f"{STREAM}/{place.name}" not in files:
+        files = {shard_file(shard) for shard in taken}
+        for place in (self.folder / COOCCURRENCE).list():
+            if f"{COOCCURRENCE}/{place.name}" not in files:
                 place.delete()
         for path in noted(self.folder) - files:
             (self.folder / NAME / _noted(path)).delete()
 
     def _check(self, shard: int) -> Written | None:
-        path = part_name(shard)
+        path = shard_file(shard)
         with suppress(DistjointError, ValueError):
             part = _Part.model_validate_json((self.folder / NAME / _noted(path)).read_bytes())
             file = self.folder / path
@@ -140,11 +140,6 @@ class Counted:
             if same and file.checksum() == part.file.checksum:
                 return Written(part.file, list(part.spans))
         return None
-
-
-def part_name(shard: int) -> str:
-    """The path of a shard's file in the dataset's folder."""
-    return f"{STREAM}/part-{shard:05d}.parquet"
 
 
 def _noted(path: str) -> str:
@@ -155,7 +150,7 @@ def noted(folder: Location) -> set[str]:
     """Paths of the files of shards that are noted as counted."""
     places = (folder / NAME).list()
     return {
-        f"{STREAM}/{place.name.removesuffix('.json')}.parquet"
+        f"{COOCCURRENCE}/{place.name.removesuffix('.json')}.parquet"
         for place in places
         if place.name.startswith("part-") and place.name.endswith(".json")
     }

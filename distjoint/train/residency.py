@@ -78,7 +78,7 @@ class Parking:
         try:
             with place.open("rb", buffering=0) as file:
                 for array in into.values():
-                    here = array if array.device.type == "cpu" else torch.empty_like(array, device="cpu")
+                    here = array.cpu()  # itself, unless it lies on a device
                     _fill(_raw(here), file)
                     if here is not array:
                         array.copy_(here)

@@ -59,7 +59,7 @@ class Worker:
             if self.place.workers > 1:
                 stack.enter_context(Heartbeat())
             with announce(self.progress):
-                warm_up(self.parts.resources.scheme, self.place.device)
+                warm_up(self.parts.resources.scheme, self.parts.backend)
             with announce(self.progress), self.progress.task("training", total=self.info.config.train.epochs) as bar:
                 self._train(bar)
             if self.place.workers > 1:
