@@ -5,13 +5,12 @@ gradients go where the formula says.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from members import assert_covers
 from torch import Tensor
 
 from distjoint import couplings
@@ -158,18 +157,8 @@ def assert_entities_begin_as_given(name: str, backend: Backend) -> None:
         torch.testing.assert_close(entity_block(table.coupling, parts, LAYOUT, shard, start), given)
 
 
-def test_every_coupling_is_in_the_registry_under_its_name_and_has_a_formula_here() -> None:
-    for module in iter_modules(couplings.__path__):
-        import_module(f"{couplings.__name__}.{module.name}")
-    packaged = {cls for cls in below(Coupling) if cls.__module__.startswith(couplings.__name__)}
-    names = [name for name in COUPLINGS.names() if COUPLINGS[name] in packaged]
-    assert {COUPLINGS[name] for name in names} == packaged
-    assert [COUPLINGS[name].name for name in names] == names
-    assert set(VECTORS) == set(names)
-
-
-def below(cls: type) -> set[type]:
-    return {found for sub in cls.__subclasses__() for found in ({sub} | below(sub))}
+def test_every_coupling_is_in_the_registry_and_in_this_battery() -> None:
+    assert_covers(set(VECTORS), COUPLINGS, Coupling, couplings)
 
 
 # The battery

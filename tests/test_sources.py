@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
-from inspect import isabstract
-from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from members import assert_covers
 from small import Small, config
-from test_couplings import Plain, below
+from test_couplings import Plain
 from torch import Tensor
 
 from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.couplings.views import Own, Word
 from distjoint.data.dataset import Dataset
+from distjoint.data.streams import PAIRS
+from distjoint.errors import DivergedError
 from distjoint.registry import OPTIMIZERS, SOURCES
 from distjoint.table.parts import Part
 from distjoint.train import sources
@@ -78,15 +78,8 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_every_source_is_in_the_registry_under_its_name_and_in_this_battery() -> None:
-    for module in iter_modules(sources.__path__):
-        import_module(f"{sources.__name__}.{module.name}")
-    usable = (cls for cls in below(Source) if not isabstract(cls))
-    packaged = {cls for cls in usable if cls.__module__.startswith(sources.__name__)}
-    names = [name for name in SOURCES.names() if SOURCES[name] in packaged]
-    assert {SOURCES[name] for name in names} == packaged
-    assert [SOURCES[name].name for name in names] == names
-    assert set(DATA) == set(names)
+def test_every_source_is_in_the_registry_and_in_this_battery() -> None:
+    assert_covers(set(DATA), SOURCES, Source, sources)
 
 
 # The battery
@@ -139,7 +132,7 @@ class Pulled(PullSource):
     """Half the squared distance of X and W + C of each pair, by its weight."""
 
     name, title, unit = "pulled", "pulled", "pairs"
-    stream, columns = "pairs", ("entity", "word", "weight")
+    stream, columns = PAIRS, ("entity", "word", "weight")
 
     def __init__(self, resources: Resources) -> None:
         super().__init__(resources)
@@ -162,19 +155,13 @@ class Pulled(PullSource):
 
 
 @pytest.fixture
-def pulled(paired: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def pulled(paired: str) -> Iterator[str]:
     """URL of a dataset whose pairs a source trains."""
-    monkeypatch.setattr(Pulled, "stream", stream_of_pairs(paired))
     SOURCES.add(Pulled)
     OPTIMIZERS.add(Plain)
     yield paired
     SOURCES.remove("pulled")
     OPTIMIZERS.remove("plain")
-
-
-def stream_of_pairs(dataset: str) -> str:
-    """What the stream of pairs is called in a dataset."""
-    return next(name for name in Dataset.open(dataset).manifest.streams if name in ("pairs", "alignment"))
 
 
 def test_pulls_that_meet_in_a_row_are_summed_before_it_steps(pulled: str) -> None:
@@ -183,14 +170,14 @@ def test_pulls_that_meet_in_a_row_are_summed_before_it_steps(pulled: str) -> Non
     source, arena = bench.source("pulled"), bench.arena
     work, tally, before = source.visit(bench.visit()), Tally(source.sums), bench.values()
     rows = bench.data.layout.shard_rows
-    partitions = [p for p in bench.visit().visit.counted if bench.data.manifest.samples(Pulled.stream, *p)]
+    partitions = [p for p in bench.visit().visit.counted if bench.data.manifest.samples(PAIRS, *p)]
     assert work.units == len(partitions)
     order = list(partitions)
     Pulled.generator(bench.config, 0, bench.visit().visit).shuffle(order)
     work.do(work.units, FULL, tally)
     expected, rate = before, source.step_size(FULL)
     for i, j in order:
-        pairs = bench.data.samples(Pulled.stream, i, j, {"entity": rows(i), "word": rows(j), "weight": None})
+        pairs = bench.data.samples(PAIRS, i, j, {"entity": rows(i), "word": rows(j), "weight": None})
         entity = arena.entity_index[torch.from_numpy(pairs["entity"].astype(np.int64)) + arena.base(i)]
         word = arena.word_index[torch.from_numpy(pairs["word"].astype(np.int64)) + arena.base(j)]
         leaves = {name: expected[name].clone().requires_grad_() for name in ("X", "W", "C")}
@@ -202,7 +189,7 @@ def test_pulls_that_meet_in_a_row_are_summed_before_it_steps(pulled: str) -> Non
             expected[name] = expected[name] - rate * share * gradient
     for name in ("X", "W", "C"):
         torch.testing.assert_close(arena.arrays[name], expected[name])
-    assert tally.sums()["pairs"] == bench.data.manifest.counts[Pulled.stream] == 24
+    assert tally.sums()["pairs"] == bench.data.manifest.counts[PAIRS] == 24
     bench.parts.close()
 
 
@@ -219,8 +206,6 @@ def test_a_dataset_without_the_stream_has_no_units(small: Small, pulled: str) ->
 
 
 def test_a_pair_that_is_not_finite_is_named_before_a_row_is_stepped(pulled: str) -> None:
-    from distjoint.errors import DivergedError
-
     bench = Bench(pulled)
     source = bench.source("pulled")
     bench.arena.arrays["X"].fill_(float("nan"))
