@@ -33,7 +33,7 @@ class Registry:
         return tuple(dict.fromkeys([*self._places, *self._added, *self._installed()]))
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names()
+        return name in self._places or name in self._added or name in self._installed()
 
     def __getitem__(self, name: str) -> Any:
         """The class of a name. raises UsageError for an unknown one, with those there are"""
@@ -119,7 +119,7 @@ CANDIDATES = Registry(
         "kvsall": "train.candidates.everything:KVersusAll",
     },
 )
-SOURCES = Registry(
+SOURCES = Registry(  # in the order in which they train
     "source", "sources", {"cells": "train.sources.cells:CellSource", "triples": "train.sources.triples:TripleSource"}
 )
 EXPORTS = Registry(

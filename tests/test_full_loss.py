@@ -1,4 +1,4 @@
-"""The graph's loss against all entities: equal to the plain reference, whole steps included."""
+"""A graph loss over all entities: equal to the plain reference, whole steps included."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from distjoint.train.full import FullLoss
 from hypothesis import given
 from hypothesis import strategies as st
 from reference.losses import FullQueries, Objective, full_loss, relation_loss
 from small import Small, config, tensors
-from test_graph_step import World
+from world import World, backend_of
 
-from distjoint.backends.cpu.rows import EPSILON, RowKernels
-from distjoint.couplings.views import Own
 from distjoint.model import scorers
-from distjoint.model.scorers import comparison
+from distjoint.model.comparisons import comparison_of
+from distjoint.optim.base import EPSILON
 from distjoint.registry import SCORERS
-from distjoint.train import full
+from distjoint.train import train
 from distjoint.train.batches import Batch, shuffled
-from distjoint.train.negatives import Known, Pool
-from distjoint.train.run import train
+from distjoint.train.candidates import everything
+from distjoint.train.known import KnownPositives
 
 pytestmark = pytest.mark.unit
 
 SETTINGS: list[dict[str, Any]] = [
     *[
         {"graph.candidates": versus, "graph.loss": loss, "model.scorer": scorer}
-        for versus, loss, scorer in product(("1vsall", "kvsall"), ("softmax", "logistic"), sorted(SCORERS.names()))
+        for versus, loss, scorer in product(("1vsall", "kvsall"), ("softmax", "logistic"), SCORERS.names())
     ],
     {"graph.candidates": "1vsall", "graph.smoothing": 0.1, "graph.n3": 0.2, "model.scorer": "complex"},
     {"graph.candidates": "kvsall", "graph.smoothing": 0.1, "graph.l2": 0.2, "model.scorer": "distmult"},
@@ -42,66 +40,59 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-def world_of(settings: dict[str, Any]) -> World:
-    return World("none", {"model.cosine": False, **settings})
+def world_of(settings: dict[str, Any], backend: str = "cpu", threads: int = 1) -> World:
+    return World("none", {"model.cosine": False, **settings}, backend_of(backend, threads))
 
 
-def loss_of(world: World, threads: int = 1) -> FullLoss:
-    kernels = RowKernels(world.arena.rows, threads)
-    return FullLoss(
-        world.config, Own(world.arena, kernels), kernels, world.relation, world.relation_gradient, world.map_gradient
-    )
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a batch has several slices of queries, of candidates, and blocks of scores."""
+    monkeypatch.setattr(everything, "QUERIES", 3)
+    monkeypatch.setattr(everything, "CANDIDATES", 8)
+    monkeypatch.setattr(everything, "ROOM", 500)
 
 
+@pytest.mark.usefixtures("small_slices")
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
 @pytest.mark.parametrize("side", ["tail", "head"])
-@pytest.mark.parametrize("settings", SETTINGS)
-def test_a_step_is_that_of_the_plain_reference(
-    settings: dict[str, Any], side: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(full, "_QUERIES", 3)  # so that there are several pieces, and blocks
-    monkeypatch.setattr(full, "ROOM", 500)
-    world, probe = world_of(settings), world_of(settings)
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_a_step_is_that_of_the_plain_reference(settings: dict[str, Any], side: Any, backend: str) -> None:
+    world, probe = world_of(settings, backend), world_of(settings)
     pool = np.random.default_rng(1).permutation(world.entities())
     triples = world.batch(pool[:5], 21)  # few entities, so that queries have several answers
     _, first = np.unique(np.stack([triples.head, triples.relation, triples.tail]), axis=1, return_index=True)
     batch = Batch(triples.head[first], triples.relation[first], triples.tail[first], side)
-    found = loss_of(world).plan(batch, Pool(pool), np.random.default_rng(0))(0.1)
+    found = world.step(world.loss(), batch, world.pool(pool))
 
     own, model = probe.config.graph, probe.config.model
     X = probe.arena.arrays["X"].double().requires_grad_()
-    relation = probe.relation.double().requires_grad_()
-    place = np.full(world.arena.rows, -1)
+    relation = probe.dense.values["relation"].double().requires_grad_()
+    entities, place = X[probe.arena.entity_index[pool]], np.full(world.arena.rows, -1)
     place[pool] = np.arange(len(pool))
     head, tail = (torch.from_numpy(place[ends]) for ends in (batch.head, batch.tail))
     scorer = scorers.scorer(model.scorer)
+    comparison = comparison_of(scorer, model.cosine, model.norm, model.scale)
     read = relation[torch.from_numpy(batch.relation)]
     if side == "head":
         back = relation[torch.from_numpy(batch.relation + world.RELATIONS)] if model.reciprocal else None
         read = scorer.inverse(read) if back is None else back
     objective = Objective(
-        scorer,
-        comparison(scorer, model.cosine, model.norm),
-        10.0 if model.cosine else 1.0,
-        own.loss,
-        smoothing=own.smoothing,
-        n3=own.n3,
-        l2=own.l2,
+        scorer, comparison.name, comparison.scale, own.loss, smoothing=own.smoothing, n3=own.n3, l2=own.l2
     )
     source, answer = (tail, head) if side == "head" else (head, tail)
-    expected = full_loss(
-        objective, FullQueries(X[probe.arena.entity_index[pool]], source, answer, read), own.candidates
-    )
+    expected = full_loss(objective, FullQueries(entities, source, answer, read), own.candidates)
     if own.relation_weight and side == "tail":
-        entities, target = X[probe.arena.entity_index[pool]], torch.from_numpy(batch.relation)
+        target = torch.from_numpy(batch.relation)
         known = relation_loss(scorer, entities[head], entities[tail], relation[: world.RELATIONS], target)
         expected = expected + own.relation_weight * known
     expected.backward()
     assert found == pytest.approx(expected.item(), rel=1e-5)
     state = probe.arena.arrays["X.state"].double() + X.grad.square().mean(1)
     stepped = X.detach() - 0.1 * X.grad / (state + EPSILON).sqrt()[:, None]
-    torch.testing.assert_close(world.arena.arrays["X.state"].double(), state, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(world.arena.arrays["X"].double(), stepped, rtol=2e-4, atol=2e-5)
-    torch.testing.assert_close(world.relation_gradient.double(), relation.grad, rtol=2e-4, atol=2e-5)
+    after = world.after()
+    torch.testing.assert_close(after["X.state"].double(), state, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after["X"].double(), stepped, rtol=2e-4, atol=2e-5)
+    torch.testing.assert_close(after["relation"].double(), relation.grad, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("side", ["tail", "head"])
@@ -111,31 +102,31 @@ def test_labels_of_kvsall_are_all_answers_that_are_known(side: Any) -> None:
     pool = one.entities()
     drawn = one.batch(pool[:5], 30)
     triples = np.unique(np.stack([drawn.head, drawn.relation, drawn.tail]), axis=1)
-    known = Known(Batch(*triples), one.arena.rows)
-    given = triples[[0, 1] if side == "tail" else [2, 1]]
-    _, first = np.unique(given, axis=1, return_index=True)
+    known = KnownPositives(Batch(*triples), one.arena.rows, one.backend)
+    questions = triples[[0, 1] if side == "tail" else [2, 1]]
+    _, first = np.unique(questions, axis=1, return_index=True)
     some = first[: len(first) // 2]
-    asked = (given[:, :, None] == given[:, None, some]).all(0).any(1)
-    assert asked.sum() > len(some)
-    found = loss_of(one).plan(Batch(*triples[:, some], side), Pool(pool, known=known), np.random.default_rng(0))(0.1)
-    expected = loss_of(other).plan(Batch(*triples[:, asked], side), Pool(pool), np.random.default_rng(0))(0.1)
+    queried = (questions[:, :, None] == questions[:, None, some]).all(0).any(1)
+    assert queried.sum() > len(some)
+    found = one.step(one.loss(), Batch(*triples[:, some], side), one.pool(pool, known))
+    expected = other.step(other.loss(), Batch(*triples[:, queried], side), other.pool(pool))
     assert found == pytest.approx(expected, rel=1e-6)
-    after = {**other.parts(), "relation": other.relation_gradient}
-    for name, value in {**one.parts(), "relation": one.relation_gradient}.items():
+    after = other.after()
+    for name, value in one.after().items():
         torch.testing.assert_close(value, after[name], rtol=1e-5, atol=1e-6)
 
 
 def test_a_step_has_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(full, "_QUERIES", 4)
+    monkeypatch.setattr(everything, "QUERIES", 4)
 
     def step(threads: int) -> tuple[float, dict[str, torch.Tensor]]:
-        world = world_of({"graph.candidates": "1vsall", "graph.dropout": 0.3, "graph.relation_dropout": 0.2})
-        batch = world.batch(world.entities(), 301)
-        loss = loss_of(world, threads)
-        asked = Batch(batch.head, batch.relation, batch.tail, "tail")
-        value = loss.plan(asked, Pool(world.entities()), np.random.default_rng(1))(0.1)
-        loss.kernels.close()
-        return value, {**world.parts(), "relation": world.relation_gradient}
+        settings = {"graph.candidates": "1vsall", "graph.dropout": 0.3, "graph.relation_dropout": 0.2}
+        world = world_of(settings, threads=threads)
+        triples = world.batch(world.entities(), 301)
+        batch = Batch(triples.head, triples.relation, triples.tail, "tail")
+        value = world.step(world.loss(), batch, world.pool(world.entities()), seed=1)
+        world.backend.close()
+        return value, world.after()
 
     one, found = step(1)
     for threads in (2, 3):
@@ -158,9 +149,9 @@ def test_grouped_batches_hold_each_triple_once_for_each_end_and_no_question_twic
         assert sorted(zip(*all_of, strict=True)) == sorted(
             zip(triples.head, triples.relation, triples.tail, strict=True)
         )
-        given_end = "head" if side == "tail" else "tail"
-        asked = [set(zip(getattr(part, given_end), part.relation, strict=True)) for part in parts]
-        assert sum(map(len, asked)) == len(set().union(*asked))
+        source = "head" if side == "tail" else "tail"
+        questions = [set(zip(getattr(part, source), part.relation, strict=True)) for part in parts]
+        assert sum(map(len, questions)) == len(set().union(*questions))
 
 
 @pytest.mark.parametrize("versus", ["1vsall", "kvsall"])

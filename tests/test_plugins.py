@@ -177,7 +177,6 @@ def learned(data: str, run: Path, settings: dict[str, Any]) -> float:
     return distjoint.evaluate(str(run), link_prediction="valid").to_dict()["link_prediction"]["mrr"]
 
 
-@pytest.mark.xfail(strict=True, reason="the configuration lists scorers and losses itself")
 @pytest.mark.usefixtures("documented")
 @pytest.mark.parametrize("loss", ["softmax", "bpr"])
 def test_the_scorer_and_the_loss_of_the_docs_learn_the_league(loss: str, small: Small, tmp_path: Path) -> None:
@@ -185,7 +184,6 @@ def test_the_scorer_and_the_loss_of_the_docs_learn_the_league(loss: str, small: 
     assert learned(small.known, tmp_path / "run", {"model.scorer": "hole", "graph.loss": loss}) > 0.9
 
 
-@pytest.mark.xfail(strict=True, reason="the configuration lists scorers itself; runs hold no dense parameters of them")
 def test_a_scorer_with_a_core_tensor_learns_the_league(small: Small, tmp_path: Path) -> None:
     SCORERS.add(TuckER)
     assert learned(small.known, tmp_path / "run", {"model.scorer": "tucker"}) > 0.9

@@ -16,7 +16,7 @@ from distjoint.config import Config, validate
 from distjoint.errors import UsageError
 from distjoint.recipes import ANY, Recipe, find, recipes
 from distjoint.recipes.load import load_config
-from distjoint.train.run import train
+from distjoint.train import train
 
 pytestmark = pytest.mark.unit
 

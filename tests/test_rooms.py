@@ -68,7 +68,7 @@ CALLS = re.compile(
     r"re\.compile|TypeVar|ParamSpec|Path|MappingProxyType|frozenset|dict\.fromkeys|logging\.getLogger|Registry"
     r"|np\.\w+|pa\.\w+|TRIPLES\.append|ir\.\w+|constant"  # types and constants of arrays, Arrow and LLVM
     r"|typer\.(Typer|Option|Argument)|option|like|BeforeValidator|NameOf|ConfigDict|Field|field"
-    r"|Model\.model_construct|Loss|Text|Graph|Train"  # defaults of the configuration's sections
+    r"|(Model|Graph)\.model_construct|Loss|Text|Train"  # defaults of the configuration's sections
 )
 """What a module may call while it is imported, to give a constant its value."""
 

@@ -13,21 +13,24 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from distjoint.train.graph import GraphLoss
 from fsspec.implementations.local import LocalFileSystem
 from small import Small, assert_same_bits, config, info, tensors
 
 import distjoint
-from distjoint.backends.cpu.glove import WaveTrainer
+from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.errors import DivergedError, UsageError
 from distjoint.progress import Silent
 from distjoint.registry import SCORERS
 from distjoint.runs import checkpoint, journal
 from distjoint.runs.checkpoint import Position
-from distjoint.runs.folder import Checkpoint, RunFolder
-from distjoint.storage import locate
-from distjoint.train.run import Result, train
-from distjoint.train.stream import Stream
+from distjoint.runs.folder import Checkpoint, CheckpointManifest, RunFolder
+from distjoint.storage import Location, locate
+from distjoint.train import train
+from distjoint.train.candidates.sampled import Sampled
+from distjoint.train.run import Result
+from distjoint.train.sources.cells import CellsDecoder, CellSource
+from distjoint.train.sources.triples import TriplesDecoder, TripleSource
+from distjoint.train.terms import TermTrainer
 from distjoint.train.validate import Validation
 from distjoint.train.worker import Worker
 
@@ -94,16 +97,22 @@ def never(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], None]:
 
 
 def test_alpha_0_runs_no_graph_code_and_is_the_text_alone(run: Train, small: Small, never: Any) -> None:
-    for owner, name in ((GraphLoss, "__init__"), (GraphLoss, "plan"), (Stream, "triples")):
+    for owner, name in (
+        (TripleSource, "__init__"),
+        (TriplesDecoder, "decode"),
+        (TermTrainer, "__init__"),
+        (Sampled, "plan"),
+    ):
         never(owner, name)
     made = run({"loss.alpha": 0})
     assert parts(made) == TEXT
     assert (info(made)["sources"], info(made)["coupling"]) == (["text"], "none")
-    assert set(history(made)[0]) == {"epoch", "text_loss", "cells", "cells_per_second", "seconds"}
+    of_text = {"text_loss", "cells", "cells_per_second", "text_gradient_norm", "cells_step_size"}
+    assert set(history(made)[0]) == {"epoch", "seconds", *of_text}
 
 
 def test_alpha_1_runs_no_text_code_and_is_the_graph_alone(run: Train, never: Any) -> None:
-    for owner, name in ((WaveTrainer, "wave"), (Stream, "cells"), (Stream, "_decode_cells")):
+    for owner, name in ((CellSource, "__init__"), (CellsDecoder, "decode"), (CpuBackend, "wave")):
         never(owner, name)
     made = run({"loss.alpha": 1})
     assert parts(made) == GRAPH
@@ -174,39 +183,38 @@ def test_another_seed_gives_other_bits(known: Train) -> None:
 # Interruption and resumption
 
 
-def interrupt(monkeypatch: pytest.MonkeyPatch, where: str, call: int, error: BaseException | None = None) -> None:
-    """Make the `call`-th call of a function raise, Ctrl-C by default."""
-    module, _, name = where.rpartition(".")
-    owner: Any = {"worker": Worker, "checkpoint": checkpoint}[module]
+def interrupt(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, path: str = "") -> None:
+    """Make the `call`-th call of a method raise as Ctrl-C does; of calls on a location, one with `path` in its URL."""
     original, calls = getattr(owner, name), []
 
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        calls.append(1)
-        if len(calls) == call:
-            raise error or KeyboardInterrupt
-        return original(*args, **kwargs)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if path in str(self):
+            calls.append(1)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
 
     monkeypatch.setattr(owner, name, wrapped)
 
 
-STOPS = [
-    (1, "worker._epoch", 3),  # between epochs
-    (2, "worker._epoch", 3),
-    (1, "checkpoint._stage", 4),  # in the middle of a checkpoint
-    (1, "checkpoint._gather", 2),  # after its files, before its manifest
-    (1, "worker._publish", 2),  # after the checkpoint, before its result is told
-    (2, "worker._publish", 4),  # the same, in the last epoch
+STOPS: list[tuple[int, tuple[Any, ...]]] = [
+    (1, (Worker, "train_epoch", 3)),  # between epochs
+    (2, (Worker, "train_epoch", 3)),
+    (1, (Location, "write_bytes", 4, "/epoch-00001/shard")),  # in the middle of a checkpoint
+    (1, (CheckpointManifest, "write", 2)),  # after its files, before its manifest
+    (1, (Worker, "publish", 2)),  # after the checkpoint, before its result is told
+    (2, (Worker, "publish", 4)),  # the same, in the last epoch
 ]
 
 
-@pytest.mark.parametrize(("lanes", "where", "call"), STOPS)
+@pytest.mark.parametrize(("lanes", "where"), STOPS)
 def test_a_stopped_run_goes_on_to_the_bits_of_one_that_was_not(
-    lanes: int, where: str, call: int, known: Train, small: Small, tmp_path: Path
+    lanes: int, where: tuple[Any, ...], known: Train, small: Small, tmp_path: Path
 ) -> None:
     settings = {"train.epochs": 4, "train.lanes": lanes, "train.validate_every": 2}
     whole, stopped = known(settings), tmp_path / "stopped"
     with pytest.MonkeyPatch.context() as patch:
-        interrupt(patch, where, call)
+        interrupt(patch, *where)
         with pytest.raises(KeyboardInterrupt):
             train(small.joint, str(stopped), config(settings))
     assert info(stopped)["status"] == "stopped"
@@ -222,7 +230,7 @@ def test_a_run_stopped_in_its_first_epoch_has_no_result_and_starts_again(
 ) -> None:
     folder = tmp_path / "stopped"
     with pytest.MonkeyPatch.context() as patch:
-        interrupt(patch, "worker._epoch", 1)
+        interrupt(patch, Worker, "train_epoch", 1)
         with pytest.raises(KeyboardInterrupt):
             train(small.joint, str(folder), config())
     assert info(folder)["result"] is None
@@ -239,14 +247,14 @@ def test_a_run_stopped_within_an_epoch_goes_on_there(
     settings = {"train.lanes": 2, "train.validate_every": 1}
     whole, stopped = known(settings), tmp_path / "stopped"
     with pytest.MonkeyPatch.context() as patch:
-        original = Worker._checkpoint
+        original = Worker.save
 
         def stop(self: Worker, position: Position, *rest: Any, **kept: Any) -> None:
             original(self, position, *rest, **kept)
             if position == Position(1, rounds):
                 raise KeyboardInterrupt
 
-        patch.setattr(Worker, "_checkpoint", stop)
+        patch.setattr(Worker, "save", stop)
         with pytest.raises(KeyboardInterrupt):
             train(small.joint, str(stopped), config({**settings, **how}))
     newest = f"epoch-00001-round-{rounds:05d}"
@@ -264,7 +272,7 @@ def test_go_on_begins_a_run_continues_it_and_refuses_another(known: Train, small
     folder.mkdir()
     (folder / "rows.parquet.part").write_bytes(b"of a start that was killed")
     with pytest.MonkeyPatch.context() as patch:
-        interrupt(patch, "worker._epoch", 3)
+        interrupt(patch, Worker, "train_epoch", 3)
         with pytest.raises(KeyboardInterrupt):
             train(small.joint, str(folder), config(), go_on=True)
     assert info(folder)["result"] == "checkpoints/epoch-00002"
@@ -312,7 +320,7 @@ def test_shards_that_wait_on_disk_come_back_with_the_same_bits(
 
     def noted(self: Worker, *args: Any) -> None:
         original(self, *args)
-        parked.append((self.arena.slots, self.parking._folder))
+        parked.append((self.parts.resources.arena.slots, self.parking.folder))
 
     monkeypatch.setattr(Worker, "__init__", noted)
     tight = run({**settings, "train.memory": 20_000})
@@ -337,9 +345,10 @@ def test_groups_are_chosen_to_fit_the_memory_and_too_little_is_refused(run: Trai
 # Divergence
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_stream(run: Train) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(run: Train) -> None:
     settings = {"model.cosine": False, "model.scorer": "distmult", "model.coupling": "none"}
-    with pytest.raises(DivergedError, match=r"the graph loss is not .*groups .*step .*lower graph\.learning_rate"):
+    where = r"epoch 1, groups 0 and 1, batch 2 of 6, partition \(\d, \d\), triple '.*'"
+    with pytest.raises(DivergedError, match=rf"triples: the loss .*{where}.*lower graph\.learning_rate, 5e\+29 say"):
         run({"graph.learning_rate": 1e30, **settings}, out="bad")
 
 
@@ -351,15 +360,18 @@ def test_no_learning_rate_makes_the_text_diverge(rate: float, run: Train) -> Non
 
 def test_divergence_keeps_the_last_good_checkpoint(run: Train, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        original = Worker._epoch
+        original = Worker.train_epoch
 
         def spoil(self: Worker, epoch: int, *args: Any) -> Any:
             if epoch == 2:
-                self.arena.views(next(iter(self.arena.slot)))["W"].fill_(float("nan"))
+                arena = self.parts.resources.arena
+                arena.views(next(iter(arena.slot)))["W"].fill_(float("nan"))
             return original(self, epoch, *args)
 
-        patch.setattr(Worker, "_epoch", spoil)
-        with pytest.raises(DivergedError, match=r"the text loss .*partitions \(\d, \*\), W.*lower text.learning_rate"):
+        patch.setattr(Worker, "train_epoch", spoil)
+        where = r"epoch 3, groups 0 and 1, partition \(\d, \d\), wave \d+ of \d+, cell '.*' with '.*': W of it"
+        advice = r"checkpoints/epoch-00002 is kept; .* --resume \S+/bad --set text\.learning_rate=0\.025"
+        with pytest.raises(DivergedError, match=rf"cells: the loss .*{where} are not finite.*; {advice}"):
             run({"train.epochs": 4}, out="bad")
     folder = tmp_path / "bad"
     assert info(folder) == info(folder) | {"status": "failed", "result": "checkpoints/epoch-00002"}
@@ -369,16 +381,20 @@ def test_divergence_keeps_the_last_good_checkpoint(run: Train, tmp_path: Path) -
 @pytest.mark.parametrize("what", ["shard", "dense"])
 def test_divergence_behind_the_last_loss_of_an_epoch_is_not_saved(what: str, run: Train, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        original = Worker._epoch
+        original = Worker.train_epoch
 
         def spoil(self: Worker, epoch: int, *args: Any) -> Any:
             metrics = original(self, epoch, *args)
             if epoch == 1:
-                array = self.arena.views(0)["X"] if what == "shard" else self.dense.values["relation"]
+                array = (
+                    self.parts.resources.arena.views(0)["X"]
+                    if what == "shard"
+                    else self.parts.resources.dense.values["relation"]
+                )
                 array[0, 0] = float("inf")
             return metrics
 
-        patch.setattr(Worker, "_epoch", spoil)
+        patch.setattr(Worker, "train_epoch", spoil)
         with pytest.raises(DivergedError, match=r"is not finite; "):
             run({"train.epochs": 4}, out="bad")
     assert [place.name for place in (tmp_path / "bad/checkpoints").iterdir()] == ["epoch-00001"]
@@ -391,7 +407,7 @@ def test_divergence_behind_the_last_loss_of_an_epoch_is_not_saved(what: str, run
 def measured(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
     """Let validation find these, one after the other."""
     left = list(scores)
-    monkeypatch.setattr(Validation, "_mrr", lambda *_: left.pop(0))
+    monkeypatch.setattr(Validation, "measure", lambda *_: left.pop(0))
 
 
 def test_early_stopping_keeps_the_best_epoch(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,7 +424,7 @@ def test_patience_is_taken_up_again_by_a_resumed_run(
     measured(monkeypatch, [0.4, 0.3, 0.2, 0.9])
     settings = {"train.epochs": 9, "train.validate_every": 1, "train.patience": 2}
     with pytest.MonkeyPatch.context() as patch:
-        interrupt(patch, "worker._epoch", 3)
+        interrupt(patch, Worker, "train_epoch", 3)
         with pytest.raises(KeyboardInterrupt):
             run(settings, out="stopped")
     result = train(None, str(tmp_path / "stopped"), resume=True)

@@ -21,7 +21,9 @@ from distjoint.data.manifest import Manifest
 from distjoint.errors import DistjointError
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Location, locate
-from distjoint.train.run import train
+from distjoint.train import plan, train
+from distjoint.train.candidates.everything import OneVersusAll
+from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.unit
 
@@ -204,17 +206,15 @@ def test_what_is_not_a_run_cannot_be_overwritten(small: Small, call: Call, tmp_p
 @pytest.fixture
 def stopped(copied: Path, tmp_path: Path) -> Path:
     """A run that was made to fail in its third epoch."""
-    from distjoint.train.worker import Worker
-
     with pytest.MonkeyPatch.context() as patch:
-        original = Worker._epoch
+        original = Worker.train_epoch
 
         def fail(self: Worker, epoch: int, *rest: Any) -> Any:
             if epoch == 2:
                 raise KeyboardInterrupt
             return original(self, epoch, *rest)
 
-        patch.setattr(Worker, "_epoch", fail)
+        patch.setattr(Worker, "train_epoch", fail)
         with pytest.raises(KeyboardInterrupt):
             train(str(copied), str(tmp_path / "run"), config())
     return tmp_path / "run"
@@ -277,10 +277,8 @@ def test_a_damaged_checkpoint_is_named(damage: str, stopped: Path, call: Call) -
 def test_ctrl_c_says_how_to_go_on_and_the_advice_is_right(
     small: Small, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distjoint.train.worker import Worker
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Worker, "_publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(Worker, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         code, error = call(small.joint, "--out", str(tmp_path / "run"))
     assert code == 130
     assert f"continue with: distjoint train --resume {tmp_path / 'run'}" in error
@@ -343,9 +341,8 @@ def test_a_disk_full_of_parked_shards_is_one_sentence(
 def test_all_entities_that_do_not_fit_say_what_they_need_and_what_fits(
     call: Call, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, instead: str
 ) -> None:
-    module = sys.modules["distjoint.train.run"]
-    monkeypatch.setattr(module, "memory", lambda: free)
-    monkeypatch.setattr(module, "bytes_needed", lambda entities, dim, dropout: 100 * entities * dim)
+    monkeypatch.setattr(plan, "memory", lambda: free)
+    monkeypatch.setattr(OneVersusAll, "bytes_needed", lambda entities, dim, dropout: 100 * entities * dim)
     code, said = call(small.graph, "--out", str(tmp_path / "run"), "--set", "graph.candidates=1vsall")
     assert code == 2
     assert "graph.candidates=1vsall: a step over" in said

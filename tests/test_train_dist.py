@@ -32,10 +32,10 @@ from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo
 from distjoint.storage import locate
 from distjoint.table.parts import Scheme
-from distjoint.train import initial
+from distjoint.train import initial, train
 from distjoint.train.dense import Dense
 from distjoint.train.peers import Watch
-from distjoint.train.run import plan, train
+from distjoint.train.plan import plan
 from distjoint.train.worker import Worker, group_place
 
 pytestmark = pytest.mark.dist
@@ -187,20 +187,20 @@ def test_joint_runs_have_the_same_losses_on_any_number_of_workers(
 
 def stop_after(epoch: int, *arguments: Any) -> Any:
     """A worker that is stopped when it has begun `epoch`."""
-    original = Worker._epoch
+    original = Worker.train_epoch
 
     def stopping(self: Worker, number: int, *rest: Any) -> Any:
         if number == epoch:
             raise DistjointError("stopped")
         return original(self, number, *rest)
 
-    Worker._epoch = stopping  # type: ignore[method-assign]
+    Worker.train_epoch = stopping  # type: ignore[method-assign]
     try:
         return run_worker(*arguments)
     except DistjointError as error:
         return str(error)
     finally:
-        Worker._epoch = original  # type: ignore[method-assign]
+        Worker.train_epoch = original  # type: ignore[method-assign]
 
 
 def test_a_run_of_two_workers_is_resumed_by_one(small: Small, tmp_path: Path, crew: Crew) -> None:
@@ -216,7 +216,7 @@ def test_a_run_of_two_workers_is_resumed_by_one(small: Small, tmp_path: Path, cr
 
 def break_off(rounds: int, *arguments: Any) -> Any:
     """A worker that stops right after a checkpoint within the second epoch."""
-    original = Worker._checkpoint
+    original = Worker.save
 
     def stopping(self: Worker, position: Position, *rest: Any, **kept: Any) -> None:
         original(self, position, *rest, **kept)
@@ -224,13 +224,13 @@ def break_off(rounds: int, *arguments: Any) -> Any:
             self.checkpoints.wait()
             raise DistjointError("stopped")
 
-    Worker._checkpoint = stopping  # type: ignore[method-assign]
+    Worker.save = stopping  # type: ignore[method-assign]
     try:
         return run_worker(*arguments)
     except DistjointError as error:
         return str(error)
     finally:
-        Worker._checkpoint = original  # type: ignore[method-assign]
+        Worker.save = original  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("alpha", [0, 0.5])

@@ -1,4 +1,4 @@
-"""What is frozen takes no step."""
+"""What is frozen takes no step: whole parts, as a run is told, and single rows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small import Small, assert_same_bits, config, tensors
+from world import World, backend_of, draw
 
 from distjoint.errors import UsageError
-from distjoint.train.run import train
+from distjoint.train import train
 from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.unit
@@ -30,7 +32,7 @@ def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
     frozen: list[str], coupling: str, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: dict[str, np.ndarray] = {}
-    begin, dense = Worker._begin, Worker.__init__
+    begin, dense = Worker.begin, Worker.__init__
 
     def noted(self: Worker, shard: int) -> Any:
         parts = begin(self, shard)
@@ -39,9 +41,11 @@ def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
 
     def made(self: Worker, *rest: Any) -> None:
         dense(self, *rest)
-        started.update({f"dense/{name}": value.numpy().copy() for name, value in self.dense.tensors().items()})
+        started.update(
+            {f"dense/{name}": value.numpy().copy() for name, value in self.parts.resources.dense.tensors().items()}
+        )
 
-    monkeypatch.setattr(Worker, "_begin", noted)
+    monkeypatch.setattr(Worker, "begin", noted)
     monkeypatch.setattr(Worker, "__init__", made)
     settings = config({"train.freeze": frozen, "model.coupling": coupling, "train.epochs": 1})
     train(small.joint, str(tmp_path / "run"), settings)
@@ -63,5 +67,28 @@ def test_a_frozen_run_is_the_same_by_any_number_of_threads(small: Small, tmp_pat
 
 def test_only_groups_can_be_frozen() -> None:
     assert config({"train.freeze": "words,map"}).train.freeze == ("words", "map")
-    with pytest.raises(UsageError, match=r"train\.freeze\.0 = 'verbs': .*'words', 'contexts', 'entities'"):
+    with pytest.raises(UsageError, match=r"train\.freeze\.0 = 'verbs': choose words, contexts, .*, map"):
         config({"train.freeze": ["verbs"]})
+
+
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
+@pytest.mark.parametrize(
+    ("coupling", "term"), [("none", "graph"), ("tie", "graph"), ("dual", "graph"), ("dual", "word")]
+)
+def test_rows_that_are_frozen_take_no_step_and_others_step_as_ever(coupling: str, term: str, backend: str) -> None:
+    free, frozen = (World(coupling, {}, backend_of(backend)) for _ in range(2))
+    for seed, name in enumerate(("X", "W", "C")):
+        frozen.arena.frozen[name] = draw(len(frozen.arena.arrays[name]), seed=seed) > 0
+    masks, before = frozen.arena.frozen, frozen.parts()
+    masks = {**masks, "X.state": masks["X"], "word.graph_state": masks["W"] & masks["C"]}
+    for world in (free, frozen):
+        world.step(world.loss(term), world.batch(world.rows_of(term), 200), world.pool(world.rows_of(term)))
+    expected, found = free.after(), frozen.after()
+    for name, value in found.items():
+        if name in masks:
+            rows = masks[name]
+            assert torch.equal(value[rows], before[name][rows]), name
+            torch.testing.assert_close(value[~rows], expected[name][~rows])
+        else:
+            assert torch.equal(value, expected[name]), name
+    assert any(not torch.equal(expected[name], found[name]) for name in masks)

@@ -18,8 +18,8 @@ from distjoint.data.vectors import read_vectors
 from distjoint.errors import DistjointError
 from distjoint.storage import locate
 from distjoint.table.parts import Scheme, initial_shard
-from distjoint.train import initial
-from distjoint.train.run import plan, train
+from distjoint.train import initial, train
+from distjoint.train.plan import plan
 from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.unit
@@ -190,7 +190,7 @@ def test_a_run_goes_on_alike_whenever_it_was_stopped(
     train(small.joint, str(tmp_path / "whole"), config(settings))
     assert not (tmp_path / "whole" / initial.FOLDER).exists()
     train(small.joint, str(tmp_path / "groups"), config({**settings, "train.groups": 4, "train.memory": "20KB"}))
-    epoch = Worker._epoch
+    epoch = Worker.train_epoch
     for stopped in (0, 1):
 
         def stop(self: Worker, number: int, *rest: Any, at: int = stopped) -> Any:
@@ -200,7 +200,7 @@ def test_a_run_goes_on_alike_whenever_it_was_stopped(
 
         run = str(tmp_path / f"stopped-{stopped}")
         with monkeypatch.context() as patch:
-            patch.setattr(Worker, "_epoch", stop)
+            patch.setattr(Worker, "train_epoch", stop)
             with pytest.raises(KeyboardInterrupt):
                 train(small.joint, run, config(settings))
         moved = file.rename(tmp_path / "gone.txt")  # a run needs it only to begin

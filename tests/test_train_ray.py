@@ -16,7 +16,7 @@ from small import LEAN, Small, assert_same_bits, config, info, tensors
 from distjoint.errors import DistjointError, DivergedError, UsageError
 from distjoint.progress import Silent
 from distjoint.train import cluster as driver
-from distjoint.train.run import train
+from distjoint.train import train
 
 pytestmark = pytest.mark.ray
 

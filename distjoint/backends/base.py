@@ -1,6 +1,6 @@
 """The operations a backend has: rows, softmax, filter masks, queries, waves of GloVe tiles, and threads to run them.
 
-Training is written in these and in plain torch operations. A backend is chosen once, at start (`choose`); outside this
+Training is written in these and in plain torch operations. A backend is chosen once, at start (choice.py); outside this
 room nothing asks what the device is.
 """
 
@@ -207,6 +207,10 @@ class Backend(ABC):
         """Start some work that may use `map`, beside what goes on; returns what waits for it."""
         return lambda: function(argument)
 
+    def warm_up(self) -> None:
+        """Compile what a wave of tiles goes through, or load it from a cache, before the clock runs."""
+        return None
+
     def close(self) -> None:
         """Give back threads."""
         return None
@@ -286,7 +290,7 @@ class Backend(ABC):
     def softmax(self, scores: Tensor, weight: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
         """Softmax of each query's scores, in place and times its weight; returns logarithms of sums of exponentials.
 
-        scores    float[..., candidates], contiguous
+        scores    float[..., candidates], contiguous; no candidates at all where a target stands apart
         weight    float: as many as queries, or as those of one direction
         target    float[...]: a score that stands apart, with its share of the softmax; None for none
         mask      bool, the shape of scores: filter mask, True for candidates that are left out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from distjoint.backends.base import Backend
@@ -34,14 +35,17 @@ class View(Protocol):
 
 
 class Own:
-    """The entity's own vector X; zero where a row has none."""
+    """The entity's own vector X; zero where a row has none.
+
+    state   what the parts begin with that hold the state of its steps; one for each loss that steps it
+    """
 
     dense: str | None = None
 
-    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer) -> None:
+    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, state: str = "X.") -> None:
         self._backend, self._optimizer, self._index = backend, optimizer, arena.entity_index
         self._X, self._frozen = arena.arrays["X"], arena.frozen.get("X")
-        self._state = {name: arena.arrays[f"X.{name}"] for name in optimizer.state(self._X.shape[1])}
+        self._state = {name: arena.arrays[state + name] for name in optimizer.state(self._X.shape[1])}
 
     def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
         return self._backend.gather(self._X, self._index[rows], out)
@@ -55,15 +59,18 @@ class Own:
 
 
 class Word:
-    """The word's vector W + C; zero where a row has none. Half of each step goes to either part."""
+    """The word's vector W + C; zero where a row has none. Half of each step goes to either part.
+
+    state   as of `Own`
+    """
 
     dense: str | None = None
 
-    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer) -> None:
+    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, state: str = "word.graph_") -> None:
         self._backend, self._optimizer, self.index = backend, optimizer, arena.word_index
         self._W, self._C = arena.arrays["W"], arena.arrays["C"]
-        self._free = [arena.arrays[name] for name in ("W", "C") if name not in arena.frozen]
-        self._state = {name: arena.arrays[f"word.graph_{name}"] for name in optimizer.state(self._W.shape[1])}
+        self._frozen = arena.frozen
+        self._state = {name: arena.arrays[state + name] for name in optimizer.state(self._W.shape[1])}
 
     def has(self, rows: Tensor) -> Tensor:
         """bool[n]: which rows have a word."""
@@ -74,6 +81,16 @@ class Word:
         return self._backend.gather(self._W, index, out).add_(self._backend.gather(self._C, index))
 
     def apply(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> None:
-        if self._free:
-            index = self.index[rows]
-            self._backend.step(self._optimizer, self._free, self._state, index, gradient, 0.5 * rate, allowed)
+        index = self.index[rows]
+        for parts, free in self._free(index):
+            if allowed is not None:
+                free = allowed if free is None else free & allowed
+            self._backend.step(self._optimizer, parts, self._state, index, gradient, 0.5 * rate, free)
+
+    def _free(self, index: Tensor) -> list[tuple[list[Tensor], Tensor | None]]:
+        """Parts that step together, and which of the rows do so: bool[n], None for all."""
+        if not {"W", "C"} & self._frozen.keys():
+            return [([self._W, self._C], None)]
+        all_free = torch.ones_like(index, dtype=torch.bool)
+        w, c = (~self._frozen[name][index] if name in self._frozen else all_free for name in ("W", "C"))
+        return [([self._W, self._C], w & c), ([self._W], w & ~c), ([self._C], c & ~w)]

@@ -7,7 +7,7 @@ none, with the manifest and with where the pages lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -158,15 +158,26 @@ class Dataset:
         self._check(triples_of(split), i, j, limits)
         return triples
 
+    def samples(self, stream: str, i: int, j: int, columns: Mapping[str, int | None]) -> dict[str, NDArray[Any]]:
+        """Columns of partition (i, j) of any stream, by name; none where it is empty.
+
+        columns   for each what its values must lie below, as the rows of a shard; None for what is no index
+        """
+        table = self._partition(stream, i, j, tuple(columns))
+        if table is None:
+            return {}
+        found = {name: _array(table, name).copy() for name in columns}
+        limits = {name: (found[name], limit) for name, limit in columns.items() if limit is not None}
+        self._check(stream, i, j, limits)
+        return found
+
     def pairs(self, i: int, j: int) -> PairSamples:
         """The pairs whose entity lies in shard i and whose word in shard j."""
-        table = self._partition(PAIRS, i, j, ("entity", "word", "weight"))
-        if table is None:
+        limits = {"entity": self.layout.shard_rows(i), "word": self.layout.shard_rows(j), "weight": None}
+        found = self.samples(PAIRS, i, j, limits)
+        if not found:
             return PairSamples(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
-        pairs = PairSamples(*(_array(table, name) for name in ("entity", "word", "weight")))
-        entities, words = self.layout.shard_rows(i), self.layout.shard_rows(j)
-        self._check(PAIRS, i, j, {"entity": (pairs.entity, entities), "word": (pairs.word, words)})
-        return pairs
+        return PairSamples(**found)
 
     def _check(self, stream: str, i: int, j: int, limits: dict[str, tuple[NDArray[Any], int]]) -> None:
         """Refuse indices outside [0, limit): a compiled loop would read and write anywhere."""

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 import xxhash
 
+from distjoint.backends import choose_device
 from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
@@ -139,8 +139,7 @@ class GraphResult:
     @cached_property
     def trained(self) -> TrainedVectors:
         """Entity vectors and triple model of the result."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return TrainedVectors(self.run, self.run.result(), device, self.memory // 2)
+        return TrainedVectors(self.run, self.run.result(), choose_device(), self.memory // 2)
 
     @cached_property
     def candidates(self) -> Candidates:

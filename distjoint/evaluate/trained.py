@@ -47,7 +47,7 @@ class TrainedVectors:
     @property
     def coupling(self) -> Coupling:
         """The coupling in force."""
-        return coupling_of(self.run.info.coupling)
+        return coupling_of(self.run.info.coupling, self.run.info.config.model)
 
     @cached_property
     def model(self) -> TripleModel:

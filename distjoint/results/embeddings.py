@@ -75,7 +75,7 @@ class Embeddings:
     ) -> None:
         self.run, self.words, self.entities, self.relations = run, spaces.words, spaces.entities, list(relations)
         self._labels, self._degrees, self._model = spaces.labels, spaces.degrees, model
-        self._coupling, self._dense = coupling_of(run.info.coupling), dense
+        self._coupling, self._dense = coupling_of(run.info.coupling, run.info.config.model), dense
 
     @classmethod
     def read(cls, run: RunFolder) -> Embeddings:

@@ -22,6 +22,6 @@ def train(options: TrainOptions) -> Result:
 
     raises UsageError when the request does not fit the data; DivergedError when a loss is not finite
     """
-    from distjoint.train import run
+    from distjoint.train.run import run_training
 
-    return run.train(**options.arguments())
+    return run_training(options)

@@ -25,7 +25,8 @@ class _Entry:
 class DiskCache:
     """Values that are dataclasses of arrays, by key, in a temporary folder. Threads may use it at once.
 
-    limit   bytes it may take; 0 for none
+    limit    bytes it may take; 0 for none
+    folder   made when something is first put into it
 
     What came first stays: partitions come in a new order each epoch, so none is likelier to be needed than another,
     and each is written once at most. A disk that fails, or is full, ends the cache and nothing else.
@@ -33,7 +34,7 @@ class DiskCache:
 
     def __init__(self, limit: int) -> None:
         self._limit, self._bytes = limit, 0
-        self._folder: Path | None = None
+        self.folder: Path | None = None
         self._entries: dict[Hashable, _Entry | None] = {}
         self._lock = threading.Lock()
 
@@ -54,8 +55,8 @@ class DiskCache:
                     file.write(array.data)
         except OSError:
             self._limit = 0
-            if self._folder is not None:  # what is half-written may be all that was free
-                (self._folder / f"{number}.bin").unlink(missing_ok=True)
+            if self.folder is not None:  # what is half-written may be all that was free
+                (self.folder / f"{number}.bin").unlink(missing_ok=True)
             return
         entry = _Entry(place, type(value), tuple((array.dtype, array.shape) for array in arrays))
         with self._lock:
@@ -80,11 +81,11 @@ class DiskCache:
         with self._lock:
             self._limit = 0
             self._entries.clear()
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+            if self.folder is not None:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def _place(self, number: int) -> Path:
         with self._lock:
-            if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="distjoint-cache-"))
-            return self._folder / f"{number}.bin"
+            if self.folder is None:
+                self.folder = Path(tempfile.mkdtemp(prefix="distjoint-cache-"))
+            return self.folder / f"{number}.bin"

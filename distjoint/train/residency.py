@@ -38,10 +38,13 @@ _LOOK_AHEAD = 6
 
 
 class Parking:
-    """Shards that are not being trained: in memory, or on local disk when the table is larger than its memory."""
+    """Shards that are not being trained: in memory, or on local disk when the table is larger than its memory.
+
+    folder   where they are on disk; None for in memory
+    """
 
     def __init__(self, on_disk: bool) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="distjoint-table-")) if on_disk else None
+        self.folder = Path(tempfile.mkdtemp(prefix="distjoint-table-")) if on_disk else None
         self._memory: dict[int, Shard] = {}
         self._thread = ThreadPoolExecutor(1, "parking")
 
@@ -51,10 +54,10 @@ class Parking:
 
     def put(self, shard: int, arrays: Shard) -> None:
         """raises DistjointError where the disk takes no more"""
-        if self._folder is None:
+        if self.folder is None:
             self._memory[shard] = {name: array.clone() for name, array in arrays.items()}
             return
-        place = self._folder / f"{shard}.bin"
+        place = self.folder / f"{shard}.bin"
         try:
             # Over what it was when it was last parked: those blocks are the disk's and the cache's already.
             with place.open("r+b" if place.exists() else "wb", buffering=0) as file:
@@ -67,15 +70,15 @@ class Parking:
 
     def read(self, shard: int, into: Shard) -> None:
         """Fill arrays of the shard's shapes; it stays parked. raises DistjointError where the disk gives less"""
-        if self._folder is None:
+        if self.folder is None:
             for name, array in into.items():
                 array.copy_(self._memory[shard][name])
             return
-        place = self._folder / f"{shard}.bin"
+        place = self.folder / f"{shard}.bin"
         try:
             with place.open("rb", buffering=0) as file:
                 for array in into.values():
-                    here = array if array.device.type == "cpu" else torch.empty_like(array, device="cpu")
+                    here = array.cpu()  # itself, unless it lies on a device
                     _fill(_raw(here), file)
                     if here is not array:
                         array.copy_(here)
@@ -89,8 +92,8 @@ class Parking:
 
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Residency:

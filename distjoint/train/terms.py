@@ -37,7 +37,7 @@ class Dropout:
 
 @dataclass(frozen=True)
 class EmbeddedRows:
-    """EmbeddedRows of the distinct rows of a batch, and the same as candidates; float32[distinct, dim] each.
+    """Embeddings of the distinct rows of a batch, and the same as candidates; float32[distinct, dim] each.
 
     rows      int64[distinct]: arena rows
     norms     float32[distinct, 1] where candidates are unit vectors
@@ -114,7 +114,7 @@ class TermTrainer:
         return 2 * self.forward, self._relation.shape[1]
 
     def embed(self, rows: Tensor, dropout: Tensor | None) -> EmbeddedRows:
-        """EmbeddedRows of some distinct rows, as the view makes them."""
+        """Embeddings of some distinct rows, as the view makes them."""
         shape, device = (len(rows), self.dim), self.backend.device
         vectors = torch.empty(shape, device=device)
         candidates = vectors if self.plain else torch.empty(shape, device=device)

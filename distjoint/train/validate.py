@@ -47,7 +47,7 @@ class Validation:
 
     def after(self, epoch: int) -> dict[str, Any]:
         """Measure the checkpoint of an epoch; rank 0 only."""
-        mrr = self._mrr(Checkpoint.open(self._run / Position(epoch).name))
+        mrr = self.measure(Checkpoint.open(self._run / Position(epoch).name))
         self._measured.append((mrr, epoch))
         self._stop = self._gainless() >= self._settings.patience > 0
         return {"valid_mrr": mrr, **({"typed": True} if self._info.config.graph.typed else {})}
@@ -65,7 +65,8 @@ class Validation:
         scores = [mrr for mrr, _ in self._measured]
         return len(scores) - 1 - int(np.argmax(scores)) if scores else 0
 
-    def _mrr(self, checkpoint: Checkpoint) -> float:
+    def measure(self, checkpoint: Checkpoint) -> float:
+        """Filtered MRR of a checkpoint on the valid split, or on some triples of it."""
         trained = TrainedVectors(RunFolder(self._run, self._info), checkpoint)
         splits = {split: self._dataset.split(split) for split in SPLITS}
         known = Triples.together(*splits.values())

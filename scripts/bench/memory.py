@@ -43,8 +43,8 @@ from distjoint.progress import for_terminal, short
 from distjoint.runs.folder import Checkpoint, RunFolder
 from distjoint.table.parts import Scheme, Shard
 from distjoint.train import worker
+from distjoint.train.plan import plan
 from distjoint.train.residency import Residency
-from distjoint.train.run import plan
 
 _BLOCK = 16 << 20
 

@@ -39,7 +39,8 @@ from distjoint.progress import Silent
 from distjoint.runs import checkpoint
 from distjoint.runs.folder import Checkpoint, RunFolder, RunInfo
 from distjoint.storage import locate
-from distjoint.train.run import plan, train
+from distjoint.train import train
+from distjoint.train.plan import plan
 
 SETTINGS = {
     "loss.alpha": 0,

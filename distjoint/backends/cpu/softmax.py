@@ -4,6 +4,8 @@ torch operations visit all scores seven times.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,13 +16,14 @@ from distjoint.backends.cpu.simd import exponentials, largest, scale
 
 def softmax(scores: Tensor, weight: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
     """As `Backend.softmax`, of float32 scores."""
-    width = scores.shape[-1]
-    queries = scores.view(-1, width)
+    *leading, width = scores.shape
+    count = math.prod(leading)  # which -1 does not stand for where there are no candidates
+    queries = scores.view(count, width)
     apart = torch.empty(0) if target is None else target.view(-1)
-    marks = torch.empty(0, width, dtype=torch.bool) if mask is None else mask.reshape(-1, width)
+    marks = torch.empty(0, width, dtype=torch.bool) if mask is None else mask.reshape(count, width)
     total = torch.empty(len(queries))
     _softmax(*(x.numpy() for x in (queries, apart, weight.reshape(-1), marks, total)))
-    return total.view(scores.shape[:-1])
+    return total.view(leading)
 
 
 @compiled

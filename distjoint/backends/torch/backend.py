@@ -117,7 +117,7 @@ class TorchBackend(Backend):
     def softmax(self, scores: Tensor, weight: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
         if mask is not None:
             scores.masked_fill_(mask, -torch.inf)
-        top = scores.amax(-1)
+        top = scores.amax(-1) if scores.shape[-1] else scores.new_full(scores.shape[:-1], -torch.inf)
         top = top if target is None else torch.maximum(top, target)
         summed = scores.sub_(top[..., None]).exp_().sum(-1)
         mine = None if target is None else target.sub_(top).exp_()

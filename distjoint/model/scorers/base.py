@@ -21,7 +21,8 @@ from torch import Tensor
 
 from distjoint.errors import UsageError
 
-Compare = Literal["dot", "distance", "manhattan", "cosine"]
+Compare = str
+"""Name of a comparison in the registry: `dot`, `distance`, ..."""
 Dense = Mapping[str, Tensor]
 NO_DENSE: Dense = MappingProxyType({})
 """The dense parameters of a scorer that has none."""
@@ -39,6 +40,8 @@ class Scorer(ABC):
     multiple: ClassVar[int] = 1
     """Reals of an entity's vector that make one coordinate: 2 for complex numbers, 4 for quaternions. dim must be a
     multiple; the nuclear 3-norm takes the moduli of these coordinates."""
+    dim_multiple: ClassVar[int] = 1
+    """What dim must be a multiple of besides: 2 for a scorer of two halves that mean different things."""
     complex: ClassVar[bool] = False
     """Whether entity vectors are complex: `multiple` is 2."""
     product: ClassVar[Literal["real", "complex"] | None] = None

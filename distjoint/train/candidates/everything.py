@@ -23,7 +23,7 @@ from distjoint.train.terms import BatchLoss, Dropout, EmbeddedRows, Relations, T
 
 ROOM = 256 << 20
 """Bytes of scores that are kept at a time."""
-_QUERIES, _CANDIDATES = 64, 1024
+QUERIES, CANDIDATES = 64, 1024
 """Queries, and candidates, in a slice of work on a CPU."""
 
 
@@ -86,8 +86,8 @@ class Everything(CandidateStrategy):
 
     @classmethod
     def bytes_needed(cls, entities: int, dim: int, dropout: bool) -> int:
-        """EmbeddedRows and, with dropout, its masks in this step and the next; two gradients; scores."""
-        return 4 * entities * (6 if dropout else 4) * dim + max(ROOM, 4 * _QUERIES * entities)
+        """Embeddings and, with dropout, its masks in this step and the next; two gradients; scores."""
+        return 4 * entities * (6 if dropout else 4) * dim + max(ROOM, 4 * QUERIES * entities)
 
     @abstractmethod
     def weights(self, queries: Ints, counts: Ints) -> tuple[Floats, Floats]:
@@ -122,7 +122,7 @@ class Everything(CandidateStrategy):
         embeddings, relations = trainer.embed(rows, dropout.rows), trainer.relations(dropout.relations)
         candidates, ends = (torch.zeros_like(embeddings.vectors) for _ in range(2))
         loss: float | Tensor = 0.0
-        most = max(_QUERIES, ROOM // (4 * len(rows)) // _QUERIES * _QUERIES)
+        most = max(QUERIES, ROOM // (4 * len(rows)) // QUERIES * QUERIES)
         for start in range(0, len(queries), most):
             part = queries.part(slice(start, min(start + most, len(queries))))
             loss = loss + self._block(part, embeddings, relations, candidates, ends)
@@ -160,7 +160,7 @@ class Everything(CandidateStrategy):
             d_source, d_relation = trainer.scorer.query_gradient(source, relation, d_query, trainer.dense)
             return loss, d_source, d_relation, trainer.scorer.dense_gradient(source, relation, d_query, trainer.dense)
 
-        parts = backend.slices(len(queries), _QUERIES)
+        parts = backend.slices(len(queries), QUERIES)
         total: float | Tensor = 0.0
         for part, (loss, d_source, d_relation, d_dense) in zip(parts, backend.map(query, parts), strict=True):
             ends.index_add_(0, queries.source[part], d_source)
@@ -171,7 +171,7 @@ class Everything(CandidateStrategy):
         def answer(part: slice) -> None:
             candidates[part] += comparison.vector_backward(scores[:, part].T, embeddings.candidates[part], compared)
 
-        for _ in backend.map(answer, backend.slices(len(candidates), _CANDIDATES)):
+        for _ in backend.map(answer, backend.slices(len(candidates), CANDIDATES)):
             pass
         return total
 
