@@ -9,13 +9,12 @@ need not wait for pydantic: it is imported when the first object is made, and ch
 from __future__ import annotations
 
 import inspect
-import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cache, wraps
-from typing import Any, ParamSpec, TypeVar, dataclass_transform
+from typing import Any, ParamSpec, TypeVar, dataclass_transform, get_type_hints
 
 from distjoint.errors import UsageError
 
@@ -113,7 +112,10 @@ def spec_of(each: Field[Any]) -> OptionSpec:
 def type_of(model: type[CallOptions], name: str) -> Any:
     """The type of an option, evaluated where its class is defined."""
     home = next(base for base in model.__mro__ if name in inspect.get_annotations(base))
-    return eval(inspect.get_annotations(home)[name], vars(sys.modules[home.__module__]))  # code of our own
+    # A class with this annotation alone: the others may name what only type checkers import.
+    alone = type(name, (), {"__annotations__": {name: inspect.get_annotations(home)[name]}})
+    alone.__module__ = home.__module__
+    return get_type_hints(alone, include_extras=True)[name]
 
 
 def spelling(each: Field[Any]) -> str:

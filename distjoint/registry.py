@@ -104,11 +104,22 @@ COMPARISONS = Registry(
         "manhattan": "model.comparisons.manhattan:Manhattan",
     },
 )
-OPTIMIZERS = Registry("optimizer", "optimizers", {"adagrad": "optim.adagrad:AdaGrad", "adam": "optim.adam:Adam"})
+OPTIMIZERS = Registry(
+    "optimizer",
+    "optimizers",
+    {
+        "adagrad": "optim.adagrad:AdaGrad",
+        "adam": "optim.adam:Adam",
+    },
+)
 COUPLINGS = Registry(
     "coupling",
     "couplings",
-    {"none": "couplings.separate:Separate", "tie": "couplings.tie:Tie", "dual": "couplings.dual:Dual"},
+    {
+        "none": "couplings.separate:Separate",
+        "tie": "couplings.tie:Tie",
+        "dual": "couplings.dual:Dual",
+    },
 )
 CANDIDATES = Registry(
     "candidates",
@@ -119,8 +130,13 @@ CANDIDATES = Registry(
         "kvsall": "train.candidates.everything:KVersusAll",
     },
 )
-SOURCES = Registry(  # in the order in which they train
-    "source", "sources", {"cells": "train.sources.cells:CellSource", "triples": "train.sources.triples:TripleSource"}
+SOURCES = Registry(
+    "source",
+    "sources",
+    {  # in the order in which they train
+        "cells": "train.sources.cells:CellSource",
+        "triples": "train.sources.triples:TripleSource",
+    },
 )
 EXPORTS = Registry(
     "export format",

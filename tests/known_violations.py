@@ -10,7 +10,6 @@ from __future__ import annotations
 KNOWN: dict[str, set[str]] = {
     "direction": {},
     "private": {
-        "tests/test_glove.py: from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh",
         "tests/test_residency.py: residency._await",
         "tests/test_stream.py: cache._folder",
         "tests/test_stream.py: kept._size",
@@ -24,11 +23,8 @@ KNOWN: dict[str, set[str]] = {
     "absent": {
         "scripts/bench/memory.py: from distjoint.table.parts import Scheme, Shard",
         "scripts/faults/kill.py: from distjoint.train.worker import Worker, group_place",
-        "tests/test_glove.py: from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh",
         "tests/test_graph_kernels.py: from distjoint.backends.cpu.comparison import Objective",
         "tests/test_graph_kernels.py: from distjoint.backends.cpu.queries import Products, Queries",
-        "tests/test_negatives.py: from distjoint.backends.cpu.rows import RowKernels",
-        "tests/test_negatives.py: from distjoint.train.negatives import Known, Pool, Typed",
         "tests/test_rates.py: from distjoint.table.parts import Scheme",
         "tests/test_residency.py: from distjoint.table.parts import Scheme, Shard, initial_shard",
         "tests/test_rows.py: from distjoint.backends.cpu.rows import EPSILON, RowKernels",

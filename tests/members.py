@@ -1,4 +1,4 @@
-"""Which ideas the package has: what a battery must cover. Plug-ins, and classes that a test adds, are none."""
+"""What a battery must cover: the members of a registry that are the package's own, not plug-ins or a test's."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from small import Small, config, tensors
 from test_couplings import Plain, assert_entities_begin_as_given, assert_steps_follow_the_gradient, assert_views_agree
-from test_sources import stream_of_pairs
 
 import distjoint
 from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.data.dataset import Dataset
+from distjoint.data.streams import PAIRS
 from distjoint.errors import UsageError
 from distjoint.model.losses import loss_of
 from distjoint.registry import ALL, CANDIDATES, OPTIMIZERS, SOURCES
@@ -116,12 +116,9 @@ def test_the_optimizer(example: Any, small: Small, tmp_path: Path) -> None:
 
 
 @of("soft")
-def test_the_source_and_its_coupling(
-    example: Any, paired: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(example.Pairs, "stream", stream_of_pairs(paired))
+def test_the_source_and_its_coupling(example: Any, paired: str, tmp_path: Path) -> None:
     first, last = run(paired, tmp_path / "run", "soft", **{"train.epochs": 6}).history[::5]
-    assert first["pairs"] == last["pairs"] == Dataset.open(paired).manifest.counts[example.Pairs.stream]
+    assert first["pairs"] == last["pairs"] == Dataset.open(paired).manifest.counts[PAIRS]
     assert last["pair_loss"] < 0.5 * first["pair_loss"]
     assert last["pairs_step_size"] == 0.5 * last["triples_step_size"]
     (words,) = SOURCES["pairs"].epoch_words(last)

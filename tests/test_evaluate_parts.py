@@ -18,6 +18,7 @@ from distjoint.evaluate.classification import best_threshold, choose_thresholds,
 from distjoint.evaluate.ranks import LinkPrediction
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
+from distjoint.model.comparisons import comparison_of
 from distjoint.registry import SCORERS
 
 pytestmark = pytest.mark.unit
@@ -111,7 +112,8 @@ def test_thresholds_by_relation_and_one_for_the_others():
 def test_classification_is_by_the_models_own_scores(scorer, blocks):
     random = np.random.default_rng(0)
     relation = torch.from_numpy(random.normal(size=(3, scorers.scorer(scorer).relation_dim(4))).astype(np.float32))
-    model = TripleModel(scorers.scorer(scorer), scorers.scorer(scorer).compare, 1.0, relation, False)
+    own = scorers.scorer(scorer)
+    model = TripleModel(own, comparison_of(own, False, 2, None), relation, False)
     vectors = torch.from_numpy(random.normal(size=(30, 4)).astype(np.float32))
     rows = np.array_split(random.permutation(30), blocks)
     candidates = Candidates(rows, lambda i: vectors[rows[i]])

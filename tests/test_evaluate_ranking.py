@@ -20,7 +20,7 @@ from distjoint.evaluate.ranks import LinkPrediction
 from distjoint.evaluate.sampling import draw
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
-from distjoint.model.scorers import comparison
+from distjoint.model.comparisons import comparison_of
 from distjoint.registry import SCORERS
 
 pytestmark = pytest.mark.unit
@@ -36,8 +36,8 @@ def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, l
         vectors, table = vectors.clamp(-1, 1).round() * levels, table.clamp(-1, 1).round() * levels
     every = np.unique(random.integers(0, [entities, relations, entities], (count, 3)), axis=0)
     known = Triples(*every[random.permutation(len(every))].T.copy())
-    compare = comparison(scorers.scorer(scorer), cosine, norm)
-    return TripleModel(scorers.scorer(scorer), compare, 2.0, table, reciprocal), vectors, known
+    own = scorers.scorer(scorer)
+    return TripleModel(own, comparison_of(own, cosine, norm, 2.0), table, reciprocal), vectors, known
 
 
 def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):

@@ -1,4 +1,4 @@
-"""GloVe: the compiled kernel and the mini-batch path against the plain reference, on random tiles and on real text."""
+"""GloVe: the compiled loop and the mini-batches of GPUs against the plain reference, on random tiles and real text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pydoc_data.topics import topics
 from types import SimpleNamespace
 
@@ -16,15 +17,31 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import glove as reference
+from world import backend_of
 
+from distjoint.backends import Backend
+from distjoint.backends.base import TileCells, WordParts
+from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.backends.cpu.compiled import announce
-from distjoint.backends.cpu.glove import TileCells, WaveTrainer, WordParts, _train_tile, first_bad, weigh
-from distjoint.backends.torch import glove as glove_torch
+from distjoint.backends.cpu.glove import train_tile
+from distjoint.backends.torch.glove import train_wave
+from distjoint.model.text import first_bad, weigh
 
 pytestmark = pytest.mark.unit
 
+FLOATS = tuple(WordParts.__annotations__)[:8]
+"""Fields of WordParts that hold numbers: vectors and biases, then their accumulators."""
+BACKENDS = pytest.mark.parametrize("backend", ["cpu", "torch"])
 
-def random_parts(rows: int, dim: int, seed: int = 0, start: float = 1.0) -> WordParts:
+
+def masks(rows: int, some: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masks of frozen rows of W and C: of none, or of every third row and of every second."""
+    if not some:
+        return torch.empty(0, dtype=torch.bool), torch.empty(0, dtype=torch.bool)
+    return torch.arange(rows) % 3 == 0, torch.arange(rows) % 2 == 0
+
+
+def random_parts(rows: int, dim: int, seed: int = 0, start: float = 1.0, frozen: bool = False) -> WordParts:
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> torch.Tensor:
@@ -37,6 +54,7 @@ def random_parts(rows: int, dim: int, seed: int = 0, start: float = 1.0) -> Word
         draw(rows),
         draw(rows),
         *(torch.full((rows,), value) for value in (state, state, bias_state, bias_state)),
+        *masks(rows, frozen),
     )
 
 
@@ -49,15 +67,15 @@ def random_tile(cells: int, row_base: int, column_base: int, rows: int, seed: in
 
 def train_reference(parts: WordParts, tile: TileCells, rate: float, dtype: torch.dtype = torch.float64) -> tuple:
     """Cost and parts after the plain trainer, parts unchanged."""
-    tensors = [part.clone().to(dtype) for part in vars(parts).values()]
+    tensors = [getattr(parts, name).clone().to(dtype) for name in FLOATS]
     cells = [
         torch.from_numpy(tile.row.astype(np.int64)) + tile.row_base,
         torch.from_numpy(tile.column.astype(np.int64)) + tile.column_base,
         torch.from_numpy(tile.log_count).to(dtype),
         torch.from_numpy(tile.weight).to(dtype),
     ]
-    cost = reference.train(tensors[:4], tensors[4:], *cells, rate)
-    return float(cost), WordParts(*tensors)
+    cost = reference.train(tensors[:4], tensors[4:], *cells, rate, (parts.W_frozen, parts.C_frozen))
+    return float(cost), WordParts(*tensors, parts.W_frozen, parts.C_frozen)
 
 
 def copy(parts: WordParts) -> WordParts:
@@ -65,13 +83,14 @@ def copy(parts: WordParts) -> WordParts:
 
 
 def assert_close(actual: WordParts, expected: WordParts, rtol: float, atol: float) -> None:
-    for name, part in vars(actual).items():
-        torch.testing.assert_close(part.double(), vars(expected)[name].double(), rtol=rtol, atol=atol, msg=name)
+    for name in FLOATS:
+        part, wanted = getattr(actual, name).double(), getattr(expected, name).double()
+        torch.testing.assert_close(part, wanted, rtol=rtol, atol=atol, msg=name)
 
 
 def assert_same_bits(one: WordParts, other: WordParts) -> None:
-    for name, part in vars(one).items():
-        assert torch.equal(part.view(torch.int32), vars(other)[name].view(torch.int32)), name
+    for name in FLOATS:
+        assert torch.equal(getattr(one, name).view(torch.int32), getattr(other, name).view(torch.int32)), name
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,11 +102,14 @@ def one_torch_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def trainer():
-    trainer = WaveTrainer(1)
-    yield trainer
-    trainer.close()
+CPU = CpuBackend(1)
+
+
+def cost(backend: Backend, parts: WordParts, tiles: list[TileCells], rate: float = 0.05) -> float:
+    """Train a wave, all cells of which are finite."""
+    found = backend.wave(parts, tiles, rate)
+    assert found.failed is None
+    return float(found.cost)
 
 
 @pytest.fixture(scope="module")
@@ -115,23 +137,32 @@ def text() -> tuple[list[list[TileCells]], int]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(dim=st.integers(1, 130), rows=st.integers(1, 6), cells=st.integers(0, 40), seed=st.integers(0, 2**31))
-def test_kernel_equals_the_float64_reference_to_float32_rounding(trainer, dim, rows, cells, seed):
-    parts = random_parts(3 * rows, dim, seed)
+@given(
+    dim=st.integers(1, 130),
+    rows=st.integers(1, 6),
+    cells=st.integers(0, 40),
+    seed=st.integers(0, 2**31),
+    frozen=st.booleans(),
+)
+def test_kernel_equals_the_float64_reference_to_float32_rounding(dim, rows, cells, seed, frozen):
+    parts = random_parts(3 * rows, dim, seed, frozen=frozen)
     tile = random_tile(cells, rows, 2 * rows, rows, seed)
-    cost, expected = train_reference(parts, tile, 0.05)
-    assert trainer.wave(parts, [tile], 0.05) == pytest.approx(cost, rel=1e-4, abs=1e-6)
+    expected_cost, expected = train_reference(parts, tile, 0.05)
+    assert cost(CPU, parts, [tile]) == pytest.approx(expected_cost, rel=1e-4, abs=1e-6)
     assert_close(parts, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_one_cell_by_hand(trainer):
+@BACKENDS
+def test_one_cell_by_hand(backend):
     parts = WordParts(
         torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 2.0]]), torch.tensor([0.5]), torch.tensor([-0.5]),
-        torch.tensor([1.5]), torch.tensor([3.5]), torch.tensor([3.0]), torch.tensor([8.0]),
+        torch.tensor([1.5]), torch.tensor([3.5]), torch.tensor([3.0]), torch.tensor([8.0]), *masks(1, False),
     )  # fmt: skip
     zero, one = np.zeros(1, np.uint16), np.ones(1, np.float32)
     # difference = 11 + 0.5 - 0.5 - 9 = 2, weighted 1
-    assert trainer.wave(parts, [TileCells(zero, zero, 9 * one, one / 2, 0, 0)], 0.1) == 1.0
+    found = backend_of(backend).wave(parts, [TileCells(zero, zero, 9 * one, one / 2, 0, 0)], 0.1)
+    # squared gradients: w^2 + c^2 = 25 + 5, times 1
+    assert (float(found.cost), float(found.squares), found.failed) == (1.0, 30.0, None)
     # gradient 1: accumulators grow by mean(c^2) = 2.5, mean(w^2) = 12.5 and 1
     assert parts.W_state.item() == 4.0 and parts.C_state.item() == 16.0
     assert parts.W_bias_state.item() == 4.0 and parts.C_bias_state.item() == 9.0
@@ -145,86 +176,121 @@ def test_bits_do_not_depend_on_the_number_of_threads(text):
     waves, rows = text
     results = []
     for threads in (1, 2, 3):
-        parts, trainer = random_parts(rows, 37, start=1 / 37), WaveTrainer(threads)
-        costs = [trainer.wave(parts, wave, 0.05) for wave in waves]
-        trainer.close()
-        results.append((costs, parts))
-    for costs, parts in results[1:]:
-        assert costs == results[0][0]
+        parts, backend = random_parts(rows, 37, start=1 / 37), CpuBackend(threads)
+        found = [backend.wave(parts, wave, 0.05) for wave in waves]
+        backend.close()
+        results.append((found, parts))
+    for found, parts in results[1:]:
+        assert found == results[0][0]
         assert_same_bits(parts, results[0][1])
 
 
-def test_rows_of_other_tiles_stay_as_they_are(trainer):
+@BACKENDS
+def test_rows_of_other_tiles_stay_as_they_are(backend):
     before = random_parts(12, 33)
     parts = copy(before)
-    trainer.wave(parts, [random_tile(50, 4, 8, 4)], 0.05)
-    for name, part in vars(parts).items():
+    cost(backend_of(backend), parts, [random_tile(50, 4, 8, 4)])
+    for name in FLOATS:
         others = slice(4, 8) if name.startswith("W") else slice(8, 12)
-        changed = (part != vars(before)[name]).reshape(12, -1).any(1)
+        changed = (getattr(parts, name) != getattr(before, name)).reshape(12, -1).any(1)
         assert changed[others].all() and changed.sum() == 4, name
+
+
+@BACKENDS
+def test_frozen_rows_take_no_step_nor_do_their_biases(backend):
+    before = random_parts(12, 33, frozen=True)
+    parts = copy(before)
+    cost(backend_of(backend), parts, [random_tile(100, 0, 0, 12)])
+    for name in FLOATS:
+        frozen = parts.W_frozen if name.startswith("W") else parts.C_frozen
+        changed = (getattr(parts, name) != getattr(before, name)).reshape(12, -1).any(1)
+        assert torch.equal(changed, ~frozen), name
 
 
 def test_real_text_is_learned_alike_by_kernel_and_mini_batches(text):
     waves, rows = text
     cells = sum(len(tile.row) for wave in waves for tile in wave)
     costs = {}
-    for torch_path in (False, True):
-        parts, trainer = random_parts(rows, 50, start=1 / 50), WaveTrainer(2, torch_path=torch_path)
-        costs[torch_path] = [sum(trainer.wave(parts, wave, 0.05) for wave in waves) / cells for _ in range(5)]
-        trainer.close()
-        assert all(after < before for before, after in zip(costs[torch_path], costs[torch_path][1:], strict=False))
-    assert costs[False][-1] < 0.6 * costs[False][0]
+    for name in ("cpu", "torch"):
+        parts, backend = random_parts(rows, 50, start=1 / 50), backend_of(name, 2)
+        costs[name] = [sum(cost(backend, parts, wave) for wave in waves) / cells for _ in range(5)]
+        backend.close()
+        assert all(after < before for before, after in pairwise(costs[name]))
+    assert costs["cpu"][-1] < 0.6 * costs["cpu"][0]
     # Measured: 0.4 % apart.
-    assert costs[True][-1] == pytest.approx(costs[False][-1], rel=0.02)
+    assert costs["torch"][-1] == pytest.approx(costs["cpu"][-1], rel=0.02)
 
 
-def test_mini_batches_of_one_cell_equal_the_reference():
-    parts, tile = random_parts(9, 20), random_tile(60, 3, 6, 3)
-    parts = WordParts(*(part.double() for part in vars(parts).values()))
-    cost, expected = train_reference(parts, tile, 0.05)
-    assert glove_torch.train_wave(parts, [tile], 0.05, batch=1) == pytest.approx(cost, rel=1e-12)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_mini_batches_of_one_cell_equal_the_reference(frozen):
+    parts, tile = random_parts(9, 20, frozen=frozen), random_tile(60, 3, 6, 3)
+    parts = replace(parts, **{name: getattr(parts, name).double() for name in FLOATS})
+    expected_cost, expected = train_reference(parts, tile, 0.05)
+    assert float(train_wave(parts, [tile], 0.05, batch=1).cost) == pytest.approx(expected_cost, rel=1e-12)
     assert_close(parts, expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("torch_path", [False, True])
-def test_nan_and_infinity_show_in_the_cost(torch_path):
-    trainer = WaveTrainer(1, torch_path=torch_path)
-    for bad in (math.nan, math.inf):
-        parts = random_parts(4, 33)
-        parts.W[0, 32] = bad
-        tile = TileCells(*np.zeros((2, 1), np.uint16), *np.ones((2, 1), np.float32), 0, 0)
-        assert not math.isfinite(trainer.wave(parts, [tile], 0.05))
-        assert math.isnan(trainer.wave(parts, [tile], 0.05))
+def spoilt_tiles() -> list[TileCells]:
+    """Three tiles of four cells between rows of their own; cell 2 of the second tile meets row 5 of W."""
+    places = np.arange(4, dtype=np.uint16)
+    return [TileCells(np.roll(places, 1), places, *np.ones((2, 4), np.float32), base, base) for base in (0, 4, 8)]
 
 
-@pytest.mark.parametrize("torch_path", [False, True])
-def test_nothing_to_train_costs_nothing(torch_path):
-    trainer = WaveTrainer(2, torch_path=torch_path)
-    parts = random_parts(4, 5)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e25])
+def test_the_first_cell_that_is_not_finite_is_named_and_steps_nothing(bad):
+    """The kernel stops there: cells after it in its tile are not trained either, those of other tiles are."""
+    parts, tiles = random_parts(12, 33), spoilt_tiles()
+    parts.W[5, 32], parts.C[6, 32] = bad, 0.5
     before = copy(parts)
-    assert trainer.wave(parts, [], 0.05) == 0.0
-    assert trainer.wave(parts, [random_tile(0, 0, 0, 4)] * 2, 0.05) == 0.0
+    found = CPU.wave(parts, tiles, 0.05)
+    assert found.failed == (1, 2)
+    assert math.isfinite(found.cost)
+    changed = (parts.C != before.C).any(1) & (parts.C_bias != before.C_bias)
+    assert changed.tolist() == [True] * 4 + [True, True, False, False] + [True] * 4
+    assert torch.equal(parts.W[5].view(torch.int32), before.W[5].view(torch.int32))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e25])
+def test_in_mini_batches_what_is_not_finite_shows_in_the_cost_and_steps_nothing(bad):
+    parts, tiles = random_parts(12, 33), spoilt_tiles()
+    parts.W[5, 32], parts.C[6, 32] = bad, 0.5
+    before = copy(parts)
+    found = backend_of("torch").wave(parts, tiles, 0.05)
+    assert not math.isfinite(found.cost)
+    changed = (parts.C != before.C).any(1) & (parts.C_bias != before.C_bias)
+    assert changed.tolist() == [True] * 6 + [False] + [True] * 5
+    assert torch.equal(parts.W[5].view(torch.int32), before.W[5].view(torch.int32))
+    assert all(bool(getattr(parts, name).isfinite().all()) for name in FLOATS if name != "W")
+
+
+@BACKENDS
+def test_nothing_to_train_costs_nothing(backend):
+    made, parts = backend_of(backend, 2), random_parts(4, 5)
+    before = copy(parts)
+    assert cost(made, parts, []) == 0.0
+    assert cost(made, parts, [random_tile(0, 0, 0, 4)] * 2) == 0.0
     assert_same_bits(parts, before)
-    trainer.close()
+    made.close()
 
 
-def test_read_only_and_strided_cells_need_no_compilation_of_their_own(trainer):
+def test_read_only_and_strided_cells_need_no_compilation_of_their_own():
     parts, tile = random_parts(12, 33), random_tile(50, 4, 8, 4)
     expected = copy(parts)
-    trainer.wave(expected, [tile], 0.05)
+    cost(CPU, expected, [tile])
     arrays = {name: np.repeat(getattr(tile, name), 2)[::2] for name in ("row", "column", "log_count", "weight")}
     for array in (*arrays.values(), tile.row):
         array.setflags(write=False)
     for cells in (replace(tile, **arrays), tile):
         actual = random_parts(12, 33)
-        trainer.wave(actual, [cells], 0.05)
+        cost(CPU, actual, [cells])
         assert_same_bits(actual, expected)
-    assert len(_train_tile.signatures) == 1
+    assert len(train_tile.signatures) == 1
 
 
-def test_a_cell_outside_the_table_is_refused(trainer):
+@BACKENDS
+def test_a_cell_outside_the_table_is_refused(backend):
     with pytest.raises(ValueError, match=r"column is \d+, the table has 8 rows"):
-        trainer.wave(random_parts(8, 5), [random_tile(50, 0, 6, 4)], 0.05)
+        backend_of(backend).wave(random_parts(8, 5), [random_tile(50, 0, 6, 4)], 0.05)
 
 
 def test_counts_are_weighed_as_glove_does():

@@ -133,9 +133,8 @@ def test_far_scores_make_no_loss_infinite(name: str) -> None:
     example = Example(in_batch=False, masked=False)
     example.scores *= 200
     for dtype in CLOSE:
-        assert all(
-            bool(part.isfinite().all()) for part in example.found(loss_of(name, 1.0, 1.0), dtype) if part is not None
-        )
+        found = example.found(loss_of(name, 1.0, 1.0), dtype)
+        assert all(bool(part.isfinite().all()) for part in found if part is not None)
 
 
 OVER_ALL: dict[str, tuple[bool, Callable[[Tensor, Tensor], Tensor]]] = {

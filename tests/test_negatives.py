@@ -7,18 +7,20 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small import Small, config, league, tensors
+from world import backend_of
 
 import distjoint
-from distjoint.backends.cpu.rows import RowKernels
+from distjoint.backends.cpu import masks
 from distjoint.data.types import Domains
 from distjoint.errors import UsageError
-from distjoint.train import lane
-from distjoint.train import negatives as module
 from distjoint.train.batches import Batch, subsampled
-from distjoint.train.negatives import Known, Pool, Typed
+from distjoint.train.known import KnownPositives
+from distjoint.train.negatives import Pool, Typed, sampler_of
+from distjoint.train.sources import triples as source
 
 pytestmark = pytest.mark.unit
 
@@ -43,10 +45,12 @@ def weights(rng: np.random.Generator, count: int, even: bool) -> np.ndarray:
     return np.ones(count) if even else rng.random(count) + 0.01
 
 
-@pytest.mark.parametrize(("many", "room"), [(64, 64 << 20), (2, 64 << 20), (2, 4)])
+@pytest.mark.parametrize(
+    ("backend", "many", "room"), [("cpu", 64, 64 << 20), ("cpu", 2, 64 << 20), ("cpu", 2, 4), ("torch", 64, 0)]
+)
 @given(seeds, st.integers(1, 5), st.integers(1, 4), st.integers(0, 9), st.integers(1, 2), st.booleans())
-def test_known_answers_and_other_types_are_refused_and_nothing_else(
-    many: int, room: int, seed: int, chunk: int, chunks: int, negatives: int, threads: int, in_batch: bool
+def test_known_answers_and_other_types_are_masked_and_nothing_else(
+    backend: str, many: int, room: int, seed: int, chunk: int, chunks: int, negatives: int, threads: int, in_batch: bool
 ) -> None:
     rng, entities, relations = np.random.default_rng(seed), 9, 2
     triples = some_triples(rng, entities, relations, 30)
@@ -54,16 +58,17 @@ def test_known_answers_and_other_types_are_refused_and_nothing_else(
     batch = triples.select(rng.integers(0, len(triples), chunk * chunks))
     candidates = rng.integers(0, entities, (2, chunks, chunk + negatives))
     candidates[0, :, :chunk], candidates[1, :, :chunk] = batch.tail.reshape(-1, chunk), batch.head.reshape(-1, chunk)
-    candidates = candidates if in_batch else candidates[..., chunk:]
-    rows = np.arange(entities)
-    typed = Typed(domains, rows, np.ones(entities), domains.type_of)
+    candidates = np.ascontiguousarray(candidates if in_batch else candidates[..., chunk:])
+    rows, made = np.arange(entities), backend_of(backend, threads)
+    typed = Typed(domains, rows, np.ones(entities), domains.type_of.astype(np.int64), made)
     there = set(zip(triples.head.tolist(), triples.relation.tolist(), triples.tail.tolist(), strict=True))
-    with patch.multiple(module, _MANY=many, _ROOM=room):
-        known = Known(triples, entities)
-    pool, kernels = Pool(rows, None, typed, known), RowKernels(entities, threads)
-    found = pool.refused(batch, candidates, in_batch, kernels)
+    with patch.multiple(masks, MANY=many, ROOM=room):
+        known = KnownPositives(triples, entities, made)
+    columns = [torch.from_numpy(column).view(-1, chunk) for column in (batch.head, batch.relation, batch.tail)]
+    queried = (*columns, torch.from_numpy(candidates), in_batch, made)
+    found = Pool(rows, typed, known).filter_mask(*queried)
     assert found is not None
-    for side, which, k, place in np.ndindex(found.shape):
+    for side, which, k, place in np.ndindex(found.numpy().shape):
         at = which * chunk + k
         h, r, t, c = (
             int(x) for x in (batch.head[at], batch.relation[at], batch.tail[at], candidates[side, which, place])
@@ -71,27 +76,45 @@ def test_known_answers_and_other_types_are_refused_and_nothing_else(
         right = ((h, r, c) if side == 0 else (c, r, t)) in there
         fits = (domains.tail if side == 0 else domains.head)[r, domains.type_of[c]]
         assert found[side, which, k, place] == (not (in_batch and place == k) and (right or not fits))
-    assert Pool(rows).refused(batch, candidates, in_batch, kernels) is None
+    assert Pool(rows, sampler_of(rows, None, None, domains.type_of, made)).filter_mask(*queried) is None
+    made.close()
 
 
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
+def test_entities_are_drawn_evenly_or_by_weight(backend: str) -> None:
+    rows, made, relation = np.array([3, 5, 9]), backend_of(backend), torch.zeros(15, 4, dtype=torch.int64)
+
+    def drawn(weight: np.ndarray | None) -> np.ndarray:
+        random = made.random(np.random.default_rng(0))
+        found = sampler_of(rows, weight, None, np.empty(0, np.int64), made).draw(random, relation, 1_000)
+        assert found.shape == (2, 15, 1_000)
+        return np.bincount(found.flatten().numpy(), minlength=10)
+
+    even, weighted = drawn(None), drawn(np.array([1.0, 0.0, 3.0]))
+    assert even.sum() == even[rows].sum() == 30_000
+    np.testing.assert_allclose(even[rows] / 30_000, 1 / 3, atol=0.02)
+    np.testing.assert_allclose(weighted[rows] / 30_000, (0.25, 0, 0.75), atol=0.02)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
 @given(seeds, st.booleans())
-def test_typed_negatives_fit_a_triple_of_their_chunk_and_come_by_weight(seed: int, even: bool) -> None:
+def test_typed_negatives_fit_a_triple_of_their_chunk_and_come_by_weight(backend: str, seed: int, even: bool) -> None:
     rng, entities, relations, count = np.random.default_rng(seed), 12, 3, 4000
     triples = some_triples(rng, entities, relations, 20)
     domains = some_domains(rng, triples, entities, relations)
-    rows = np.unique(np.concatenate([triples.head, triples.tail]))
+    rows, made = np.unique(np.concatenate([triples.head, triples.tail])), backend_of(backend)
     weight = weights(rng, len(rows), even)
-    pool = Pool(rows, None, Typed(domains, rows, weight, domains.type_of))
-    relation = triples.relation[: len(triples) // 2 * 2].reshape(-1, 2)
-    drawn = pool.draw(rng, relation, count)
+    sampler = sampler_of(rows, None if even else weight, domains, domains.type_of.astype(np.int64), made)
+    relation = torch.from_numpy(triples.relation[: len(triples) // 2 * 2].reshape(-1, 2))
+    drawn = sampler.draw(made.random(rng), relation, count)
     assert drawn.shape == (2, len(relation), count)
     for side, allowed in enumerate((domains.tail, domains.head)):
-        for chunk, kinds in enumerate(relation):
+        for chunk, kinds in enumerate(relation.tolist()):
             expected = np.zeros(entities)
             for kind in kinds:
                 fits = allowed[kind][domains.type_of[rows]] * weight
                 expected[rows] += fits / fits.sum() / len(kinds)
-            share = np.bincount(drawn[side, chunk], minlength=entities) / count
+            share = np.bincount(drawn[side, chunk].numpy(), minlength=entities) / count
             np.testing.assert_allclose(share, expected, atol=0.06)
             assert not share[expected == 0].any()
 
@@ -188,6 +211,6 @@ def test_a_visit_of_too_many_triples_is_not_masked(typed: str, tmp_path: Path, m
         distjoint.train(typed, str(tmp_path / name), config({"graph.mask_known": masked, "train.epochs": 1}))
         return tensors(tmp_path / name)
 
-    monkeypatch.setattr(lane, "BLOCK", 50)
+    monkeypatch.setattr(source, "BLOCK", 50)
     masked, unmasked = run("masked", True), run("unmasked", False)
     assert all(np.array_equal(values, unmasked[name]) for name, values in masked.items())

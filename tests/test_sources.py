@@ -1,233 +1,293 @@
-"""One battery that every source must pass: its units, sums, metrics and random numbers; and what `PullSource` does."""
+"""One battery that every source must pass: what it decodes, counts, adds up and reports, on the small league."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib import import_module
-from inspect import isabstract
-from pkgutil import iter_modules
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from members import assert_covers
 from small import Small, config
-from test_couplings import Plain, below
+from test_train_diverged import Bench
 from torch import Tensor
 
-from distjoint.couplings.scheme import Scheme, initial_shard
-from distjoint.couplings.views import Own, Word
+from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.registry import OPTIMIZERS, SOURCES
-from distjoint.table.parts import Part
+from distjoint.model.text import weigh
+from distjoint.registry import SOURCES
 from distjoint.train import sources
-from distjoint.train.build import Parts, build, local_place
-from distjoint.train.plan import plan
 from distjoint.train.rates import Rates
-from distjoint.train.schedule import Visit, schedule
-from distjoint.train.sources.base import LaneVisit, Resources, Source
-from distjoint.train.sources.pulls import Pull, PullSource
+from distjoint.train.sources.base import LaneVisit, Source
+from distjoint.train.sources.cells import DecodedCells
+from distjoint.train.sources.triples import DecodedTriples
 from distjoint.train.tally import Tally
 
 pytestmark = pytest.mark.unit
 
-DATA = {"cells": "text", "triples": "graph"}
-"""Which of the small datasets has samples of a source."""
-FULL = Rates(1.0, 1.0)
+RATES = Rates(text=0.5, graph=0.25)
+DUAL: dict[str, Any] = {"model.coupling": "dual", "graph.batch": 16}
 
 
-class Bench:
-    """A worker's parts with all shards resident, and the only visit of an epoch."""
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a source.
 
-    def __init__(self, dataset: str, **settings: Any) -> None:
-        self.data = Dataset.open(dataset)
-        self.config = config({"train.groups": 2, **settings})
-        self.parts: Parts = build(plan(self.data, dataset, self.config, 1), self.data, local_place(1))
-        self.arena = self.parts.resources.arena
-        for shard in range(self.data.layout.shards):
-            self.arena.put(shard, initial_shard(self.parts.resources.scheme, self.data.layout, shard))
+    stream     its samples in the manifest
+    samples    the sum that counts them
+    sums       all its sums where the coupling is `dual`
+    metrics    its metrics there
+    step_size  configuration key of its step size, and its factor in `RATES`
+    """
 
-    def source(self, name: str) -> Source:
-        return next(source for source in self.parts.sources if source.name == name)
-
-    def visit(self, epoch: int = 0) -> LaneVisit:
-        visit = schedule(self.data.layout.shards, 0, epoch, 2, 1).rounds[0].visits[0]
-        assert isinstance(visit, Visit)
-        return LaneVisit(visit, epoch)
-
-    def values(self) -> dict[str, Tensor]:
-        return {name: array.clone() for name, array in self.arena.arrays.items()}
+    stream: str
+    unit: str
+    samples: str
+    sums: set[str]
+    metrics: set[str]
+    step_size: tuple[str, float]
+    first: bool
 
 
-def trained(dataset: str, name: str, epoch: int, portions: int) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """The rows after a source's work on a visit, done in so many portions, and its sums."""
-    bench = Bench(dataset, **{"graph.batch": 16})
-    source = bench.source(name)
-    work, tally = source.visit(bench.visit(epoch)), Tally(source.sums)
-    assert work.units > portions
-    for portion in range(portions):
-        work.do(work.units * (portion + 1) // portions - work.done, FULL, tally)
-    assert work.done == work.units
-    work.verify()
-    work.release()
-    bench.parts.close()
-    return bench.values(), tally.sums()
+EXPECTED = {
+    "cells": Expected(
+        "cooccurrence",
+        "cells",
+        "cells",
+        {"text_loss", "cells", "text_seconds", "text_squares"},
+        {"text_loss", "cells", "cells_per_second", "text_gradient_norm"},
+        ("text.learning_rate", 0.5),
+        first=True,
+    ),
+    "triples": Expected(
+        "triples/train",
+        "triples",
+        "triples",
+        {
+            *("graph_loss", "graph_squares", "graph_batches", "triples", "graph_seconds"),
+            *("word_loss", "word_squares", "word_batches", "word_triples"),
+        },
+        {
+            *("graph_loss", "triples", "triples_per_second", "graph_gradient_norm"),
+            *("word_graph_loss", "word_graph_gradient_norm"),
+        },
+        ("graph.learning_rate", 0.25),
+        first=False,
+    ),
+}
 
 
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return all(torch.equal(value, other[name]) for name, value in one.items())
-
-
-def test_every_source_is_in_the_registry_under_its_name_and_in_this_battery() -> None:
-    for module in iter_modules(sources.__path__):
-        import_module(f"{sources.__name__}.{module.name}")
-    usable = (cls for cls in below(Source) if not isabstract(cls))
-    packaged = {cls for cls in usable if cls.__module__.startswith(sources.__name__)}
-    names = [name for name in SOURCES.names() if SOURCES[name] in packaged]
-    assert {SOURCES[name] for name in names} == packaged
-    assert [SOURCES[name].name for name in names] == names
-    assert set(DATA) == set(names)
-
-
-# The battery
-
-
-@pytest.mark.parametrize("name", DATA)
-def test_a_visit_is_trained_alike_in_any_portions_and_otherwise_in_another_epoch(name: str, small: Small) -> None:
-    dataset = getattr(small, DATA[name])
-    once, sums = trained(dataset, name, 0, 1)
-    again, summed = trained(dataset, name, 0, 3)
-    assert same(once, again)
-    assert {key: value for key, value in sums.items() if "seconds" not in key} == {
-        key: value for key, value in summed.items() if "seconds" not in key
-    }
-    assert not same(once, trained(dataset, name, 1, 1)[0])
-
-
-@pytest.mark.parametrize("name", DATA)
-def test_metrics_are_means_of_the_sums_and_the_epochs_line_has_them(name: str, small: Small) -> None:
-    bench, kind = Bench(getattr(small, DATA[name])), SOURCES[name]
-    _, sums = trained(getattr(small, DATA[name]), name, 0, 1)
-    found = bench.source(name).metrics(sums, workers=2)
-    assert found[f"{kind.title}_loss"] == pytest.approx(sums[f"{kind.title}_loss"] / sums[kind.unit])
-    assert found[kind.unit] == sums[kind.unit] > 0
-    assert found[f"{kind.unit}_per_second"] == pytest.approx(2 * sums[kind.unit] / sums[f"{kind.title}_seconds"])
-    assert found[f"{kind.title}_gradient_norm"] > 0
-    (words,) = kind.epoch_words(found)
-    assert words.startswith(f"{kind.title} loss ")
-    assert words.endswith(f" {kind.unit}/s)")
-    assert bench.source(name).metrics(dict.fromkeys(sums, 0.0), workers=2) == {}
-    assert kind.epoch_words({"epoch": 1}) == []
-    assert bench.source(name).step_size(FULL) > 0
-    bench.parts.close()
-
-
-def test_parts_and_random_numbers_are_a_sources_own(small: Small) -> None:
-    bench = Bench(small.joint)
-    scheme, visit = bench.parts.resources.scheme, bench.visit().visit
-    parts = [part.name for name in SOURCES.names() for part in SOURCES[name].parts(scheme)]
-    assert sorted(parts) == sorted(bench.arena.arrays)
-    draws = [SOURCES[name].generator(bench.config, 0, visit).integers(1 << 62) for name in SOURCES.names()]
-    assert len(set(draws)) == len(draws)
-    bench.parts.close()
-
-
-# Sources of samples that pull on two rows
-
-
-class Pulled(PullSource):
-    """Half the squared distance of X and W + C of each pair, by its weight."""
-
-    name, title, unit = "pulled", "pulled", "pairs"
-    stream, columns = "pairs", ("entity", "word", "weight")
-
-    def __init__(self, resources: Resources) -> None:
-        super().__init__(resources)
-        table = resources.arena, resources.backend, resources.scheme.optimizer
-        self.entities, self.words = Own(*table, "pulled.X."), Word(*table, "pulled.word.")
-
-    @classmethod
-    def trains(cls, scheme: Scheme) -> bool:
-        return scheme.text and scheme.graph
-
-    @classmethod
-    def parts(cls, scheme: Scheme) -> list[Part]:
-        return [*scheme.state("pulled.X.", "entity"), *scheme.state("pulled.word.", "word")]
-
-    def pulls(self, first: Tensor, second: Tensor, weight: Tensor) -> tuple[Tensor, list[Pull]]:
-        apart = self.entities.gather(first) - self.words.gather(second)
-        gradient = weight * apart
-        pulls = [Pull(self.entities, first, gradient), Pull(self.words, second, -gradient)]
-        return (gradient * apart).sum() / 2, pulls
+@pytest.fixture(params=EXPECTED)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture
-def pulled(paired: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """URL of a dataset whose pairs a source trains."""
-    monkeypatch.setattr(Pulled, "stream", stream_of_pairs(paired))
-    SOURCES.add(Pulled)
-    OPTIMIZERS.add(Plain)
-    yield paired
-    SOURCES.remove("pulled")
-    OPTIMIZERS.remove("plain")
+def bench(small: Small) -> Iterator[Bench]:
+    made = Bench(small.joint, **DUAL)
+    yield made
+    made.parts.close()
 
 
-def stream_of_pairs(dataset: str) -> str:
-    """What the stream of pairs is called in a dataset."""
-    return next(name for name in Dataset.open(dataset).manifest.streams if name in ("pairs", "alignment"))
+class Recording(Tally):
+    """A tally that notes which sums were added to."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(names)
+        self.added: set[str] = set()
+
+    def add(self, name: str, value: float | Tensor) -> None:
+        self.added.add(name)
+        super().add(name, value)
 
 
-def test_pulls_that_meet_in_a_row_are_summed_before_it_steps(pulled: str) -> None:
-    """Gradient descent by batches of a partition at a time: that of autograd on the same pairs."""
-    bench = Bench(pulled, **{"graph.optimizer": "plain", "graph.batch": 1000, "model.coupling": "none"})
-    source, arena = bench.source("pulled"), bench.arena
-    work, tally, before = source.visit(bench.visit()), Tally(source.sums), bench.values()
-    rows = bench.data.layout.shard_rows
-    partitions = [p for p in bench.visit().visit.counted if bench.data.manifest.samples(Pulled.stream, *p)]
-    assert work.units == len(partitions)
-    order = list(partitions)
-    Pulled.generator(bench.config, 0, bench.visit().visit).shuffle(order)
-    work.do(work.units, FULL, tally)
-    expected, rate = before, source.step_size(FULL)
-    for i, j in order:
-        pairs = bench.data.samples(Pulled.stream, i, j, {"entity": rows(i), "word": rows(j), "weight": None})
-        entity = arena.entity_index[torch.from_numpy(pairs["entity"].astype(np.int64)) + arena.base(i)]
-        word = arena.word_index[torch.from_numpy(pairs["word"].astype(np.int64)) + arena.base(j)]
-        leaves = {name: expected[name].clone().requires_grad_() for name in ("X", "W", "C")}
-        apart = leaves["X"][entity] - leaves["W"][word] - leaves["C"][word]
-        (torch.from_numpy(pairs["weight"])[:, None] * apart.square() / 2).sum().backward()
-        for name, share in (("X", 1.0), ("W", 0.5), ("C", 0.5)):
-            gradient = leaves[name].grad
-            assert gradient is not None
-            expected[name] = expected[name] - rate * share * gradient
-    for name in ("X", "W", "C"):
-        torch.testing.assert_close(arena.arrays[name], expected[name])
-    assert tally.sums()["pairs"] == bench.data.manifest.counts[Pulled.stream] == 24
+def source_of(bench: Bench, name: str) -> Source:
+    return next(source for source in bench.parts.sources if source.name == name)
+
+
+def partitions(data: Dataset) -> list[tuple[int, int]]:
+    return list(product(range(data.layout.shards), repeat=2))
+
+
+def test_every_source_is_in_the_registry_and_in_this_battery() -> None:
+    assert_covers(set(EXPECTED), SOURCES, Source, sources)
+
+
+# Files
+
+
+def test_a_partition_takes_the_bytes_that_are_told_beforehand(name: str, small: Small) -> None:
+    data = Dataset.open(small.joint)
+    decoder, stream = SOURCES[name].decoder(data, config(DUAL)), EXPECTED[name].stream
+    filled = 0
+    for partition in partitions(data):
+        count = data.manifest.samples(stream, *partition)
+        assert bool(decoder.bytes(partition)) == bool(count)
+        if count:
+            decoded = decoder.decode(partition)
+            assert decoder.bytes(partition) == sum(getattr(decoded, field.name).nbytes for field in fields(decoded))
+            filled += 1
+    assert filled > 10
+
+
+def test_decoded_cells_are_the_datasets_tile_by_tile(small: Small) -> None:
+    data, settings = Dataset.open(small.text), config({"loss.x_max": 5.0, "loss.power": 0.5})
+    decoder, tiles = SOURCES["cells"].decoder(data, settings), range(data.layout.tiles_per_shard)
+    for i, j in partitions(data)[::7]:
+        decoded, expected = decoder.decode((i, j)), data.cells(i, j)
+        assert isinstance(decoded, DecodedCells)
+        found = []
+        for a, b in product(tiles, tiles):
+            tile = decoded.tile(a, b, int(data.layout.tile_offsets[i, a]), int(data.layout.tile_offsets[j, b]), (i, j))
+            if tile is not None:
+                rows, columns = tile.row.astype(int) + tile.row_base, tile.column.astype(int) + tile.column_base
+                found += list(zip(rows, columns, tile.log_count, tile.weight, strict=True))
+                assert tile.partition == (i, j)
+        log_count, weight = weigh(expected.count, 5.0, 0.5)
+        columns = (expected.row.astype(int), expected.column.astype(int), log_count, weight)
+        assert sorted(found) == sorted(zip(*columns, strict=True))
+        assert len(found) == data.manifest.samples("cooccurrence", i, j)
+
+
+def test_decoded_triples_are_the_datasets(small: Small) -> None:
+    data = Dataset.open(small.graph)
+    decoder, every = SOURCES["triples"].decoder(data, config(DUAL)), []
+    ids = [data.layout.rows_of(shard) for shard in range(data.layout.shards)]
+    for i, j in partitions(data):
+        if data.manifest.samples("triples/train", i, j):
+            decoded = decoder.decode((i, j))
+            assert isinstance(decoded, DecodedTriples)
+            every += list(zip(ids[i][decoded.head], decoded.relation, ids[j][decoded.tail], strict=True))
+    train = data.split("train")
+    assert sorted(every) == sorted(zip(train.head, train.relation, train.tail, strict=True))
+
+
+# What a run asks of it
+
+
+def test_it_trains_where_its_side_does(name: str) -> None:
+    for text, graph in ((True, True), (True, False), (False, True)):
+        scheme = Scheme.of(config(DUAL), text, graph)
+        assert SOURCES[name].trains(scheme) == (text if name == "cells" else graph)
+    for alpha, trained in ((0.0, "cells"), (1.0, "triples")):
+        assert SOURCES[name].trains(Scheme.of(config({"loss.alpha": alpha}), True, True)) == (name == trained)
+
+
+def test_what_it_says_of_itself_is_so(name: str, bench: Bench) -> None:
+    source, expected = source_of(bench, name), EXPECTED[name]
+    assert (source.unit, source.first) == (expected.unit, expected.first)
+    key, factor = expected.step_size
+    section, _, field = key.partition(".")
+    size = getattr(getattr(bench.parts.resources.config, section), field)
+    assert source.step_size(RATES) == pytest.approx(factor * size)
+    assert source.visit(bench.assigned).key == key
+
+
+def test_a_visit_adds_to_the_sums_that_are_declared_and_to_no_other(name: str, bench: Bench) -> None:
+    source = source_of(bench, name)
+    assert set(source.sums) == EXPECTED[name].sums
+    assert len(source.sums) == len(set(source.sums))
+    tally, work = Recording(source.sums), source.visit(bench.assigned)
+    work.do(work.units, RATES, tally)
+    assert tally.added == EXPECTED[name].sums
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_visit_has_the_units_that_it_says_and_trains_every_sample_once_a_pass(
+    name: str, passes: int, bench: Bench
+) -> None:
+    source, expected = source_of(bench, name), EXPECTED[name]
+    visit = bench.assigned.visit
+    work = source.visit(LaneVisit(visit, epoch=0, passes=passes))
+    tally = Recording(source.sums)
+    assert work.done == 0
+    work.do(work.units - 1, RATES, tally)
+    work.do(1, RATES, tally)
+    assert work.done == work.units > 1
+    manifest = bench.data.manifest
+    samples = sum(manifest.samples(expected.stream, *partition) for partition in visit.partitions)
+    assert samples == sum(manifest.samples(expected.stream, *partition) for partition in partitions(bench.data))
+    assert tally.sums()[expected.samples] == samples * (passes if name == "triples" else 1)
+    with pytest.raises(StopIteration):
+        work.do(1, RATES, tally)
+    work.verify()
+    work.release()
+
+
+def test_a_visit_in_pieces_has_the_bits_of_one_in_a_single_run(name: str, small: Small) -> None:
+    found = []
+    for pieces in (1, 4):
+        bench = Bench(small.joint, **DUAL)
+        work, tally = bench.work(name)
+        for k in range(pieces):
+            work.do(work.units * (k + 1) // pieces - work.done, RATES, tally)
+        sums = {key: value for key, value in tally.sums().items() if "seconds" not in key}
+        found.append((bench.copy(), sums))
+        bench.parts.close()
+    assert found[0][1] == found[1][1]
+    assert all(torch.equal(value, found[1][0][part]) for part, value in found[0][0].items())
+
+
+def test_only_its_own_rows_are_stepped(name: str, bench: Bench) -> None:
+    source, before = source_of(bench, name), bench.copy()
+    work = source.visit(bench.assigned)
+    work.do(work.units, RATES, Recording(source.sums))
+    changed = {part for part, value in bench.copy().items() if not torch.equal(value, before[part])}
+    own = {"cells": {"W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state"}}
+    of_graph = {"X", "X.state", "word.graph_state"}
+    assert changed == {"W", "C"} | own.get(name, of_graph)
+
+
+def test_metrics_are_means_over_what_was_trained(name: str, bench: Bench) -> None:
+    source, expected = source_of(bench, name), EXPECTED[name]
+    work, tally = source.visit(bench.assigned), Recording(source.sums)
+    assert source.metrics(tally.sums(), workers=1) == {}
+    work.do(work.units, RATES, tally)
+    sums = tally.sums()
+    found, count = source.metrics(sums, workers=2), sums[expected.samples]
+    assert found.keys() == expected.metrics
+    side = "text" if name == "cells" else "graph"
+    assert found[f"{side}_loss"] == pytest.approx(sums[f"{side}_loss"] / count)
+    assert found[expected.samples] == count
+    assert found[f"{expected.samples}_per_second"] == pytest.approx(2 * count / sums[f"{side}_seconds"])
+    units = count if name == "cells" else sums["graph_batches"]
+    assert found[f"{side}_gradient_norm"] == pytest.approx((sums[f"{side}_squares"] / units) ** 0.5)
+    if name == "triples":
+        assert found["word_graph_loss"] == pytest.approx(sums["word_loss"] / sums["word_triples"])
+
+
+@pytest.mark.parametrize("candidates", ["sampled", "1vsall", "kvsall"])
+def test_batches_that_leave_dense_gradients_are_known_beforehand(name: str, candidates: str, small: Small) -> None:
+    bench = Bench(small.joint, **{**DUAL, "graph.candidates": candidates})
+    source = source_of(bench, name)
+    if name == "cells":
+        assert source.batches(bench.assigned.visit) == 0
+    else:
+        once = -(-bench.data.manifest.counts["triples/train"] // 16)
+        assert source.batches(bench.assigned.visit) == once * (1 if candidates == "sampled" else 2)
+        work = source.visit(LaneVisit(bench.assigned.visit, epoch=0, passes=3))
+        assert work.units == 3 * source.batches(bench.assigned.visit)
     bench.parts.close()
 
 
-def test_a_source_of_pulls_passes_the_battery(pulled: str) -> None:
-    once, _ = trained(pulled, "pulled", 0, 1)
-    assert same(once, trained(pulled, "pulled", 0, 2)[0])
+# The losses of a coupling on triples
 
 
-def test_a_dataset_without_the_stream_has_no_units(small: Small, pulled: str) -> None:
-    bench = Bench(small.joint)
-    work = bench.source("pulled").visit(bench.visit())
-    assert work.units == 0
-    bench.parts.close()
-
-
-def test_a_pair_that_is_not_finite_is_named_before_a_row_is_stepped(pulled: str) -> None:
-    from distjoint.errors import DivergedError
-
-    bench = Bench(pulled)
-    source = bench.source("pulled")
-    bench.arena.arrays["X"].fill_(float("nan"))
-    before = bench.values()
-    with pytest.raises(DivergedError, match=r"pulled: .*batch 1 of \d+, partition \(\d+, \d+\)\); no row was stepped"):
-        source.visit(bench.visit()).do(1, FULL, Tally(source.sums))
-    assert all(
-        torch.equal(value.view(torch.int32), before[name].view(torch.int32)) for name, value in bench.values().items()
-    )
+@pytest.mark.parametrize("candidates", ["sampled", "1vsall", "kvsall"])
+@pytest.mark.parametrize("coupling", ["none", "tie", "dual"])
+def test_the_loss_on_words_takes_the_triples_between_words(small: Small, coupling: str, candidates: str) -> None:
+    bench = Bench(small.joint, **{**DUAL, "model.coupling": coupling, "graph.candidates": candidates})
+    work, tally = bench.work("triples")
+    work.do(work.units, RATES, tally)
+    words = np.array([word is not None for word in bench.data.rows(["word"]).column("word").to_pylist()])
+    train, sums = bench.data.split("train"), tally.sums()
+    between = int((words[train.head] & words[train.tail]).sum())
+    assert 0 < between < len(train)
+    assert sums["triples"] == len(train)
+    assert ("word_triples" in sums) == (coupling == "dual")
+    if coupling == "dual":
+        assert sums["word_triples"] == between
     bench.parts.close()

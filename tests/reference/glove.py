@@ -43,6 +43,7 @@ def train(
     log_count: Tensor,
     weight: Tensor,
     rate: float,
+    frozen: Sequence[Tensor],
 ) -> Tensor:
     """Train on the cells in their order, in place.
 
@@ -52,6 +53,7 @@ def train(
     parameters   W, C (float[rows, dim]), W_bias, C_bias (float[rows])
     states       their accumulators, float[rows] each, > 0
     row, column  int64[cells]
+    frozen       bool[rows] each, or empty for none: rows of W and of C that take no step, nor do their biases
     returns      float[]; sum of the objective of each cell before its step
     """
     total = log_count.new_zeros(())
@@ -61,7 +63,11 @@ def train(
         w, c, w_bias, c_bias = leaves
         value = objective(w, c, w_bias, c_bias, log_count[k], weight[k])
         gradients = torch.autograd.grad(value, leaves)
-        for part, state, at, gradient in zip(parameters, states, places, gradients, strict=True):
+        for part, state, at, gradient, still in zip(
+            parameters, states, places, gradients, (*frozen, *frozen), strict=True
+        ):
+            if len(still) and still[at]:
+                continue
             state[at] += gradient.square().mean()
             part[at] -= rate * gradient / state[at].sqrt()
         total += value.detach()

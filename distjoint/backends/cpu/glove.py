@@ -31,7 +31,7 @@ def wave(
 ) -> WaveLoss:
     """As `Backend.wave`. The caller's thread works too, so the executor lends one less than there are threads."""
     for tile in tiles:
-        check(tile, len(parts.W))
+        tile.check(len(parts.W))
     warm_up()
     arrays = [part.numpy() for part in vars(parts).values()]
     found: list[tuple[float, float, int]] = [(0.0, 0.0, -1)] * len(tiles)
@@ -44,7 +44,7 @@ def wave(
                 k = waiting.popleft()
             except IndexError:
                 return
-            found[k] = _train_tile(*arrays, *_fields(tiles[k]), np.float32(rate))
+            found[k] = train_tile(*arrays, *_fields(tiles[k]), np.float32(rate))
 
     others = [executor.submit(work) for _ in range(min(threads, len(tiles)) - 1)] if executor else []
     work()
@@ -61,7 +61,7 @@ def warm_up() -> None:
     Cells are declared read-only, which arrays that can be written convert to: one signature serves memory-mapped
     cells and others.
     """
-    kernel: Any = _train_tile
+    kernel: Any = train_tile
     vectors, scalars = types.Array(types.float32, 2, "C"), types.Array(types.float32, 1, "C")
     flags = types.Array(types.boolean, 1, "C")
     index, value = (types.Array(kind, 1, "C", readonly=True) for kind in (types.uint16, types.float32))
@@ -70,20 +70,13 @@ def warm_up() -> None:
     kernel.disable_compile()
 
 
-def check(tile: TileCells, rows: int) -> None:
-    """The kernel does not look: a wrong index would write anywhere. Costs under 1 % of the training."""
-    for name, index, base in (("row", tile.row, tile.row_base), ("column", tile.column, tile.column_base)):
-        if len(index) and (base < 0 or base + int(index.max()) >= rows):
-            raise ValueError(f"a cell's {name} is {base + int(index.max())}, the table has {rows} rows")
-
-
 def _fields(tile: TileCells) -> list[Any]:
     cells = (tile.row, tile.column, tile.log_count, tile.weight)
     return [*map(np.ascontiguousarray, cells), tile.row_base, tile.column_base]
 
 
 @compiled
-def _train_tile(  # type: ignore[no-untyped-def]
+def train_tile(  # type: ignore[no-untyped-def]
     W, C, W_bias, C_bias, W_state, C_state, W_bias_state, C_bias_state, W_frozen, C_frozen,
     row, column, log_count, weight, row_base, column_base, rate,
 ) -> Any:  # fmt: skip

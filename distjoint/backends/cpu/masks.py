@@ -10,7 +10,7 @@ from distjoint.arrays import Ints
 from distjoint.backends.base import KnownSide
 from distjoint.backends.cpu.compiled import compiled
 
-_MANY, _ROOM = 64, 64 << 20
+MANY, ROOM = 64, 64 << 20
 """Answers that make it worth to look candidates up among them, instead of them among candidates; and bytes for that,
 for either direction: some questions have thousands of answers, and are asked as often.
 """
@@ -42,8 +42,8 @@ def _answer_sets(known: KnownSide) -> tuple[NDArray[np.int32], NDArray[np.uint8]
     returns   int32[questions]: which set, -1 for none; and uint8[sets, bytes], eight rows to a byte
     """
     counts, width = np.diff(known.starts), -(-known.rows // 8)
-    chosen: Ints = np.flatnonzero(counts > _MANY)
-    chosen = chosen[np.argsort(-counts[chosen], kind="stable")][: _ROOM // width]
+    chosen: Ints = np.flatnonzero(counts > MANY)
+    chosen = chosen[np.argsort(-counts[chosen], kind="stable")][: ROOM // width]
     which, sets = np.full(len(counts), -1, np.int32), np.empty((len(chosen), width), np.uint8)
     which[chosen] = np.arange(len(chosen))
     for place, question in enumerate(chosen):

@@ -25,10 +25,12 @@ STEPS = 32
 def train_wave(parts: WordParts, tiles: Sequence[TileCells], rate: float, batch: int | None = None) -> WaveLoss:
     """Train the tiles of one wave in place; see `Backend.wave`.
 
-    A cell whose gradient is not finite steps nothing, and makes the cost NaN; nothing waits for the device.
+    A cell whose gradient is not finite steps nothing, and makes the cost so too; nothing waits for the device.
 
     batch     cells per step; by default BATCH, or a STEPS-th of a small wave
     """
+    for tile in tiles:
+        tile.check(len(parts.W))
     cells = sum(len(tile.row) for tile in tiles)
     if not cells:
         return WaveLoss(0.0, 0.0)
