@@ -27,8 +27,8 @@ _SPEC = "option"
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What a field says of an option, besides type and default.
+class OptionSpec:
+    """Description of an option, besides type and default.
 
     help      one sentence, as `--help` prints it
     doc       the same for the Python function, where the words of the command line do not fit
@@ -55,18 +55,18 @@ class Spec:
 
 
 def option(help: str, *, default: Any = MISSING, kw_only: bool = True, **spec: Any) -> Any:
-    """Declare an option; see `Spec`.
+    """Declare an option; see `OptionSpec`.
 
     kw_only   False for one that the Python function takes by position too
     """
-    return field(default=default, kw_only=kw_only, metadata={_SPEC: Spec(help, **spec)})
+    return field(default=default, kw_only=kw_only, metadata={_SPEC: OptionSpec(help, **spec)})
 
 
 def like(model: type[CallOptions], name: str, *, default: Any, **changes: Any) -> Any:
     """Declare an option that means what another class's does.
 
     default   of its own, as type checkers must see one
-    changes   of what `Spec` has
+    changes   of what `OptionSpec` has
     """
     other = model.__dataclass_fields__[name]
     return field(default=default, kw_only=other.kw_only, metadata={_SPEC: replace(spec_of(other), **changes)})
@@ -103,9 +103,9 @@ class CallOptions:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
-def spec_of(each: Field[Any]) -> Spec:
+def spec_of(each: Field[Any]) -> OptionSpec:
     """What a field says of its option."""
-    spec: Spec = each.metadata[_SPEC]
+    spec: OptionSpec = each.metadata[_SPEC]
     return spec
 
 
@@ -214,7 +214,7 @@ def _checked(model: type[CallOptions], name: str, value: Any) -> Any:
         raise UsageError(f"{where} is {value!r}; it must be {' or '.join(rules)}") from None
 
 
-def _check_range(each: Field[Any], spec: Spec, value: Any) -> None:
+def _check_range(each: Field[Any], spec: OptionSpec, value: Any) -> None:
     if not isinstance(value, int | float):
         return
     if spec.min is not None and value < spec.min:

@@ -148,7 +148,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def _end(job: Job, as_json: bool) -> None:
-    """Leave as the job did."""
+    """Print how a job ended, and exit with its code."""
     if as_json:
         typer.echo(json.dumps(asdict(job), indent=2))
     if job.status != "SUCCEEDED":

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from distjoint.options import CallOptions, Spec, spec_of, spelling, type_of
+from distjoint.options import CallOptions, OptionSpec, spec_of, spelling, type_of
 
 
 def options_of(model: type[CallOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -67,7 +67,7 @@ def _parameter(model: type[CallOptions], each: Field[Any]) -> inspect.Parameter:
     )
 
 
-def _kind(annotation: Any, spec: Spec) -> Any:
+def _kind(annotation: Any, spec: OptionSpec) -> Any:
     """The type that typer reads: `str | int` is one word, a sequence an option that may be repeated."""
     members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     kinds = [member for member in members if member is not NoneType]
@@ -78,7 +78,7 @@ def _kind(annotation: Any, spec: Spec) -> Any:
 
 
 def _value(each: Field[Any], word: Any) -> Any:
-    """The function's argument for what the command line has."""
+    """The value of an option, from the word or words of the command line."""
     if word is None:
         return each.default
     separator = spec_of(each).separator

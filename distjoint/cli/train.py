@@ -12,6 +12,11 @@ from distjoint.cli.options import options_of
 from distjoint.errors import UsageError
 from distjoint.train.options import TrainOptions
 
+_RESUME_TAKES = (
+    "--resume RUN continues with the run's own dataset and configuration; it takes no DATASET, --out, --config, "
+    "--recipe, --any-graph, --init, --continue or --overwrite, only --set for what may change"
+)
+
 
 @options_of(TrainOptions)
 def train(
@@ -53,10 +58,7 @@ def train(
     changes = parse_settings(settings or ())
     if resume is not None:
         if dataset or out or config or recipe or any_graph or init or any(options.values()):
-            raise UsageError(
-                "--resume RUN continues with the run's own dataset and configuration; it takes no DATASET, --out, "
-                "--config, --recipe, --any-graph, --init, --continue or --overwrite, only --set for what may change"
-            )
+            raise UsageError(_RESUME_TAKES)
         run, configuration = resume, None
     elif dataset is None or out is None:
         raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")

@@ -44,7 +44,7 @@ _GROUPS = 4
 
 @dataclass(frozen=True)
 class CountingPlan:
-    """What to count and with how much memory.
+    """Plan of counting: shards, contexts, memory and threads.
 
     tokens    about how many ids the stream holds, separators included; not fewer
     cells     about how many cells there will be, from `estimate_cells`
@@ -80,8 +80,10 @@ class CountingPlan:
 
     @property
     def group(self) -> int:
-        """Shards counted together. Text of several segments is counted in groups of shards, as a group's shards are
-        finished only after its last segment. Each group costs a pass over the text: 4 of them 7 % of counting.
+        """Number of shards counted together.
+
+        Text of several segments is counted in groups of shards, as a group's shards are finished only after its last
+        segment. Each group costs a reading of the text: 4 of them 7 % of counting.
         """
         whole = self.tokens <= self.segment
         return self.layout.shards if whole else -(-self.layout.shards // _GROUPS)
@@ -94,7 +96,7 @@ class CountingPlan:
 
 @dataclass
 class CountingTally:
-    """What counting found out on the way."""
+    """Figures of counting so far, for the progress line."""
 
     cells: int = 0
     segments: int = 0
@@ -105,7 +107,7 @@ class CountingTally:
 def estimate_cells(
     blocks: Iterator[TokenIds], total: int, words: int, window: int, symmetric: bool, memory: int
 ) -> int:
-    """About how many cells there will be, from every 64th row of the first segment.
+    """Estimated number of cells, from every 64th row of the first segment.
 
     Rows of every frequency are in the sample; for further segments cells are taken to grow with tokens ** 0.75.
     """
@@ -145,7 +147,7 @@ def count_shards(
 
 @dataclass
 class _Workspace:
-    """What one thread needs to count a tile; grown as rows demand, and used again."""
+    """Arrays in which one thread counts a tile; grown as rows demand, and used again."""
 
     sums: Doubles
     columns: TokenIds
@@ -161,7 +163,7 @@ class _Workspace:
 
 @dataclass(frozen=True)
 class _Spilled:
-    """A tile of one segment on scratch: its rows' ends, and where columns and sums begin."""
+    """Sums of a tile over one segment, on scratch: ends of its rows, and the bytes at which columns and sums begin."""
 
     ends: Ints
     columns: int
@@ -170,7 +172,7 @@ class _Spilled:
 
 @dataclass(frozen=True)
 class _Arranged:
-    """A tile's cells by column tile. On scratch: `place` holds the bytes at which the three columns begin."""
+    """Cells of a tile, sorted by the tile of the column; on scratch, `place` is the byte at which each array begins."""
 
     starts: Ints
     columns: tuple[NDArray[Any], ...] | None
@@ -369,7 +371,7 @@ class _Counter:
 def _in_order(
     pool: ThreadPoolExecutor, tiles: Sequence[int], parallel: int, work: Callable[[int], Any]
 ) -> Iterator[tuple[int, Any]]:
-    """(tile, work(tile)) in order, computed by the pool, at most `parallel` + 1 ahead."""
+    """Pairs (tile, work(tile)) in order, computed by the pool, at most `parallel` + 1 ahead."""
     waiting: deque[tuple[int, Future[Any]]] = deque()
     try:
         for tile in tiles:

@@ -1,4 +1,4 @@
-"""Raw text as a stream of UTF-8 blocks, whatever it is kept in.
+"""Raw text as a stream of UTF-8 blocks, from every format of file.
 
 Plain text, JSON Lines and Parquet, compressed or not, all come out as blocks of bytes in which a newline ends
 a document. Nothing is loaded whole: a block is about half a megabyte and threads read the next ones ahead.
@@ -28,7 +28,7 @@ from distjoint.storage import Location, Options, expand, locate
 BLOCK = 1 << 19
 _READ_AHEAD = 8
 _FILES_AHEAD = 8
-_ASKED_AT_ONCE = 32
+_SIZES_AT_ONCE = 32
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PARQUET = (".parquet", ".pq")
@@ -84,7 +84,7 @@ class Corpus:
         """
         names = dict.fromkeys(name for pattern in patterns for name in expand(pattern, options))
         files = tuple(locate(name, options) for name in names)
-        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_SIZES_AT_ONCE) as pool:
             sizes = tuple(pool.map(Location.size, files))
         if 0 in sizes:
             raise DistjointError(f"{files[sizes.index(0)]}: the file is empty")
@@ -96,7 +96,7 @@ class Corpus:
         return sum(self.sizes)
 
     def parts(self, size: int) -> list[list[Slice]]:
-        """The text cut into parts of about `size` stored bytes, in order. A compressed file stays whole."""
+        """Parts of the text, each of about `size` stored bytes, in order. A compressed file stays whole."""
         parts: list[list[Slice]] = []
         room = 0
         for file, total in zip(self.files, self.sizes, strict=True):
@@ -117,7 +117,7 @@ class Corpus:
         """
         if slices is None:
             slices = [Slice(file) for file in self.files]
-        return _in_turn(self._slice(part) for part in slices)
+        return _one_by_one(self._slice(part) for part in slices)
 
     def _slice(self, part: Slice) -> Iterator[Block]:
         name, compression = split_compression(part.file.path)
@@ -268,7 +268,7 @@ def _documents(texts: Sequence[str]) -> bytes:
     return ("\n".join(text.replace("\n", " ") for text in texts) + "\n").encode("utf-8", errors="replace")
 
 
-def _in_turn(sources: Iterator[Iterator[Item]]) -> Iterator[Item]:
+def _one_by_one(sources: Iterator[Iterator[Item]]) -> Iterator[Item]:
     """All items of one source after the other; the next few sources are begun already.
 
     A small file of an object store takes much longer to open than to read.

@@ -1,4 +1,4 @@
-"""The compiled loops of co-occurrence counting. What they are for is told in `cooccurrence`."""
+"""Compiled loops of co-occurrence counting; `cooccurrence` says what for."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def merge_rows(counted_columns, counted_values, bounds, sums, columns, values, e
 
 @exact
 def count_columns(tokens, positions, starts, rows, window, symmetric, seen):  # type: ignore[no-untyped-def]
-    """How many cells some rows have. seen: int32[words], -1 everywhere."""
+    """Number of cells of some rows. seen: int32[words], -1 everywhere."""
     cells = 0
     for k in range(rows.size):
         row = rows[k]

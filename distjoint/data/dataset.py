@@ -1,4 +1,4 @@
-"""Reading a prepared dataset: its manifest, its names, and partition by partition its samples.
+"""Reader of a prepared dataset: its manifest, its names, and partition by partition its samples.
 
 What `train` and `evaluate` see of the data. Nothing damaged is read as if it were whole: files that are read at once
 are compared with their checksum in the manifest; of the others each page with its own, and the footer, which has
@@ -104,7 +104,7 @@ class Dataset:
 
     @classmethod
     def open(cls, url: str, options: Options | None = None) -> Dataset:
-        """raises DistjointError where there is no complete dataset."""
+        """The dataset at a URL. raises DistjointError where there is no complete one"""
         folder = locate(url, options)
         return cls(folder, Manifest.read(folder))
 
@@ -289,7 +289,7 @@ def _checked(footer: pq.FileMetaData, file: File, size: int) -> pq.FileMetaData:
 
 @contextmanager
 def _reading(place: Location) -> Iterator[None]:
-    """Name the file when Parquet cannot make sense of it."""
+    """Errors of reading Parquet as a DistjointError that names the file."""
     try:
         yield
     except (pa.ArrowException, OSError, KeyError, IndexError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""All that `prepare` is given about a graph: triples, types of entities, labels, and what is worth saying of them."""
+"""Knowledge graph of a dataset: triples, types of entities, labels, and notes on what was dropped or left out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Knowledge:
 
 
 def read_knowledge(options: PrepareOptions, progress: Progress) -> Knowledge:
-    """raises DistjointError naming the file, and the line, that is wrong"""
+    """The graph that the options name. raises DistjointError naming the file, and the line, that is wrong"""
     storage = options.storage_options
     if not options.triples:
         return Knowledge(Graph(splits={"train": np.zeros((0, 3), np.int64)}))
@@ -80,7 +80,7 @@ def _labels(file: Location, graph: Graph, notes: list[str]) -> dict[str, list[st
 
 
 def _meet(file: Location, entities: Collection[str], graph: Graph) -> None:
-    """raises DistjointError where a file is about other entities than the triples"""
+    """Check that a file is about entities of the triples. raises DistjointError where none is"""
     if not any(entity in graph.entities for entity in entities):
         raise DistjointError(
             f"{file}: none of its {len(entities):,} entities is in the triples: "

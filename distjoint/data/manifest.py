@@ -48,7 +48,7 @@ class Span(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Everything `train` needs to know of a dataset before it reads a row of it."""
+    """Contents of a dataset: layout, counts, options, files, and the partitions in them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -109,7 +109,7 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, folder: Location) -> Manifest:
-        """raises DistjointError when there is none, or it is not of this format."""
+        """The manifest in a folder. raises DistjointError when there is none, or it is not of this format"""
         place = folder / NAME
         if not folder.exists():
             raise DistjointError(f"{folder}: no such dataset; make one with 'distjoint prepare --out {folder}'")

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 
 from distjoint.arrays import Bools, Ints
 from distjoint.data import unfinished
 from distjoint.data.alignment import Sample
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import File, Span
-from distjoint.data.partition import HELD_OUT, PAIR_SAMPLES, TRIPLES, PartitionWriter, Written, by_partition
+from distjoint.data.partition import (
+    HELD_OUT,
+    PAIR_SAMPLES,
+    TRIPLES,
+    PartitionWriter,
+    Written,
+    by_partition,
+    write_table,
+)
 from distjoint.data.rows import Rows
 from distjoint.data.streams import COOCCURRENCE, FORMER_PAIRS, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
@@ -109,6 +118,10 @@ class Streams:
                 }
                 writer.add(i, j, columns)
         self.add(stream, writer.written())
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Write a table that is no stream."""
+        self.files.append(write_table(self.folder, name, table))
 
     def write_pairs(self, samples: list[Sample]) -> None:
         """The pairs of entity and word that share no row."""

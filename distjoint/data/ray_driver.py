@@ -1,4 +1,4 @@
-"""The work of `prepare` as Ray tasks: the only file of `data/` that knows Ray.
+"""Workers of `prepare` as Ray tasks: the only file of `data/` that knows Ray.
 
 Text is tokenised by a task for each part of it: some files, or a range of a large one's bytes. A task numbers the
 words it sees by itself, and leaves its token ids in Ray's object store, object by object; only the words come to the
@@ -51,7 +51,7 @@ _LOOK = 5.0
 
 @contextmanager
 def cluster(workers: int, progress: Progress) -> Iterator[Cluster]:
-    """Connects to the cluster of RAY_ADDRESS, or starts Ray on this machine and stops it again.
+    """Workers on the cluster of RAY_ADDRESS, or on a Ray that is started on this machine and stopped again.
 
     raises DistjointError as a task raised it, or where Ray itself fails; KeyboardInterrupt for Ctrl-C and SIGTERM
     """
@@ -96,7 +96,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a task found in its part of the text.
+    """Words of a part of the text, as a task found them.
 
     words    in order of id, separated by blanks, in chunks
     counts   int64[words]
@@ -142,7 +142,7 @@ class TextPart:
 
 
 class Cluster:
-    """The tasks of a Ray cluster. workers: how many count at the same time"""
+    """Workers that are tasks of a Ray cluster. workers: how many count at the same time"""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -209,13 +209,13 @@ def _streaming(work: Callable[..., Iterator[Any]]) -> Any:
 
 
 def _threads(workers: int) -> int:
-    """For each of some tasks at the same time; no more than there are on one machine."""
+    """Number of threads for each of some tasks at the same time; no more than one machine has."""
     cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     return max(1, min(sum(cpus) // workers, max(cpus, default=1)))
 
 
 def _number(seen: _Seen, lexicon: Lexicon) -> TokenIds:
-    """Add a part's words to those of all; returns int32[words]: the id of each."""
+    """int32[words]: the ids of a part's words in the lexicon of all parts, to which they are added."""
     # The tokeniser finds its own words again, each once and in order, much faster than one by one.
     ids = np.concatenate([np.empty(0, np.int32), *map(lexicon.encode, seen.words)])
     lexicon.counts[ids] += seen.counts - 1
@@ -226,7 +226,7 @@ def _number(seen: _Seen, lexicon: Lexicon) -> TokenIds:
 
 
 def _seen_here(place: Location) -> Location:
-    """raises DistjointError where a place of the driver's disk is not on this machine's"""
+    """The place, looked for on this machine. raises DistjointError where it is on the driver's disk only"""
     if place.is_local and not place.exists():
         raise DistjointError(
             f"{place}: a machine of the Ray cluster does not see it; use storage that all of them share, like s3://"

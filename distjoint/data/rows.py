@@ -1,4 +1,4 @@
-"""From words, entities and their alignment to rows: who is in which row, and the tables of names."""
+"""Rows of the table: which word and which entity has which row, and the tables of names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from distjoint.arrays import Ints
 from distjoint.data.alignment import Alignment
+from distjoint.data.triples import Graph
+from distjoint.data.vocabulary import Vocabulary
 from distjoint.table.layout import Layout, choose_tiles
 
 LEAST_MEAN_PARTITION = 1 << 16
@@ -46,7 +48,7 @@ class Rows:
 
 
 def number_rows(words: int, entities: Sequence[str], degrees: Ints, alignment: Alignment) -> Rows:
-    """Rank decides: words (already by falling count) keep their order; entities go by degree, then by name."""
+    """Rows by rank: words (already by falling count) keep their order; entities go by degree, then by name."""
     entity_of = {word: entity for entity, (word, _) in alignment.shared.items()}
     of_word, of_entity = np.empty(words, np.int64), np.empty(len(entities), np.int64)
     alone = [word for word in range(words) if word not in entity_of]
@@ -62,7 +64,7 @@ def number_rows(words: int, entities: Sequence[str], degrees: Ints, alignment: A
 
 
 def choose_shards(samples: int, rows: int) -> int:
-    """A power of two for which a mean partition of the larger stream holds 64 k samples; 8 to 64.
+    """Number of shards: a power of two, 8 to 64, for which a mean partition of the larger stream holds 64 k samples.
 
     At least 8, so that a laptop can use up to 4 lanes; a table of a few rows gets fewer.
     """
@@ -74,9 +76,8 @@ def choose_shards(samples: int, rows: int) -> int:
 
 def rows_table(
     rows: Rows,
-    words: Sequence[str],
-    counts: Ints,
-    entities: Sequence[str],
+    words: Vocabulary,
+    graph: Graph,
     degrees: Ints,
     labels: Mapping[str, Sequence[str]],
 ) -> pa.Table:
@@ -85,13 +86,13 @@ def rows_table(
     entity: list[str | None] = [None] * len(rows)
     label: list[str | None] = [None] * len(rows)
     count, degree = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    for name, row in zip(words, rows.of_word.tolist(), strict=True):
+    for name, row in zip(words.words, rows.of_word.tolist(), strict=True):
         word[row] = name
-    for name, row in zip(entities, rows.of_entity.tolist(), strict=True):
+    for name, row in zip(graph.entities.list(), rows.of_entity.tolist(), strict=True):
         entity[row] = name
         if name in labels:
             label[row] = labels[name][0]
-    count[rows.of_word], degree[rows.of_entity] = counts, degrees
+    count[rows.of_word], degree[rows.of_entity] = words.counts, degrees
     return pa.table(
         {
             "row": pa.array(np.arange(len(rows), dtype=np.int64)),
@@ -105,7 +106,7 @@ def rows_table(
 
 
 def number_relations(names: Sequence[str], frequencies: Ints) -> tuple[Ints, pa.Table]:
-    """Ids by falling frequency in training, then by name: int64[relations], and relations.parquet."""
+    """int64[relations], the id of each by falling frequency in training, then by name; and relations.parquet."""
     order = sorted(range(len(names)), key=lambda k: (-frequencies[k], names[k]))
     ids = np.empty(len(names), np.int64)
     ids[order] = np.arange(len(names))

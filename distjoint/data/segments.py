@@ -14,10 +14,10 @@ from distjoint.data.spool import Tokens
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the token stream with its surroundings.
+    """Segment of the token stream, with its surroundings.
 
     tokens       int32: rows, -1 between documents; up to a window more on either side
-    begin, end   the stretch itself, in `tokens`
+    begin, end   the segment itself, in `tokens`
     """
 
     tokens: TokenIds
@@ -26,6 +26,7 @@ class Segment:
 
 
 def segment_length(memory: int, window: int) -> int:
+    """Tokens of a segment, by the bytes there are for counting."""
     return max(int(0.5 * memory / 8), 8 * window + 64)
 
 

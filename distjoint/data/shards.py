@@ -1,4 +1,4 @@
-"""From a text's token ids to counted shards on storage: how many, which are there already, and the rest counted."""
+"""Shards of counts on storage: how many there are, which are counted already, and the counting of the others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def count_text(
     workers: Workers,
     progress: Progress,
 ) -> tuple[Layout, list[Written]]:
-    """Choose the shards, then count the co-occurrences of those that are not in `folder` yet.
+    """Layout and counted shards of a text; shards that are in `folder` already are not counted again.
 
     triples    of the largest split
     made       what the counts are made of
@@ -70,7 +70,11 @@ def count_text(
 
 
 def choose_layout(rows: Rows, samples: int, shards: int | None, progress: Progress) -> Layout:
-    """samples: about how many the larger stream holds; shards: as asked for, None where they are to be chosen"""
+    """The layout of some rows.
+
+    samples   about how many the larger stream holds
+    shards    how many there must be; None where they are chosen by size
+    """
     if shards is not None:
         return rows.layout(shards)
     layout = rows.layout(choose_shards(samples, len(rows)))

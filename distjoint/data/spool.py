@@ -1,4 +1,4 @@
-"""Token ids on local scratch: the corpus, tokenised once, to be passed over again as often as needed.
+"""Token ids on local scratch: the corpus, tokenised once, to be read again as often as needed.
 
 A spool is one flat file of int32 with -1 between documents. It is read in plain blocks rather than mapped, so
 that what it takes of memory is what the reader holds. Its file has no name once it is open: where the process is

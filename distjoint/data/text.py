@@ -38,7 +38,7 @@ class Text:
 
 
 def no_text(options: PrepareOptions) -> Text:
-    """What stands for the text where there is only a graph."""
+    """Empty text, for a dataset of a graph alone."""
     none = np.zeros(0, np.int64)
     return Text(Lexicon(options.tokenizer), None, Vocabulary([], none, none))
 
@@ -46,7 +46,7 @@ def no_text(options: PrepareOptions) -> Text:
 def read_text(
     options: PrepareOptions, corpus: Corpus, names: Sequence[str], workers: Workers, progress: Progress
 ) -> Text:
-    """Tokenise the corpus, join `names` that are several words, choose the vocabulary.
+    """The corpus as tokens, with `names` that are several words joined, and its vocabulary.
 
     raises DistjointError naming what cannot be read, or when no word is left
     """

@@ -1,4 +1,4 @@
-"""Text to token ids: one compiled pass over the bytes that verifies, lower-cases, splits and numbers words.
+"""Tokeniser: one compiled pass over the bytes that verifies, lower-cases, splits and numbers words.
 
 Numbering is provisional, in order of first sight; the vocabulary decides the final ids. A lexicon is an
 open-addressing hash table in flat arrays, so that the loop runs without Python objects and without the GIL.
@@ -35,7 +35,7 @@ _BAD_BYTE, _BAD_NUL = 1, 2
 
 @cache
 def _characters(tokenizer: Tokenizer) -> tuple[NDArray[np.uint8], TokenIds]:
-    """Which code points belong to words, uint8[codes], and what each becomes, int32[codes]."""
+    """uint8[codes]: 1 for code points that belong to words; int32[codes]: what each becomes, its lower case."""
     inside, becomes = np.zeros(_CODES, np.uint8), np.arange(_CODES, dtype=np.int32)
     if tokenizer == "whitespace":
         inside[:] = 1
@@ -51,7 +51,7 @@ def _characters(tokenizer: Tokenizer) -> tuple[NDArray[np.uint8], TokenIds]:
 
 @dataclass
 class Counter:
-    """What has been read so far."""
+    """Tokens and documents read so far."""
 
     tokens: int = 0
     documents: int = 0
@@ -164,7 +164,7 @@ def _grown(array: NDArray[Any], length: int) -> NDArray[Any]:
 
 @exact
 def _encode(text, inside, becomes, hashes, ids, starts, pool, counts, size, out, after_word):  # type: ignore[no-untyped-def]
-    """Returns (words known, ids written, kind of error or 0, its position)."""
+    """Ids of the words of a text. Returns (words known, ids written, kind of error or 0, its position)."""
     plain = np.where(inside[:0x80] == 1, becomes[:0x80], 0).astype(np.uint8)
     position, written, end = 0, 0, len(text)
     while position < end:

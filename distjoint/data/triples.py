@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from distjoint.arrays import Ints
+from distjoint.arrays import Bools, Ints
 from distjoint.data.corpus import open_text, split_compression
 from distjoint.data.numbered import NUMBERED, read_numbered
 from distjoint.data.streams import NEGATIVES, SPLITS
@@ -52,7 +52,7 @@ class NameIds:
 
 @dataclass
 class Graph:
-    """All triples, by provisional ids.
+    """Triples of all splits, by provisional ids.
 
     splits       split -> int64[n, 3]: head, relation, tail
     duplicates   split -> triples that were dropped because the same one came before
@@ -72,6 +72,11 @@ class Graph:
         degrees += np.bincount(tails[tails != heads], minlength=len(self.entities))
         return degrees.astype(np.int64)
 
+    def unseen(self, split: str, degrees: Ints) -> Bools:
+        """bool[n]: which triples of a split have an end that is in no training triple. degrees: int64[entities]"""
+        triples = self.splits[split]
+        return (degrees[triples[:, 0]] == 0) | (degrees[triples[:, 2]] == 0)
+
     def frequencies(self) -> Ints:
         """int64[relations]: training triples of each relation."""
         return np.bincount(self.splits["train"][:, 1], minlength=len(self.relations)).astype(np.int64)
@@ -84,7 +89,7 @@ def read_graph(
     seed: int = 0,
     options: Options | None = None,
 ) -> Graph:
-    """Read all splits.
+    """The graph of all splits.
 
     paths       `train`, `valid`, `test`, `valid_negatives`, `test_negatives`: URL, glob or folder of each; None where
                 there is none
@@ -137,7 +142,7 @@ def _column_names(columns: str | Sequence[str] | None) -> list[str] | None:
 
 
 def _read(file: Location, columns: list[str] | None, graph: Graph) -> list[Ints]:
-    """int64[n, 3] per batch of the file."""
+    """Triples of a file, int64[n, 3] for each batch."""
     parts = []
     name, compression = split_compression(file.path)
     parquet = name.endswith((".parquet", ".pq"))

@@ -1,6 +1,6 @@
-"""What an interrupted `prepare` leaves for the next one: the shards that are counted.
+"""Counted shards that an interrupted `prepare` leaves for the next one.
 
-`unfinished/request.json` says what was asked for, and of which input files; `unfinished/part-00003.json` says of a
+`unfinished/request.json` has the options, and the input files; `unfinished/part-00003.json` says of a
 shard's file what the manifest would say. Each is written whole or not at all, the latter when the shard's file is
 closed. But a file is only taken over when its bytes have the checksum that was noted, so it does not matter what
 reached the disk first. The folder goes when the manifest is there.
@@ -40,7 +40,7 @@ Made = dict[str, Any]
 
 
 def made_from(options: PrepareOptions, files: Sequence[Location]) -> Made:
-    """Everything that decides the bits of a dataset, as `request.json` holds it; no storage options.
+    """Fingerprint of a dataset: everything that decides its bits, as `request.json` holds it; no storage options.
 
     files    all input
     """
@@ -72,8 +72,8 @@ def difference(folder: Location, made: Made) -> str | None:
         return "which does not say what it was made of"
     if before.get("made_by") != made["made_by"]:
         return "made by another version of distjoint or pyarrow"
-    asked, now = before.get("request", {}), made["request"]
-    if changed := [name for name in now if name not in asked or asked[name] != now[name]]:
+    then, now = before.get("request", {}), made["request"]
+    if changed := [name for name in now if name not in then or then[name] != now[name]]:
         return f"made with another --{changed[0].replace('_', '-')}"
     known = {json.dumps(stamp, sort_keys=True) for stamp in before.get("inputs", ())}
     if changed := [stamp["file"] for stamp in made["inputs"] if json.dumps(stamp, sort_keys=True) not in known]:

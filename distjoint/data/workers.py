@@ -1,4 +1,4 @@
-"""Who does the heavy work of `prepare`: this process, or the tasks of a Ray cluster (see `ray_driver`).
+"""Workers of `prepare`: this process, or the tasks of a Ray cluster (see `ray_driver`), which tokenise and count.
 
 Both give the same bits: text is cut only where a document ends, words get the same ids however it is cut, and each
 shard is counted for itself.
@@ -26,7 +26,7 @@ from distjoint.progress import Task, short
 
 
 class Workers(Protocol):
-    """The passes over the text."""
+    """Work on the text: tokenising, joining names, counting."""
 
     def tokenise(self, corpus: Corpus, lexicon: Lexicon, counter: Counter, task: Task) -> Tokens:
         """The text as provisional ids; fills `lexicon` and `counter`. task: advanced by bytes as stored
@@ -53,7 +53,7 @@ class Workers(Protocol):
 
 
 class Local:
-    """This process. scratch: a folder for temporary files, its own"""
+    """This process as the only worker. scratch: a folder for temporary files, its own"""
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
@@ -83,6 +83,6 @@ class Local:
 
 
 def note_rate(task: Task, counter: Counter, start: float) -> None:
-    """start: by the monotonic clock"""
+    """Show tokens and tokens a second. start: by the monotonic clock"""
     rate = counter.tokens / max(time.monotonic() - start, 1e-9)
     task.note(f"{short(counter.tokens)} tokens, {short(rate)} tokens/s")
