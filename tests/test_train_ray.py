@@ -109,7 +109,7 @@ def test_workers_know_what_a_module_has_added(small: Small, tmp_path: Path) -> N
 @pytest.mark.usefixtures("cluster")
 def test_an_error_of_a_worker_arrives_as_it_was_raised(small: Small, tmp_path: Path) -> None:
     settings = {"graph.learning_rate": 1e30, "model.cosine": False, "model.scorer": "distmult", "loss.alpha": 1}
-    with pytest.raises(DivergedError, match="the graph loss is not a finite number") as caught:
+    with pytest.raises(DivergedError, match="triples: the loss or a gradient is not a finite number") as caught:
         train(small.joint, str(tmp_path / "run"), config(settings), workers=2)
     assert isinstance(caught.value, DistjointError)
     assert "\n" not in str(caught.value)
