@@ -32,7 +32,7 @@ from distjoint.train.tally import Tally
 pytestmark = pytest.mark.unit
 
 DATA = {"cells": "text", "triples": "graph"}
-"""Which of the small datasets has samples of a source."""
+"""Which of the datasets has samples of a source."""
 FULL = Rates(1.0, 1.0)
 
 
@@ -57,6 +57,12 @@ class Bench:
 
     def values(self) -> dict[str, Tensor]:
         return {name: array.clone() for name, array in self.arena.arrays.items()}
+
+
+@pytest.fixture
+def dataset(name: str, small: Small, paired: str) -> str:
+    """URL of a dataset with samples of a source."""
+    return {"text": small.text, "graph": small.graph, "joint": small.joint, "paired": paired}[DATA[name]]
 
 
 def trained(dataset: str, name: str, epoch: int, portions: int) -> tuple[dict[str, Tensor], dict[str, float]]:
@@ -86,8 +92,7 @@ def test_every_source_is_in_the_registry_and_in_this_battery() -> None:
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_a_visit_is_trained_alike_in_any_portions_and_otherwise_in_another_epoch(name: str, small: Small) -> None:
-    dataset = getattr(small, DATA[name])
+def test_a_visit_is_trained_alike_in_any_portions_and_otherwise_in_another_epoch(name: str, dataset: str) -> None:
     once, sums = trained(dataset, name, 0, 1)
     again, summed = trained(dataset, name, 0, 3)
     assert same(once, again)
@@ -98,9 +103,9 @@ def test_a_visit_is_trained_alike_in_any_portions_and_otherwise_in_another_epoch
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_metrics_are_means_of_the_sums_and_the_epochs_line_has_them(name: str, small: Small) -> None:
-    bench, kind = Bench(getattr(small, DATA[name])), SOURCES[name]
-    _, sums = trained(getattr(small, DATA[name]), name, 0, 1)
+def test_metrics_are_means_of_the_sums_and_the_epochs_line_has_them(name: str, dataset: str) -> None:
+    bench, kind = Bench(dataset), SOURCES[name]
+    _, sums = trained(dataset, name, 0, 1)
     found = bench.source(name).metrics(sums, workers=2)
     assert found[f"{kind.title}_loss"] == pytest.approx(sums[f"{kind.title}_loss"] / sums[kind.unit])
     assert found[kind.unit] == sums[kind.unit] > 0
