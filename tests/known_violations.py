@@ -3,7 +3,6 @@
 In rooms that are being rewritten (train, backends, couplings, model, table, evaluate, results, data, cli) and their
 tests. When this is empty, the file goes, and with it `KNOWN` in test_rooms.py.
 """
-# ruff: noqa: E501
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from distjoint.train.tally import Tally
 
 pytestmark = pytest.mark.unit
 
+
 class Plain(Optimizer):
     """Gradient descent, which has no state."""
 
