@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cache, wraps
@@ -204,14 +204,17 @@ def _checked(model: type[CallOptions], name: str, value: Any) -> Any:
     """The value as its type has it. raises UsageError where it is not of the type"""
     from pydantic import ValidationError
 
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Sequence | Mapping):
+        value = tuple(value)  # such as a set, or what globbing yields
     try:
         found = _adapter(model, name).validate_python(value)  # type: ignore[arg-type]
         return tuple(found) if isinstance(found, list) else found
     except ValidationError as error:
         # Of a union, each member says what it takes.
         rules = dict.fromkeys(item["msg"].partition(",")[0].removeprefix("Input should be ") for item in error.errors())
+        rule = " or ".join(rules).replace("an instance of Sequence", "a sequence")
         where = spelling(model.__dataclass_fields__[name])
-        raise UsageError(f"{where} is {value!r}; it must be {' or '.join(rules)}") from None
+        raise UsageError(f"{where} is {value!r}; it must be {rule}") from None
 
 
 def _check_range(each: Field[Any], spec: OptionSpec, value: Any) -> None:

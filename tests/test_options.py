@@ -83,6 +83,7 @@ def test_the_function_shows_its_options_as_arguments() -> None:
 def test_the_function_gets_a_checked_and_frozen_object() -> None:
     made = bake("tart", minutes=10, with_=["plum"], size=500)
     assert made == BakeOptions("tart", minutes=10, with_=("plum",), size=500)
+    assert bake("tart", with_=(name for name in "ab")).with_ == ("a", "b")  # type: ignore[arg-type]
     assert hash(made) == hash(replace(made))
     with pytest.raises(FrozenInstanceError):
         made.minutes = 5  # type: ignore[misc]
@@ -101,6 +102,7 @@ def test_the_function_gets_a_checked_and_frozen_object() -> None:
         ({"with_": "plum"}, "--with is 'plum'; it must be"),
         ({"shape": "oval"}, "--shape is 'oval'; it must be 'round' or 'square'"),
         ({"size": []}, "--size is []; it must be a valid string or a valid integer"),
+        ({"corners": 3}, "--corners is 3; it must be a valid string or a sequence"),
         ({"hot": "perhaps"}, "--hot is 'perhaps'; it must be a valid boolean"),
         ({"corners": ["a"], "shape": "round"}, "--corners: a round tin has none"),
     ],
