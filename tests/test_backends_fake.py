@@ -15,6 +15,7 @@ from problem import Problem, configuration, scheme_of, start_values
 from small import config
 from test_backends import COMPLEX, OPTIONS, OVER_ALL, named
 from test_source_pulls import Pulled
+from test_sources import Recording
 from torch import Tensor
 
 from distjoint.backends.base import TileCells, WordParts
@@ -30,7 +31,6 @@ from distjoint.train.plan import plan
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import schedule
 from distjoint.train.sources.base import LaneVisit
-from distjoint.train.tally import Tally
 
 pytestmark = pytest.mark.unit
 
@@ -143,7 +143,7 @@ def test_a_lane_on_its_visit(paired: str, coupling: str, candidates: str, monkey
         parts = build(info, data, Place(0, 1, CUDA, 1))
         for number, shard in enumerate(shards):
             parts.resources.arena.put(number, shard)
-        tally = Tally(["cosine", "ratio", "measured", *(name for source in parts.sources for name in source.sums)])
+        tally = Recording(["cosine", "ratio", "measured", *(name for source in parts.sources for name in source.sums)])
         lane = Lane(parts.resources, parts.sources, LaneVisit(visit, epoch=1), tally)
         with Watch() as watch:
             for number in range(2):
@@ -152,6 +152,7 @@ def test_a_lane_on_its_visit(paired: str, coupling: str, candidates: str, monkey
         parts.close()
     assert len(parts.sources) == 3
     assert watch.waits == []
+    assert ("measured" in tally.added) == (coupling == "dual")  # how updates of the two sides agree
     assert {"index_add_", "all", "sort"} <= watch.seen
 
 
