@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 
 _Member = TypeVar("_Member", bound=type[Any])
 
