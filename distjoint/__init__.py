@@ -1,6 +1,8 @@
 """distjoint: one table of vectors for the entities of a knowledge graph and the words of a text.
 
-The public names are loaded when they are first used, so that `import distjoint` costs next to nothing.
+`train` and `evaluate` are functions here, and rooms. They are imported at once, because Python binds a room's name in
+its package when it first imports it, which would hide the function; they are light. The other public names are loaded
+when they are first used, so that `import distjoint` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -8,34 +10,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.evaluate import compare, evaluate
+from distjoint.train import train
 from distjoint.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from distjoint.config import Config
     from distjoint.data.prepare import prepare
-    from distjoint.errors import DistjointError, UsageError
-    from distjoint.evaluate.comparison import compare
-    from distjoint.evaluate.run import evaluate
     from distjoint.recipes.load import load_config
     from distjoint.results.embeddings import load
-    from distjoint.train.run import train
-else:
-    # Here `train` and `evaluate` are functions, elsewhere rooms. Python binds a room's name in its package when it is
-    # first imported, which would hide the function; so that happens now, and the names are freed for `__getattr__`.
-    from distjoint import evaluate, train
-
-    del evaluate, train
 
 _HOMES = {
     "Config": "config",
-    "DistjointError": "errors",
-    "UsageError": "errors",
-    "compare": "evaluate.comparison",
-    "evaluate": "evaluate.run",
     "load": "results.embeddings",
     "load_config": "recipes.load",
     "prepare": "data.prepare",
-    "train": "train.run",
 }
 
 __all__ = [
@@ -52,7 +42,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, imported from its home when it is first asked for."""
+    """A public name, imported from its home when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'distjoint' has no attribute {name!r}")
     value = getattr(import_module(f"distjoint.{_HOMES[name]}"), name)

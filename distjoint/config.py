@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import yaml
 from pydantic import (
@@ -26,7 +26,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 from distjoint.registry import CANDIDATES, COUPLINGS, LOSSES, OPTIMIZERS, SCORERS, Registry
 
 _UNITS = " KMGT"
@@ -47,6 +47,21 @@ def _listed(value: Any) -> Any:
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
+class Choices(Protocol):
+    """What can be named: a registry, or the groups of parameters."""
+
+    def names(self) -> tuple[str, ...]:
+        """All names, in order."""
+
+
+class Freezable:
+    """Groups of parameters that can be frozen: those of every run, and what couplings have of their own."""
+
+    def names(self) -> tuple[str, ...]:
+        own = (group for name in COUPLINGS.names() for group in COUPLINGS[name].groups)
+        return tuple(dict.fromkeys(["words", "contexts", "entities", "relations", *own]))
+
+
 @dataclass(frozen=True)
 class NameOf:
     """Constraint on a string: a name of a registry, as it is when a configuration is made or described.
@@ -54,14 +69,14 @@ class NameOf:
     Not a Literal, because names can be added: by a user's module, by installed packages.
     """
 
-    registry: Registry
+    registry: Choices
 
     def choices(self) -> str:
         return ", ".join(self.registry.names())
 
     def check(self, name: str) -> str:
         """raises ValueError that lists the names there are"""
-        if name not in self.registry:
+        if name not in self.registry.names():
             raise ValueError(f"choose {self.choices()}")
         return name
 
@@ -72,7 +87,6 @@ class NameOf:
         return {**handler(schema), "enum": list(self.registry.names())}
 
 
-Group = Literal["words", "contexts", "entities", "relations", "map"]
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 Decay = Literal["none", "linear", "cosine"]
 
@@ -87,11 +101,15 @@ class Model(_Section):
     dim: int = Field(
         100,
         ge=2,
-        description="Width of every vector, in reals; even for complex and rotate, a multiple of 4 for quate.",
+        description="Width of every vector, in reals; some scorers want an even one (complex, rotate), or a multiple "
+        "of 4 (quate).",
     )
     scorer: Annotated[str, NameOf(SCORERS)] = Field("transe", description="How triples are scored.")
     coupling: Annotated[str, NameOf(COUPLINGS)] = Field(
         "dual", description="How the word and the entity of an aligned row are bound; see docs/concepts.md."
+    )
+    coupling_options: dict[str, float] = Field(
+        default_factory=dict, description="Arguments of the coupling, by name, of one that takes any."
     )
     cosine: bool = Field(True, description="Compare query and candidate by cosine instead of dot product or distance.")
     norm: Literal[1, 2] = Field(
@@ -111,6 +129,8 @@ class Model(_Section):
             if scorer.multiple == 2:
                 why = "pairs real and imaginary parts, so dim must be even"
             raise ValueError(f"{self.scorer} {why}, not {self.dim}")
+        if self.dim % scorer.dim_multiple:
+            raise ValueError(f"{self.scorer} wants a dim that is a multiple of {scorer.dim_multiple}, not {self.dim}")
         if not (scorer.invertible or self.reciprocal):
             raise ValueError(f"{self.scorer} reads no relation from tail to head, so reciprocal must be true")
         if self.norm == 1 and (self.cosine or not _has_norms(scorer)):
@@ -186,7 +206,7 @@ class Graph(_Section):
         0.0,
         ge=0,
         description="Weight of predicting the relation between two entities (Chen et al. 2021), an auxiliary loss; for "
-        "scorers that are linear in the relation (distmult, complex, rescal), not as cosines.",
+        "scorers that are linear in the relation, such as distmult, complex and rescal, not as cosines.",
     )
     in_batch: bool = Field(
         True, description="Whether the triples of a chunk serve each other as negatives, besides what is drawn."
@@ -222,19 +242,26 @@ class Graph(_Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Graph:
-        if self.candidates != "sampled" and not LOSSES[self.loss].over_all:
+        # Asked for last: strategies bring all of training with them.
+        if not LOSSES[self.loss].over_all and self._over_all():
             fit = _listing(LOSSES, lambda loss: loss.over_all)
             raise ValueError(f"the loss {self.loss} is for sampled negatives; {self.candidates} takes {fit}")
-        if self.candidates == "sampled" and self.smoothing:
-            raise ValueError("smoothing spreads the target over all entities; set candidates to 1vsall or kvsall")
+        if self.smoothing and not self._over_all():
+            fit = _listing(CANDIDATES, lambda candidates: candidates.resident)
+            raise ValueError(f"smoothing spreads the target over all entities; set candidates to {fit}")
         alone = not self.negatives and (self.chunk == 1 or not self.in_batch)
-        if self.candidates == "sampled" and alone and not self.relation_weight:
+        if alone and not self.relation_weight and not self._over_all():
             raise ValueError("there are no negatives at all: set negatives above 0, or in_batch with a larger chunk")
         sampled = {"typed": self.typed, "subsampling": self.subsampling, "power": self.power}
         for name, value in sampled.items():
-            if value and self.candidates != "sampled":
-                raise ValueError(f"{name} is for sampled negatives; leave it out, or set candidates to sampled")
+            if value and self._over_all():
+                fit = _listing(CANDIDATES, lambda candidates: not candidates.resident)
+                raise ValueError(f"{name} is for sampled negatives; leave it out, or set candidates to {fit}")
         return self
+
+    def _over_all(self) -> bool:
+        """Whether the candidates are all resident entities."""
+        return bool(CANDIDATES[self.candidates].resident)
 
 
 class Train(_Section):
@@ -282,8 +309,10 @@ class Train(_Section):
         None,
         description="Vectors to begin with, by name: text of GloVe or word2vec, or what 'export' wrote as safetensors.",
     )
-    freeze: Annotated[tuple[Group, ...], BeforeValidator(_listed)] = Field(
-        (), description="What takes no step: any of words, contexts, entities, relations, map."
+    freeze: Annotated[tuple[Annotated[str, NameOf(Freezable())], ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="What takes no step: any of words, contexts, entities, relations, and what a coupling has besides: "
+        "the map of dual.",
     )
     keep: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     max_failures: int = Field(
@@ -310,11 +339,11 @@ class Train(_Section):
 class Config(_Section):
     """Everything a run is told."""
 
-    # Not validated, so that importing this module imports no scorer, and with it torch.
+    # Not validated, so that importing this module imports no scorer or loss, and with it torch.
     model: Model = Model.model_construct()
     loss: Loss = Loss()  # type: ignore[call-arg]
     text: Text = Text()  # type: ignore[call-arg]
-    graph: Graph = Graph()  # type: ignore[call-arg]
+    graph: Graph = Graph.model_construct()
     train: Train = Train()  # type: ignore[call-arg]
 
     @model_validator(mode="after")

@@ -114,6 +114,20 @@ def make(folder: Path, shards: int = 8) -> Small:
     return made
 
 
+def make_paired(folder: Path) -> str:
+    """Prepare the league with pairs: each team is its own word, and three words of its topic besides; its URL."""
+    text, pairs, files = folder / "text.txt", folder / "pairs.tsv", [folder / "train.tsv", folder / "valid.tsv"]
+    text.write_text("\n".join(sentences()) + "\n")
+    for file, triples in zip(files, league(), strict=False):
+        file.write_text("".join("\t".join(triple) + "\n" for triple in triples))
+    further = ((team(k), f"topic{chr(97 + k)}{chr(97 + m)}") for k in range(TEAMS) for m in range(3))
+    lines = [*((team(k), team(k)) for k in range(TEAMS)), *further]
+    pairs.write_text("".join("\t".join(line) + "\n" for line in lines))
+    graph = {"triples": str(files[0]), "valid": str(files[1]), "align": str(pairs)}
+    distjoint.prepare(str(folder / "paired"), corpus=str(text), **graph, shards=8, min_count=1, window=5)
+    return str(folder / "paired")
+
+
 def config(settings: Mapping[str, Any] | None = None, **sections: Any) -> Config:
     """FAST with changes, as `{"model.dim": 8}`."""
     return load_config(overrides={**FAST, **(settings or {}), **sections})
@@ -140,4 +154,16 @@ def info(run: str | Path) -> dict[str, Any]:
     return dict(json.loads((Path(run) / "run.json").read_text()))
 
 
-__all__ = ["FAST", "LEAN", "Small", "assert_same_bits", "config", "info", "league", "make", "sentences", "tensors"]
+__all__ = [
+    "FAST",
+    "LEAN",
+    "Small",
+    "assert_same_bits",
+    "config",
+    "info",
+    "league",
+    "make",
+    "make_paired",
+    "sentences",
+    "tensors",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 import distjoint
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.cli import app as cli
 from distjoint.config import Config
-from distjoint.errors import DistjointError, UsageError
 from distjoint.recipes.load import load_config
+from distjoint.registry import SCORERS
 
 pytestmark = pytest.mark.unit
 
@@ -151,14 +152,21 @@ def test_train_takes_a_recipe_or_a_file_and_vectors_to_begin_with(run: Any, call
     assert (code, err.count("\n")) == (2, 1) and "give one of the two" in err
 
 
-def test_resume_takes_the_run_and_nothing_else(run: Any, calls: Any) -> None:
+def test_resume_takes_the_run_and_what_is_to_change(run: Any, calls: Any) -> None:
+    assert run("train --resume runs/joint --set train.epochs=30 --set loss.alpha=0.25 --workers 2 --json")[0] == 0
+    assert calls["train"][0] == (None, "runs/joint", None)
+    given = {"resume": True, "settings": {"train.epochs": 30, "loss.alpha": 0.25}, "workers": 2}
+    assert given.items() <= calls["train"][1].items()
+
+
+def test_resume_takes_nothing_else(run: Any, calls: Any) -> None:
     assert run("train --resume runs/joint --json")[0] == 0
     assert calls["train"][0] == (None, "runs/joint", None)
     assert calls["train"][1]["resume"] is True
-    for words in ("data/mine", "--recipe complex", "--init v.txt", "--any-graph"):
+    for words in ("data/mine", "--recipe complex", "--init v.txt", "--any-graph", "--continue", "--overwrite"):
         code, _, err = run(f"train {words} --resume runs/joint")
         assert (code, err.count("\n")) == (2, 1)
-        assert "--resume" in err
+        assert "--resume" in err and (words.split()[0] in err or (words == "data/mine" and "DATASET" in err))
 
 
 @pytest.mark.parametrize(
@@ -289,10 +297,55 @@ def test_config_schema_describes_every_section(run: Any) -> None:
     assert schema["additionalProperties"] is False
 
 
-def test_importing_a_room_does_not_hide_the_function_of_its_name() -> None:
+@pytest.mark.parametrize("line", ["import distjoint.train.schedule", "from distjoint.evaluate import ranking"])
+def test_importing_a_room_does_not_hide_the_function_of_its_name(line: str) -> None:
     code = (
+        f"{line}\n"
         "import distjoint, distjoint.evaluate.ranking, distjoint.train.schedule\n"
         "print(type(distjoint.evaluate).__name__, type(distjoint.train).__name__)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["function", "function"]
+
+
+def test_importing_distjoint_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, distjoint, inspect\n"
+        "inspect.signature(distjoint.train), inspect.signature(distjoint.evaluate)\n"
+        "heavy = {'torch', 'ray', 'numba', 'numpy', 'pyarrow', 'pydantic', 'rich', 'typer'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module in the current folder that adds a scorer, and is forgotten afterwards."""
+    name = "my_plugin"
+    (tmp_path / f"{name}.py").write_text(
+        "from distjoint.registry import SCORERS\n@SCORERS.add\nclass Mine:\n    name = 'mine'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    yield name
+    sys.modules.pop(name, None)
+    if "mine" in SCORERS:
+        SCORERS.remove("mine")
+
+
+@pytest.mark.parametrize("line", ["--plugin my_plugin recipes", "recipes"])
+def test_a_plugin_is_imported_before_the_command(
+    line: str, plugin: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "mine" not in SCORERS
+    if "--plugin" not in line:
+        monkeypatch.setenv("DISTJOINT_PLUGINS", f"json,{plugin}")
+    assert run(line)[0] == 0
+    assert "mine" in SCORERS
+
+
+def test_a_plugin_that_is_not_there_is_one_line(run: Any) -> None:
+    code, _, err = run("--plugin json --plugin no_such_module recipes")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--plugin no_such_module" in err

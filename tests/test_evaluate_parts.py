@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
-from distjoint.errors import DistjointError
 from distjoint.evaluate.breakdown import CATEGORIES, breakdown, categories, groups
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import best_threshold, choose_thresholds, classify
@@ -112,8 +112,8 @@ def test_thresholds_by_relation_and_one_for_the_others():
 def test_classification_is_by_the_models_own_scores(scorer, blocks):
     random = np.random.default_rng(0)
     relation = torch.from_numpy(random.normal(size=(3, scorers.scorer(scorer).relation_dim(4))).astype(np.float32))
-    comparison = comparison_of(scorers.scorer(scorer), cosine=False, norm=2, scale=None)
-    model = TripleModel(scorers.scorer(scorer), comparison, relation, False)
+    own = scorers.scorer(scorer)
+    model = TripleModel(own, comparison_of(own, False, 2, None), relation, False)
     vectors = torch.from_numpy(random.normal(size=(30, 4)).astype(np.float32))
     rows = np.array_split(random.permutation(30), blocks)
     candidates = Candidates(rows, lambda i: vectors[rows[i]])

@@ -9,11 +9,10 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from reference.losses import similarity
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
-from distjoint.errors import DistjointError
 from distjoint.evaluate import queries
 from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
 from distjoint.evaluate.ranking import link_prediction
@@ -37,8 +36,8 @@ def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, l
         vectors, table = vectors.clamp(-1, 1).round() * levels, table.clamp(-1, 1).round() * levels
     every = np.unique(random.integers(0, [entities, relations, entities], (count, 3)), axis=0)
     known = Triples(*every[random.permutation(len(every))].T.copy())
-    comparison = comparison_of(scorers.scorer(scorer), cosine, norm, 2.0)
-    return TripleModel(scorers.scorer(scorer), comparison, table, reciprocal), vectors, known
+    own = scorers.scorer(scorer)
+    return TripleModel(own, comparison_of(own, cosine, norm, 2.0), table, reciprocal), vectors, known
 
 
 def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):
@@ -48,8 +47,7 @@ def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):
     """
     given_end, answer = (h, t) if side == "tail" else (t, h)
     query = model.queries(vectors[[given_end]], torch.tensor([r]), side)
-    compare = model.comparison.name, model.comparison.scale
-    scores = similarity(query.double(), vectors.double(), *compare)[0].tolist()
+    scores = model.score(query.double(), vectors.double())[0].tolist()
     higher = ties = 0
     for candidate, score in enumerate(scores):
         triple = (h, r, candidate) if side == "tail" else (candidate, r, t)

@@ -11,9 +11,9 @@ from rich.console import Console
 from runs import Rows, write_dataset, write_run
 
 import distjoint
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.dataset import Dataset
 from distjoint.data.types import Domains
-from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.comparison import compare_reports
 from distjoint.evaluate.report import Report
 from distjoint.storage import locate
@@ -167,7 +167,7 @@ def test_sampled_ranks_are_labelled_and_never_replace_or_meet_exact_ones(world):
     np.testing.assert_array_equal(few.links.ranks.head, same.links.ranks.head)
     assert not few.links.ranks.sampled and few.links.label == "10 sampled triples"
     for option in ("sample_candidates", "sample_triples"):
-        with pytest.raises(UsageError, match="is 0; give 1 or more"):
+        with pytest.raises(UsageError, match="is 0; it must be at least 1"):
             distjoint.evaluate(url, link_prediction="test", **{option: 0})
 
 

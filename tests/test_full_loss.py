@@ -18,10 +18,10 @@ from distjoint.model import scorers
 from distjoint.model.comparisons import comparison_of
 from distjoint.optim.base import EPSILON
 from distjoint.registry import SCORERS
+from distjoint.train import train
 from distjoint.train.batches import Batch, shuffled
 from distjoint.train.candidates import everything
 from distjoint.train.known import KnownPositives
-from distjoint.train.run import train
 
 pytestmark = pytest.mark.unit
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from small import Small
 
+import distjoint
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
-from distjoint.errors import DistjointError
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit
@@ -96,6 +98,65 @@ def test_no_dataset_and_an_incomplete_one_are_told_apart(copied: Path) -> None:
     (copied / "manifest.json").unlink()
     with pytest.raises(DistjointError, match=r"not a complete dataset; run 'distjoint prepare' again"):
         Dataset.open(str(copied))
+
+
+@pytest.fixture
+def ambiguous(tmp_path: Path) -> Path:
+    """A dataset in which an entity has two words, and one word two entities."""
+    (tmp_path / "text").write_text("dog hound cat puss\n" * 9)
+    (tmp_path / "triples").write_text("Dog\tchases\tCat\nWolf\tchases\tCat\nTom\tis\tCat\n")
+    (tmp_path / "pairs").write_text("Dog\tdog\nDog\thound\nCat\tpuss\nTom\tpuss\n")
+    files = {"corpus": str(tmp_path / "text"), "triples": str(tmp_path / "triples"), "align": str(tmp_path / "pairs")}
+    distjoint.prepare(str(tmp_path / "ambiguous"), **files, min_count=1, shards=2)
+    return tmp_path / "ambiguous"
+
+
+def pairs_of(folder: Path) -> list[tuple[str, str, float]]:
+    data = Dataset.open(str(folder))
+    names, found = data.rows(), []
+    for i in range(data.layout.shards):
+        for j in range(data.layout.shards):
+            pairs, entities, words = data.pairs(i, j), data.layout.rows_of(i), data.layout.rows_of(j)
+            assert len(pairs) == data.manifest.samples("pairs", i, j)
+            for entity, word, weight in zip(pairs.entity, pairs.word, pairs.weight, strict=True):
+                row, other = int(entities[entity]), int(words[word])
+                found.append((names["entity"][row].as_py(), names["word"][other].as_py(), float(weight)))
+    return sorted(found)
+
+
+def test_pairs_that_share_no_row_are_read_with_their_weights(ambiguous: Path) -> None:
+    shared = {"hound", "dog"} - {word for entity, word, _ in pairs_of(ambiguous) if entity == "Dog"}
+    assert len(shared) == 1, "one of the two shares the row"
+    apart = ({"hound", "dog"} - shared).pop()
+    assert pairs_of(ambiguous) == sorted([("Cat", "puss", 0.5), ("Tom", "puss", 0.5), ("Dog", apart, 1.0)])
+    assert Dataset.open(str(ambiguous)).manifest.counts["pairs"] == 3
+
+
+def test_a_dataset_of_before_the_pairs_were_named_so_is_read_and_replaced(ambiguous: Path, tmp_path: Path) -> None:
+    expected = pairs_of(ambiguous)
+
+    def former(content: dict[str, Any]) -> None:
+        text = json.dumps(content).replace('"pairs/part', '"alignment/part').replace('"pairs"', '"alignment"')
+        assert text.count("alignment") == 3  # a file, a count and a stream
+        content.update(json.loads(text))
+
+    edit(ambiguous, former)
+    (ambiguous / "pairs").rename(ambiguous / "alignment")
+    assert pairs_of(ambiguous) == expected
+    distjoint.prepare(str(ambiguous), corpus=str(tmp_path / "text"), min_count=1, overwrite=True)
+    assert not (ambiguous / "alignment").exists()
+
+
+def test_a_pair_outside_its_shard_is_refused(ambiguous: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Dataset.read_span
+
+    def spoilt(self: Dataset, span: Any, columns: list[str]) -> Any:
+        table = whole(self, span, columns)
+        return table.set_column(1, table.field(1), pa.array([999] * len(table), pa.int32()))
+
+    monkeypatch.setattr(Dataset, "read_span", spoilt)
+    with pytest.raises(DistjointError, match=r"pairs/part-00000.parquet, row group 0: column 'word' holds 999"):
+        pairs_of(ambiguous)
 
 
 def read_all(folder: Path) -> list[Any]:

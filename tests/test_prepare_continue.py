@@ -19,13 +19,13 @@ import object_store
 import pytest
 
 import distjoint
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Silent
 from distjoint.data import partition, unfinished, workers
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
 from distjoint.data.partition import Written
 from distjoint.data.unfinished import Counted
-from distjoint.errors import DistjointError
-from distjoint.progress import Silent
 from distjoint.storage import locate
 
 SHARDS = 6
@@ -141,16 +141,16 @@ def test_a_full_disk_keeps_what_is_counted(
     inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distjoint.prepare(str(tmp_path / "whole"), **inputs)
-    write, room = partition._Hashed.write, [20_000]
+    write, room = partition.HashedFile.write, [20_000]
 
-    def full(self: partition._Hashed, piece: Any) -> int:
+    def full(self: partition.HashedFile, piece: Any) -> int:
         room[0] -= memoryview(piece).nbytes
         if room[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(self, piece)
 
     with monkeypatch.context() as patch:
-        patch.setattr(partition._Hashed, "write", full)
+        patch.setattr(partition.HashedFile, "write", full)
         with pytest.raises(DistjointError, match="no space left on the disk"):
             distjoint.prepare(str(tmp_path / "out"), **inputs)
     kept = unfinished.noted(locate(str(tmp_path / "out")))
@@ -289,9 +289,9 @@ def test_in_an_object_store_too(inputs: dict[str, Any], tmp_path: Path, monkeypa
 
 SLOWLY = """
 import json, sys, time, distjoint
-from distjoint.data.partition import _Hashed
-write = _Hashed.write
-_Hashed.write = lambda self, piece: time.sleep(0.005) or write(self, piece)
+from distjoint.data.partition import HashedFile
+write = HashedFile.write
+HashedFile.write = lambda self, piece: time.sleep(0.005) or write(self, piece)
 distjoint.prepare(sys.argv[1], **json.loads(sys.argv[2]))
 """
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distjoint
+from distjoint.base.progress import Silent
 from distjoint.data import cooccurrence
 from distjoint.data.dataset import Dataset
-from distjoint.progress import Silent
 from distjoint.storage import locate
 from distjoint.table.layout import Layout
 
@@ -54,7 +54,7 @@ def read_counts(dataset: Dataset) -> Counts:
 
 def counted(folder: Path, documents: list[list[int]], layout: Layout, memory: int, **options: object) -> Counts:
     stream = np.array([token for document in documents for token in [*document, -1]], np.int32)
-    plan = cooccurrence.Plan(
+    plan = cooccurrence.CountingPlan(
         layout=layout, tokens=len(stream) + 1, cells=100, memory=memory, threads=2, seed=0, **options
     )  # type: ignore[arg-type]
     (folder / "cooccurrence").mkdir(parents=True)

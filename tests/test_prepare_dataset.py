@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 
 import distjoint
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data import cooccurrence, partition, spool, workers
 from distjoint.data.dataset import Dataset
 from distjoint.data.rows import choose_shards
-from distjoint.errors import DistjointError, UsageError
 
 pytestmark = pytest.mark.unit
 
@@ -96,7 +96,7 @@ def test_every_sample_lies_in_the_partition_of_its_rows(files: dict[str, str], t
         for span in spans:
             assert span.start == covered.get(span.file, 0)
             covered[span.file] = span.stop
-            columns = dataset._span(span, dataset._read(dataset.manifest.files[span.file].path, None).column_names)
+            columns = dataset.read_span(span, dataset.read(dataset.manifest.files[span.file].path, None).column_names)
             for k, shard in ((0, span.i), (2 if name.startswith("triples") else 1, span.j)):
                 offsets = columns.column(k).to_numpy()
                 assert ((offsets >= 0) & (offsets < dataset.layout.shard_rows(shard))).all()
@@ -241,7 +241,7 @@ def test_interrupted_or_out_of_disk_leaves_nothing(
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(partition._Hashed, "write", broken)
+    monkeypatch.setattr(partition.HashedFile, "write", broken)
     with pytest.raises((KeyboardInterrupt, DistjointError)) as caught:
         distjoint.prepare(str(tmp_path / "out"), **files, min_count=1)
     if isinstance(error, OSError):

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data import triples as triples_module
 from distjoint.data.alignment import Alignment, Name, align_by_names, align_by_pairs, names_of, read_labels, read_pairs
 from distjoint.data.triples import Graph, read_graph
-from distjoint.errors import DistjointError, UsageError
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit
@@ -112,7 +112,7 @@ def test_missing_file_and_options_at_odds() -> None:
 
 def test_distinct_keeps_the_first_of_equal_rows() -> None:
     rows = np.array([[2, 0, 1], [0, 0, 0], [2, 0, 1], [2, 1, 1], [0, 0, 0]])
-    kept, dropped = triples_module._distinct(rows)
+    kept, dropped = triples_module.distinct(rows)
     assert kept.tolist() == [[2, 0, 1], [0, 0, 0], [2, 1, 1]]
     assert dropped == 2
 

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import distjoint
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Silent
 from distjoint.data import ray_driver
 from distjoint.data.tokens import Counter, Lexicon
-from distjoint.errors import DistjointError
-from distjoint.progress import Silent
 
 pytestmark = pytest.mark.ray
 
@@ -57,8 +57,8 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Text in many parts and pieces, small as it is."""
-    monkeypatch.setattr(ray_driver, "_PART_LEAST", 5000)
-    monkeypatch.setattr(ray_driver, "_PART_MOST", 5000)
+    monkeypatch.setattr(ray_driver, "PART_LEAST", 5000)
+    monkeypatch.setattr(ray_driver, "PART_MOST", 5000)
 
 
 def lines(seed: int, documents: int) -> list[str]:
@@ -115,7 +115,7 @@ def test_a_bad_line_is_named_as_in_one_process(tmp_path: Path, name: str, bad: b
 
 
 def test_a_file_that_a_machine_does_not_see_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
-    part = ray_driver._Text([(str(tmp_path / "mine.txt"), {}, 0, None)], "text", "text", "unicode")
+    part = ray_driver.TextPart([(str(tmp_path / "mine.txt"), {}, 0, None)], "text", "text", "unicode")
     with pytest.raises(DistjointError, match=r"mine.txt: a machine of the Ray cluster does not see it; .* like s3://"):
         next(part.encode(Lexicon("unicode"), Counter()))
 
@@ -202,7 +202,7 @@ class Acting(Silent):
 def test_a_dead_node_takes_nothing_with_it(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     # Parts whose ids are too many to be sent along with the reply, so they lie on the node that read them.
-    monkeypatch.setattr(ray_driver, "_PART_LEAST", 200_000)
+    monkeypatch.setattr(ray_driver, "PART_LEAST", 200_000)
     text = tmp_path / "text"
     text.write_text("\n".join(lines(0, 8000)))
     distjoint.prepare(str(tmp_path / "one"), corpus=str(text))

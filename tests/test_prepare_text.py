@@ -18,12 +18,15 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from distjoint.base.errors import DistjointError
 from distjoint.data import corpus as corpus_module
 from distjoint.data import vocabulary
 from distjoint.data.corpus import Corpus, read_ahead
+from distjoint.data.request import Tokenizer
 from distjoint.data.spool import Spool
-from distjoint.data.tokens import Counter, Lexicon, Tokenizer, encode_blocks
-from distjoint.errors import DistjointError
+from distjoint.data.text import join_names
+from distjoint.data.tokens import Counter, Lexicon, encode_blocks
+from distjoint.data.workers import Local
 
 pytestmark = pytest.mark.unit
 
@@ -232,13 +235,14 @@ def merged(
     tmp_path: Path, text: str, names: list[str], min_count: int = 1, tokenizer: str = "unicode"
 ) -> list[list[str]]:
     lexicon = Lexicon(tokenizer)  # type: ignore[arg-type]
-    spool, out = Spool(tmp_path / "in"), Spool(tmp_path / "out")
+    spool = Spool(tmp_path / "in")
     spool.write(lexicon.encode(text.encode()))
     keys = [vocabulary.key(name, lexicon.tokenizer) for name in names]
-    counts = vocabulary.merge_names(spool, keys, lexicon, min_count, out)
-    if counts is None:
+    found = join_names(Local(tmp_path), spool, keys, lexicon, min_count)
+    if found is None:
         return split(np.concatenate(list(spool.blocks())).tolist(), lexicon.words())
-    ids = np.concatenate(list(out.blocks()))
+    joined, counts = found
+    ids = np.concatenate(list(joined.blocks()))
     assert (counts == np.bincount(ids[ids >= 0], minlength=lexicon.size)).all()
     return split(ids.tolist(), lexicon.words())
 

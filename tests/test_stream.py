@@ -15,8 +15,8 @@ import pytest
 from small import Small, assert_same_bits, config, tensors
 
 from distjoint.data.dataset import Dataset
+from distjoint.train import train
 from distjoint.train.disk_cache import DiskCache
-from distjoint.train.run import train
 from distjoint.train.sources.cells import CellsDecoder, DecodedCells
 from distjoint.train.sources.triples import DecodedTriples, TriplesDecoder
 from distjoint.train.stream import Decoder, Stream

@@ -18,15 +18,16 @@ from small import Small, assert_same_bits, config, info, tensors
 
 import distjoint
 from distjoint.backends.cpu.backend import CpuBackend
-from distjoint.errors import DivergedError, UsageError
-from distjoint.progress import Silent
+from distjoint.base.errors import DivergedError, UsageError
+from distjoint.base.progress import Silent
 from distjoint.registry import SCORERS
 from distjoint.runs import checkpoint, journal
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import Checkpoint, CheckpointManifest, RunFolder
 from distjoint.storage import Location, locate
+from distjoint.train import train
 from distjoint.train.candidates.sampled import Sampled
-from distjoint.train.run import Result, train
+from distjoint.train.run import Result
 from distjoint.train.sources.cells import CellsDecoder, CellSource
 from distjoint.train.sources.triples import TriplesDecoder, TripleSource
 from distjoint.train.terms import TermTrainer
@@ -319,7 +320,7 @@ def test_shards_that_wait_on_disk_come_back_with_the_same_bits(
 
     def noted(self: Worker, *args: Any) -> None:
         original(self, *args)
-        parked.append((self.resources.arena.slots, self.parking.folder))
+        parked.append((self.parts.resources.arena.slots, self.parking.folder))
 
     monkeypatch.setattr(Worker, "__init__", noted)
     tight = run({**settings, "train.memory": 20_000})
@@ -363,7 +364,7 @@ def test_divergence_keeps_the_last_good_checkpoint(run: Train, tmp_path: Path) -
 
         def spoil(self: Worker, epoch: int, *args: Any) -> Any:
             if epoch == 2:
-                arena = self.resources.arena
+                arena = self.parts.resources.arena
                 arena.views(next(iter(arena.slot)))["W"].fill_(float("nan"))
             return original(self, epoch, *args)
 
@@ -385,7 +386,11 @@ def test_divergence_behind_the_last_loss_of_an_epoch_is_not_saved(what: str, run
         def spoil(self: Worker, epoch: int, *args: Any) -> Any:
             metrics = original(self, epoch, *args)
             if epoch == 1:
-                array = self.resources.arena.views(0)["X"] if what == "shard" else self.dense.values["relation"]
+                array = (
+                    self.parts.resources.arena.views(0)["X"]
+                    if what == "shard"
+                    else self.parts.resources.dense.values["relation"]
+                )
                 array[0, 0] = float("inf")
             return metrics
 

@@ -25,20 +25,19 @@ import torch.multiprocessing as mp
 from small import FAST, Small, assert_same_bits, config, info, tensors
 
 from distjoint.backends.cpu.backend import CpuBackend
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Silent
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError
-from distjoint.progress import Silent
 from distjoint.recipes.load import load_config
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo
 from distjoint.storage import locate
-from distjoint.train import initial
-from distjoint.train.build import build_dense, group_place
+from distjoint.train import initial, train
+from distjoint.train.build import build_dense, group_place, scheme_of
 from distjoint.train.dense import Dense
 from distjoint.train.peers import Heartbeat
 from distjoint.train.plan import plan
-from distjoint.train.run import train
 from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.dist
@@ -168,7 +167,7 @@ def test_given_vectors_and_frozen_rows_are_the_same_on_any_number_of_workers(
     one, many = alone(small, tmp_path / "one", settings), tmp_path / "many"
     record, data = record_of(small.joint, settings, 2), Dataset.open(small.joint)
     info = RunInfo.model_validate(record)
-    with initial.find(locate(settings["train.init"]), data, Scheme.of(info.config, True, False), Silent()) as found:
+    with initial.find(locate(settings["train.init"]), data, scheme_of(info), Silent()) as found:
         found.write(locate(str(many)), info)
     crew.do(2, run_worker, str(many), small.joint, record)
     assert_same_bits(tensors(one), tensors(many))
@@ -314,35 +313,33 @@ def test_a_signal_ends_in_one_line_and_the_run_goes_on(
 
 
 def small_dense() -> Dense:
-    """Of coupling `dual`, with three relations."""
-    settings = load_config(overrides={"model.dim": 4, "model.reciprocal": False, "model.coupling": "dual"})
+    """Relations and map of `dual`, 4 wide."""
+    settings = load_config(overrides={"model.dim": 4, "model.reciprocal": False})
     return build_dense(Scheme.of(settings, True, True), 3, CpuBackend(1))
 
 
-def sync_ranks() -> tuple[dict[str, Any], list[float]]:
+def sync_ranks() -> dict[str, Any]:
     """Each rank adds its own gradients, twice; the last has none of its own the second time."""
-    dense, norms = small_dense(), []
-    for time_ in range(2):
+    dense = small_dense()
+    for turn in range(2):
         for gradient in dense.gradients.values():
-            idle = time_ == 1 and dist.get_rank() == dist.get_world_size() - 1
+            idle = turn == 1 and dist.get_rank() == dist.get_world_size() - 1
             gradient += 0 if idle else dist.get_rank() + 1
-        norms.append(float(dense.sync(0.5)["map"]))
+        dense.sync(0.5)
         assert all(not bool(gradient.any()) for gradient in dense.gradients.values())
-    return {name: tensor.tolist() for name, tensor in dense.tensors().items()}, norms
+    return {name: tensor.tolist() for name, tensor in dense.tensors().items()}
 
 
 def test_dense_gradients_are_summed_over_workers_not_averaged(crew: Crew) -> None:
     ranks = crew.do(3, sync_ranks)
     assert ranks[0] == ranks[1] == ranks[2]
-    found, norms = ranks[0]
     single = small_dense()
     for total in (1 + 2 + 3, 1 + 2):
         for gradient in single.gradients.values():
             gradient += total
         single.sync(0.5)
     for name, expected in single.tensors().items():
-        torch.testing.assert_close(torch.tensor(found[name]), expected, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(torch.tensor(ranks[0][name]), expected, rtol=1e-6, atol=1e-7)
     # 0.5 * 0.05 * 6 / sqrt(36), then * 3 / sqrt(36 + 9)
     moved = torch.eye(4) - single.values["map"]
     torch.testing.assert_close(moved, torch.full((4, 4), 0.5 * 0.01 * (1 + 3 / 45**0.5)))
-    assert norms == [16 * 6**2, 16 * 3**2]

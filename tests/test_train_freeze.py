@@ -11,8 +11,8 @@ import torch
 from small import Small, assert_same_bits, config, tensors
 from world import World, backend_of, draw
 
-from distjoint.errors import UsageError
-from distjoint.train.run import train
+from distjoint.base.errors import UsageError
+from distjoint.train import train
 from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.unit
@@ -41,7 +41,9 @@ def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
 
     def made(self: Worker, *rest: Any) -> None:
         dense(self, *rest)
-        started.update({f"dense/{name}": value.numpy().copy() for name, value in self.dense.tensors().items()})
+        started.update(
+            {f"dense/{name}": value.numpy().copy() for name, value in self.parts.resources.dense.tensors().items()}
+        )
 
     monkeypatch.setattr(Worker, "begin", noted)
     monkeypatch.setattr(Worker, "__init__", made)
@@ -65,7 +67,7 @@ def test_a_frozen_run_is_the_same_by_any_number_of_threads(small: Small, tmp_pat
 
 def test_only_groups_can_be_frozen() -> None:
     assert config({"train.freeze": "words,map"}).train.freeze == ("words", "map")
-    with pytest.raises(UsageError, match=r"train\.freeze\.0 = 'verbs': .*'words', 'contexts', 'entities'"):
+    with pytest.raises(UsageError, match=r"train\.freeze\.0 = 'verbs': choose words, contexts, .*, map"):
         config({"train.freeze": ["verbs"]})
 
 

@@ -13,14 +13,13 @@ from small import Small, assert_same_bits, config, tensors
 from test_prepare_continue import Said
 
 import distjoint
+from distjoint.base.errors import DistjointError
 from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.data.dataset import Dataset
 from distjoint.data.vectors import read_vectors
-from distjoint.errors import DistjointError
 from distjoint.storage import locate
-from distjoint.train import initial
+from distjoint.train import initial, train
 from distjoint.train.plan import plan
-from distjoint.train.run import train
 from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.unit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 from small import LEAN, Small, assert_same_bits, config, info, tensors
 
-from distjoint.errors import DistjointError, DivergedError, UsageError
-from distjoint.progress import Silent
+from distjoint.base.errors import DistjointError, DivergedError, UsageError
+from distjoint.base.progress import Silent
+from distjoint.registry import SCORERS, load_plugins
 from distjoint.train import cluster as driver
-from distjoint.train.run import train
+from distjoint.train import train
 
 pytestmark = pytest.mark.ray
 
@@ -91,6 +93,17 @@ def test_a_joint_run_has_the_same_losses(small: Small, tmp_path: Path) -> None:
     train(small.joint, str(tmp_path / "two"), settings, workers=2)
     for here, there in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert here == pytest.approx(there, rel=1e-4)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_workers_know_what_a_module_has_added(small: Small, tmp_path: Path) -> None:
+    load_plugins(["plugged"])
+    try:
+        train(small.graph, str(tmp_path / "run"), config({"model.scorer": "plugged", "train.lanes": 2}), workers=2)
+        assert info(tmp_path / "run")["status"] == "finished"
+    finally:
+        SCORERS.remove("plugged")
+        sys.modules.pop("plugged")
 
 
 @pytest.mark.usefixtures("cluster")

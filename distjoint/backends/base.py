@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.arrays import Floats, Ints
+from distjoint.base.arrays import Floats, Ints
 from distjoint.model.comparisons import Comparison
 from distjoint.model.scorers import Scorer
 from distjoint.optim import Optimizer
@@ -215,6 +215,10 @@ class Backend(ABC):
     def begin(self, function: Callable[[_Slice], _Result], argument: _Slice) -> Callable[[], _Result]:
         """Start some work that may use `map`, beside what goes on; returns what waits for it."""
         return lambda: function(argument)
+
+    def warm_up(self) -> None:
+        """Compile what a wave of tiles goes through, or load it from a cache, before the clock runs."""
+        return None
 
     def close(self) -> None:
         """Give back threads."""

@@ -1,37 +1,34 @@
-"""The command line: parses, calls the public functions, prints. No logic, and no heavy import before it is needed.
+"""The command line: the app, its global options, and how it ends. Commands lie in the files beside this one.
 
-An error is one line on standard error and an exit code: 2 for what was asked wrongly, 1 for what went wrong, 130
-for Ctrl-C, 143 for SIGTERM. What is printed for people goes through rich; `--json` prints one JSON document instead.
+An error is one line on standard error and an exit code: 2 for a wrong request, 1 for what went wrong, 130 for Ctrl-C,
+143 for SIGTERM. What is printed for people goes through rich; `--json` prints one JSON document instead. Nothing heavy
+is imported before it is needed.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any, Literal, NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
-from distjoint.cli.common import (
-    Json,
-    Overwrite,
-    Settings,
-    Several,
-    StorageOptions,
-    Workers,
-    console,
-    interruptible,
-    print_result,
-    progress,
-    say_next,
-)
+from distjoint.base.errors import DistjointError
+from distjoint.cli.common import Several
 from distjoint.cli.config import config_app
+from distjoint.cli.demo import demo
 from distjoint.cli.doctor import doctor
 from distjoint.cli.evaluate import compare, evaluate
 from distjoint.cli.jobs import job_app, submit
+from distjoint.cli.prepare import prepare
 from distjoint.cli.query import export, nearest, predict
 from distjoint.cli.recipes import recipes
-from distjoint.errors import DistjointError, UsageError
+from distjoint.cli.train import train
+from distjoint.registry import load_plugins
+
+PLUGINS = "DISTJOINT_PLUGINS"
+"""Environment variable: modules to import, separated by commas."""
 
 app = typer.Typer(
     add_completion=False,
@@ -39,237 +36,46 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-app.add_typer(config_app, name="config")
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Say which.")] = False
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say which.")] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE",
+            help="Import a module that adds scorers, losses, ...; may be repeated. Or set "
+            f"{PLUGINS}, separated by commas.",
+        ),
+    ] = None,
 ) -> None:
     """One table of vectors for the entities of a knowledge graph and the words of a text."""
     if version:
         import distjoint
 
         typer.echo(f"distjoint {distjoint.__version__}")
-    elif context.invoked_subcommand is None:
+        return
+    if modules := [*(plugin or ()), *filter(None, os.environ.get(PLUGINS, "").split(","))]:
+        sys.path.append(str(Path.cwd()))
+        load_plugins(modules)
+    if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
-@app.command(cls=Several)
-def prepare(
-    out: Annotated[
-        str, typer.Option(metavar="DATASET", help="Folder or URL of the dataset to make.", show_default=False)
-    ],
-    corpus: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE...", help="Text files, globs or folders: plain, .gz, .zst, .xz, .bz2, .jsonl, .parquet."
-        ),
-    ] = None,
-    graph: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER", help="A benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's."
-        ),
-    ] = None,
-    triples: Annotated[str | None, typer.Option(metavar="FILE", help="Training triples: TSV, CSV or Parquet.")] = None,
-    valid: Annotated[str | None, typer.Option(metavar="FILE", help="Validation triples.")] = None,
-    test: Annotated[str | None, typer.Option(metavar="FILE", help="Test triples.")] = None,
-    valid_negatives: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Triples known to be wrong, for 'evaluate --classify'.")
-    ] = None,
-    test_negatives: Annotated[str | None, typer.Option(metavar="FILE", help="The same for the test split.")] = None,
-    types: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON."),
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(metavar="FILE", help="TSV of: entity, label, any number of aliases.")
-    ] = None,
-    align: Annotated[
-        str, typer.Option(metavar="auto|none|FILE", help="auto, none, or a TSV file of: entity, word.")
-    ] = "auto",
-    align_ambiguous: Annotated[
-        Literal["none", "most-frequent"], typer.Option(help="Who shares a row where several entities have one label.")
-    ] = "none",
-    shards: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Shards of the table; by default chosen by size.")
-    ] = None,
-    window: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Words to the left (and right) that count as context.")
-    ] = 10,
-    symmetric: Annotated[bool, typer.Option("--symmetric/--left-only", help="Contexts on both sides, or left.")] = True,
-    min_count: Annotated[int, typer.Option(metavar="N", help="Rarer words are dropped.")] = 5,
-    max_words: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Keep only so many words, the most frequent.")
-    ] = None,
-    tokenizer: Annotated[
-        Literal["unicode", "whitespace"],
-        typer.Option(help="Words in lower case, or what white space separates (already tokenised)."),
-    ] = "unicode",
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory for counting, like 2GB.")] = "2GB",
-    workers: Workers = 1,
-    valid_fraction: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of --triples to hold out.")
-    ] = 0.0,
-    test_fraction: Annotated[
-        float, typer.Option(metavar="SHARE", min=0, max=1, help="Share of --triples to hold out.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Decides the split and the order of samples.")] = 0,
-    text_field: Annotated[str, typer.Option(metavar="NAME", help="Field of JSON Lines that holds the text.")] = "text",
-    text_column: Annotated[str, typer.Option(metavar="NAME", help="Column of Parquet that holds the text.")] = "text",
-    triple_columns: Annotated[
-        str | None, typer.Option(metavar="H,R,T", help="Columns of the triples, by name or by number from 0.")
-    ] = None,
-    overwrite: Overwrite = False,
-    storage_options: StorageOptions = None,
-    as_json: Json = False,
-) -> None:
-    """Turn raw text and triples into a dataset to train on. Text alone or triples alone will do.
-
-    \b
-    Examples:
-      distjoint prepare --graph FB15k-237 --align none --out data/fb15k-237
-      distjoint prepare --corpus 'text/*.txt.zst' --triples kg/train.txt --valid kg/valid.txt --test kg/test.txt \\
-                        --labels kg/labels.tsv --out data/mine --min-count 5 --memory 2GB
-    """
-    import distjoint
-
-    with interruptible(f"{out} is not a complete dataset; run the same command again to make it"):
-        summary = distjoint.prepare(
-            out,
-            corpus=corpus or (),
-            graph=graph,
-            triples=triples,
-            valid=valid,
-            test=test,
-            valid_negatives=valid_negatives,
-            test_negatives=test_negatives,
-            types=types,
-            labels=labels,
-            align=align,
-            align_ambiguous=align_ambiguous,
-            shards=shards,
-            window=window,
-            symmetric=symmetric,
-            min_count=min_count,
-            max_words=max_words,
-            tokenizer=tokenizer,
-            memory=memory,
-            workers=workers,
-            valid_fraction=valid_fraction,
-            test_fraction=test_fraction,
-            seed=seed,
-            text_field=text_field,
-            text_column=text_column,
-            triple_columns=triple_columns.split(",") if triple_columns else None,
-            overwrite=overwrite,
-            progress=progress(),
-        )
-    print_result(summary, as_json)
-    say_next(as_json, f"distjoint train {out} --out RUN")
-
-
-@app.command()
-def train(
-    dataset: Annotated[
-        str | None, typer.Argument(metavar="DATASET", help="What 'prepare' made.", show_default=False)
-    ] = None,
-    out: Annotated[str | None, typer.Option(metavar="RUN", help="Folder or URL of the run.")] = None,
-    config: Annotated[str | None, typer.Option(metavar="FILE", help="YAML file; see 'distjoint config show'.")] = None,
-    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="One of 'distjoint recipes'.")] = None,
-    any_graph: Annotated[
-        bool, typer.Option("--any-graph", help="Take the recipe though it is for another graph.")
-    ] = False,
-    settings: Settings = None,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VECTORS", help="Begin with these, by name: GloVe's text, word2vec's, or exported safetensors."
-        ),
-    ] = None,
-    workers: Workers = 1,
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Continue this run; takes nothing else.")] = None,
-    go_on: Annotated[
-        bool,
-        typer.Option("--continue", help="Continue the run at --out if there is one: for jobs that are retried."),
-    ] = False,
-    overwrite: Overwrite = False,
-    storage_options: StorageOptions = None,
-    as_json: Json = False,
-) -> None:
-    """Train vectors: words, entities or both together.
-
-    \b
-    Examples:
-      distjoint train data/mine --out runs/joint --set model.dim=100 --set loss.alpha=0.5
-      distjoint train data/mine --out runs/glove --set loss.alpha=0
-      distjoint train data/wn18rr --out runs/wn18rr --recipe wn18rr-complex --set model.dim=400
-      distjoint train data/mine --out runs/more --init glove.6B.100d.txt --set train.freeze=words,contexts
-      distjoint train --resume runs/joint
-    """
-    import distjoint
-    from distjoint.recipes.load import parse_settings
-
-    if resume is not None:
-        if dataset or out or config or recipe or any_graph or settings or init or overwrite or go_on:
-            raise UsageError("--resume RUN continues with the run's own dataset and configuration; give nothing else")
-        run = resume
-        arguments: tuple[Any, ...] = (None, run, None)
-    elif dataset is None or out is None:
-        raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")
-    else:
-        run = out
-        overrides = parse_settings(settings or ()) | ({"train.init": init} if init else {})
-        checked = distjoint.load_config(config, overrides, recipe=recipe)
-        arguments = (dataset, run, overrides if recipe else checked)
-    with interruptible(f"continue with: distjoint train --resume {run}"):
-        result = distjoint.train(
-            *arguments,
-            recipe=recipe,
-            any_graph=any_graph,
-            workers=workers,
-            resume=resume is not None,
-            go_on=go_on,
-            overwrite=overwrite,
-            progress=progress(),
-        )
-    print_result(result, as_json)
-    say_next(as_json, f"distjoint evaluate {run} --link-prediction test", f"distjoint nearest {run} NAME")
-
-
+app.command(cls=Several)(prepare)
+app.command()(train)
 app.command(cls=Several)(evaluate)
 app.command(cls=Several)(compare)
 app.command()(nearest)
 app.command()(predict)
 app.command()(export)
-
-
-@app.command()
-def demo(
-    out: Annotated[str, typer.Option(metavar="DIR", help="Folder or URL for the demo's data and runs.")] = "demo",
-    workers: Workers = 1,
-    settings: Settings = None,
-    storage_options: StorageOptions = None,
-) -> None:
-    """Train on WordNet and compare. About three minutes.
-
-    GloVe alone, the graph alone, and both together.
-
-    \b
-    Examples:
-      distjoint demo --out demo
-      distjoint submit -- demo --out s3://bucket/demo --workers 2
-    """
-    from distjoint.demo.run import run
-
-    with interruptible(f"run it again with: distjoint demo --out {out}"):
-        run(out, console(), progress(), workers, settings or ())
-
-
+app.command()(demo)
 app.command()(doctor)
 app.command()(recipes)
 app.command()(submit)
+app.add_typer(config_app, name="config")
 app.add_typer(job_app, name="job")
 
 

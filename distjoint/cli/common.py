@@ -1,4 +1,4 @@
-"""What commands have in common: options, how they print, and how they end when they are interrupted."""
+"""Common parts of commands: options, printing, and how they end when they are interrupted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from distjoint.progress import Progress
+    from distjoint.base.progress import Progress
 
 WIDTH = 160
 """Columns of a table that does not go to a terminal."""
@@ -66,7 +66,7 @@ Count = Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many.")]
 
 
 class Several(TyperCommand):
-    """An option that may be repeated also takes several words, as a shell makes of `--similarity sets/*.txt`.
+    """Command whose repeatable options also take several words, as a shell makes of `--similarity sets/*.txt`.
 
     Words after such an option belong to it, once the command's own arguments have begun.
     """
@@ -114,13 +114,14 @@ def interruptible(hint: str) -> Iterator[None]:
 
 
 def progress() -> Progress:
-    from distjoint.progress import for_terminal
+    """Progress of a command, on standard error."""
+    from distjoint.base.progress import for_terminal
 
     return for_terminal()
 
 
 def print_result(result: Any, as_json: bool) -> None:
-    """What a command has made: as a table for people, as its `to_dict()` for machines."""
+    """Print the result of a command: as a table for people, as its `to_dict()` for machines."""
     if as_json:
         typer.echo(json.dumps(result.to_dict(), indent=2))
     else:
@@ -128,7 +129,7 @@ def print_result(result: Any, as_json: bool) -> None:
 
 
 def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
-    """Neighbours or predictions: a line each, only the columns that say something."""
+    """Print neighbours or predictions: a line each, only the columns that say something."""
     from rich.table import Table
 
     columns = [column for column in (rows[0] if rows else ()) if any(row[column] not in (None, False) for row in rows)]
@@ -150,5 +151,6 @@ def console() -> Console:
 
 
 def say_next(as_json: bool, *commands: str) -> None:
+    """Print the commands that may come next, for people."""
     if not as_json:
         typer.echo("Next:\n" + "\n".join(f"  {command}" for command in commands))

@@ -71,6 +71,6 @@ def _options(given: list[str] | None) -> dict[str, Any]:
 
 
 def _leave(code: int) -> None:
-    """At once: the end of a process waits for requests on their way, and those to a dead server take a minute."""
+    """Exit at once: else the process waits for requests on their way, and those to a dead server take a minute."""
     sys.stdout.flush()
     os._exit(code)

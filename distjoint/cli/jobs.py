@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.cli.common import Json
-from distjoint.errors import DistjointError, UsageError
 
 if TYPE_CHECKING:
     from distjoint.jobs.submit import Job, Jobs
@@ -148,7 +148,7 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def _end(job: Job, as_json: bool) -> None:
-    """Leave as the job did."""
+    """Print how a job ended, and exit with its code."""
     if as_json:
         typer.echo(json.dumps(asdict(job), indent=2))
     if job.status != "SUCCEEDED":

@@ -1,4 +1,4 @@
-"""The commands that ask a trained run: nearest, predict, export."""
+"""The commands that look up a trained run: nearest, predict, export."""
 
 from __future__ import annotations
 

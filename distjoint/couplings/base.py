@@ -57,7 +57,10 @@ class GraphTerm:
 
 
 class Coupling(ABC):
-    """How graph and text are bound, where both train."""
+    """How graph and text are bound, where both train.
+
+    Its arguments are floats with defaults, named in `model.coupling_options`; here there are none.
+    """
 
     name: ClassVar[str]
     reads_words: ClassVar[bool] = True
@@ -67,6 +70,10 @@ class Coupling(ABC):
     stepped by the graph, and text trains first: words start near zero, where the gradient of a cosine is huge; met
     then, it would fill the graph's accumulators and stall it for good (SimLex of `dual` .36 instead of .5).
     """
+    sources: ClassVar[tuple[str, ...]] = ()
+    """Names of sources that it trains besides those of the text and of the graph."""
+    groups: ClassVar[tuple[str, ...]] = ()
+    """What `train.freeze` calls the dense parameters that only this coupling has."""
     kinds_meet: ClassVar[bool] = True
     """Whether words and entities can be compared with each other."""
 
@@ -102,13 +109,16 @@ class Coupling(ABC):
     def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
         """Start values of X of entities with a word, given vectors to begin with; may set words that have none.
 
+        Here X takes up what the word lacks; beside a word with the same vector it stays near zero.
+
         parts      of the shard, words already begun
         word_of    int64[n]: place of each entity's word in W and C
         vectors    float[n, dim]: what the entity is to begin as
         taken      bool[n]: whether its word begins with a vector of its own
         returns    bool[n] where X does not begin as usual, and its values float[n, dim]
         """
-        return torch.ones(len(vectors), dtype=torch.bool), vectors
+        word = parts["W"][word_of] + parts["C"][word_of]
+        return (word != vectors).any(1), vectors - word
 
 
 def relation_parameters(

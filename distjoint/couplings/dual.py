@@ -14,7 +14,6 @@ from distjoint.couplings.views import Own, Word
 from distjoint.model.scorers import Scorer
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.table.arena import Arena
-from distjoint.table.parts import Shard
 
 MAP = "map"
 
@@ -30,13 +29,14 @@ class Dual(Coupling):
     """
 
     name = "dual"
+    groups = (MAP,)
 
     def dense(
         self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
     ) -> dict[str, DenseParameter]:
         of_entities = relation_parameters(config, scorer, relations, generator)
         of_words = relation_parameters(config, scorer, relations, generator, "word_")
-        map_ = DenseParameter(torch.eye(config.model.dim), "map", config.graph.map_learning_rate, by_row=False)
+        map_ = DenseParameter(torch.eye(config.model.dim), MAP, config.graph.map_learning_rate, by_row=False)
         return {**of_entities, **of_words, MAP: map_}
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
@@ -50,11 +50,6 @@ class Dual(Coupling):
 
     def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         return words @ dense[MAP]
-
-    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
-        """X takes up what the word lacks; beside a word with the same vector it stays near zero."""
-        word = parts["W"][word_of] + parts["C"][word_of]
-        return (word != vectors).any(1), vectors - word
 
 
 class Mapped:

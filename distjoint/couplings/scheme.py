@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from distjoint.config import Config
 from distjoint.couplings import Coupling, coupling_of
+from distjoint.model.comparisons import comparison_of
 from distjoint.model.scorers import scorer
-from distjoint.model.text import initial_states
-from distjoint.optim import optimizer_of
+from distjoint.optim import Optimizer, optimizer_of
+from distjoint.registry import SOURCES
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Part, Parts, Shard, state_parts
 
@@ -39,7 +41,7 @@ class Scheme:
     def of(cls, config: Config, has_text: bool, has_graph: bool) -> Scheme:
         text = has_text and (config.loss.alpha < 1 or not has_graph)
         graph = has_graph and (config.loss.alpha > 0 or not has_text)
-        return cls(config, text, graph, coupling_of(config.model.coupling if text and graph else "none"))
+        return cls(config, text, graph, coupling_of(config.model.coupling if text and graph else "none", config.model))
 
     @property
     def dim(self) -> int:
@@ -47,17 +49,18 @@ class Scheme:
 
     @property
     def parts(self) -> Parts:
-        state = optimizer_of(self.config.graph.optimizer, self.config.graph.optimizer_options).state(self.dim)
-        parts: list[Part] = []
-        if self.text:
-            parts += [Part(name, "word", self.dim) for name in ("W", "C")]
-            parts += [Part(name, "word", 0) for name in ("W.bias", "C.bias", "W.state", "C.state")]
-            parts += [Part(name, "word", 0) for name in ("W.bias.state", "C.bias.state")]
-        if self.text and self.coupling.reads_words:
-            parts += state_parts("word.graph_", "word", state)
-        if self.graph:
-            parts += [Part("X", "entity", self.dim), *state_parts("X.", "entity", state)]
-        return tuple(parts)
+        """What the sources that train say they need, in their order."""
+        kinds = [SOURCES[name] for name in SOURCES.names()]
+        return tuple(part for kind in kinds if kind.trains(self) for part in kind.parts(self))
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What steps the rows of all losses but GloVe's, and dense parameters."""
+        return optimizer_of(self.config.graph.optimizer, self.config.graph.optimizer_options)
+
+    def state(self, prefix: str, of: Literal["word", "entity"]) -> list[Part]:
+        """The parts that hold the optimizer's state of a vector: for each loss that steps it, parts of its own."""
+        return state_parts(prefix, of, self.optimizer.state(self.dim))
 
     @property
     def frozen(self) -> set[str]:
@@ -73,8 +76,6 @@ def initial_shard(scheme: Scheme, layout: Layout, shard: int) -> Shard:
     """
     seed = np.random.SeedSequence([scheme.config.train.seed, shard]).generate_state(1)[0]
     generator = torch.Generator().manual_seed(int(seed))
-    of_vector, of_bias = initial_states(scheme.config.text.learning_rate)
-    starts = {"W.state": of_vector, "C.state": of_vector, "W.bias.state": of_bias, "C.bias.state": of_bias}
     arrays: Shard = {}
     for part in scheme.parts:
         rows = part.rows(layout, shard)
@@ -84,15 +85,15 @@ def initial_shard(scheme: Scheme, layout: Layout, shard: int) -> Shard:
             arrays[part.name] = _entities(scheme, layout, shard, generator)
         else:
             shape = (rows, part.width) if part.width else (rows,)
-            arrays[part.name] = torch.full(shape, starts.get(part.name, 0.0))
+            arrays[part.name] = torch.full(shape, part.start)
     return arrays
 
 
 def _entities(scheme: Scheme, layout: Layout, shard: int, generator: torch.Generator) -> Tensor:
     model = scheme.config.model
     own = torch.randn(layout.shard_entities(shard), scheme.dim, generator=generator)
-    bilinear = scorer(model.scorer).compare == "dot" and not model.cosine
-    spread = 0.1 if bilinear else scheme.dim**-0.5
+    comparison = comparison_of(scorer(model.scorer), model.cosine, model.norm, model.scale)
+    spread = 0.1 if comparison.is_product else scheme.dim**-0.5
     own *= spread
     if scheme.coupling.reads_words:
         aligned = torch.from_numpy(layout.has_word(shard)[layout.has_entity(shard)])

@@ -35,14 +35,17 @@ class View(Protocol):
 
 
 class Own:
-    """The entity's own vector X; zero where a row has none."""
+    """The entity's own vector X; zero where a row has none.
+
+    state   what the parts begin with that hold the state of its steps; one for each loss that steps it
+    """
 
     dense: str | None = None
 
-    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer) -> None:
+    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, state: str = "X.") -> None:
         self._backend, self._optimizer, self._index = backend, optimizer, arena.entity_index
         self._X, self._frozen = arena.arrays["X"], arena.frozen.get("X")
-        self._state = {name: arena.arrays[f"X.{name}"] for name in optimizer.state(self._X.shape[1])}
+        self._state = {name: arena.arrays[state + name] for name in optimizer.state(self._X.shape[1])}
 
     def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
         return self._backend.gather(self._X, self._index[rows], out)
@@ -56,15 +59,18 @@ class Own:
 
 
 class Word:
-    """The word's vector W + C; zero where a row has none. Half of each step goes to either part."""
+    """The word's vector W + C; zero where a row has none. Half of each step goes to either part.
+
+    state   as of `Own`
+    """
 
     dense: str | None = None
 
-    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer) -> None:
+    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, state: str = "word.graph_") -> None:
         self._backend, self._optimizer, self.index = backend, optimizer, arena.word_index
         self._W, self._C = arena.arrays["W"], arena.arrays["C"]
         self._frozen = arena.frozen
-        self._state = {name: arena.arrays[f"word.graph_{name}"] for name in optimizer.state(self._W.shape[1])}
+        self._state = {name: arena.arrays[state + name] for name in optimizer.state(self._W.shape[1])}
 
     def has(self, rows: Tensor) -> Tensor:
         """bool[n]: which rows have a word."""

@@ -1,4 +1,4 @@
-"""Which entity and which word are the same thing, and how that was found.
+"""Alignment: which entity and which word are the same thing, and how that was found.
 
 A one-to-one pair shares a row. Every other pair is an alignment sample with a weight: further words of an
 entity that already has its row, and names that several entities bear. Names and words are compared in one
@@ -11,18 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.corpus import open_text, split_compression
-from distjoint.data.tokens import Tokenizer
+from distjoint.data.request import Tokenizer
 from distjoint.data.vocabulary import key
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
-
-EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Name:
-    """What an entity is called.
+    """Name of an entity.
 
     text   as written
     how    `label`, `alias` or `id`
@@ -49,7 +47,7 @@ class Sample:
 
 @dataclass
 class Alignment:
-    """The result, over the numbers of entities and words.
+    """Alignment of entities and words, by their numbers.
 
     shared      entity -> (word, how): pairs that share a row, one to one
     samples     every other pair
@@ -64,7 +62,7 @@ class Alignment:
 
 
 def read_labels(file: Location) -> dict[str, list[str]]:
-    """Entity -> label, alias, alias... from lines `entity TAB label [TAB alias...]`.
+    """Labels of entities: entity -> label, alias, alias... from lines `entity TAB label [TAB alias...]`.
 
     raises DistjointError naming the line that is not one
     """
@@ -83,7 +81,7 @@ def read_labels(file: Location) -> dict[str, list[str]]:
 
 
 def read_pairs(file: Location) -> list[tuple[str, str]]:
-    """(entity, word) from lines `entity TAB word`.
+    """Pairs of entity and word, from lines `entity TAB word`.
 
     raises DistjointError naming the line that is not one
     """
@@ -126,7 +124,7 @@ def names_of(entities: Sequence[str], labels: dict[str, list[str]] | None) -> li
 
 
 def _readable(entity: str) -> str:
-    """The telling end of an id that is a URI."""
+    """The last part of an id that is a URI; other ids as they are."""
     return entity.rstrip("/>").rsplit("/", 1)[-1].rsplit("#", 1)[-1] if "://" in entity else entity
 
 
@@ -138,7 +136,7 @@ def align_by_names(
     most_frequent: bool,
     entities: Sequence[str],
 ) -> Alignment:
-    """Match the names of entities with words.
+    """Alignment by names: each entity with the word that is its label or an alias of it.
 
     names           per entity; its label or id first
     words           by falling count: of two spellings of one name the more frequent is taken
@@ -215,7 +213,7 @@ def _samples(result: Alignment, spelled: dict[str, list[int]], mains: Bearers, a
 def align_by_pairs(
     pairs: Sequence[tuple[int, int]], counts: Sequence[int], degrees: Sequence[int], most_frequent: bool
 ) -> Alignment:
-    """Take pairs of (entity, word) as given; a word paired with several entities is ambiguous.
+    """Alignment by a list of (entity, word) pairs; a word paired with several entities is ambiguous.
 
     An entity paired with several words shares a row with the most frequent of those it has to itself.
     """

@@ -1,4 +1,4 @@
-"""The folders that benchmarks of link prediction come in: which file is which split, told from their names.
+"""Folders of benchmarks of link prediction: which file is which split, by their names.
 
 Files of triples called train, valid and test are what most bring (FB15k-237, WN18RR, YAGO3-10, those of PyKEEN), CoDEx
 with negatives beside them and types of entities; OpenKE numbers names and triples (see `numbered`).
@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.numbered import NUMBERED
-from distjoint.data.triples import NEGATIVES, SPLITS
-from distjoint.errors import DistjointError
+from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.storage import Location
 
 TYPES = "entity2types.json"
@@ -25,7 +25,7 @@ _ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What lies in a folder.
+    """Files of a benchmark in a folder.
 
     layout   `OpenKE`, `CoDEx` or `plain`
     folder   where the triples lie
@@ -45,7 +45,7 @@ class Benchmark:
 
 
 def find_benchmark(folder: Location) -> Benchmark:
-    """Which files of a folder, or of the usual ones below it, are the splits of a graph.
+    """The files of a benchmark in a folder, or in the usual ones below it.
 
     raises DistjointError where no training triples are found, or several graphs
     """
@@ -95,7 +95,7 @@ def _splits(there: Mapping[str, Location]) -> dict[str, str]:
 
 
 def _file_of(split: str, there: Mapping[str, Location]) -> str | None:
-    """`train.txt` before `wordnet-mlj12-train.txt`, and a name that only one file has before one that two have."""
+    """URL of a split's file: `train.txt` before `wordnet-mlj12-train.txt`, a name of one file before one of two."""
     for name in (split, *_OTHER_NAMES.get(split, ())):
         for prefix in ("", r"[^.].*[-_]"):
             matches = _matching(re.compile(prefix + name + _FORMATS), there)

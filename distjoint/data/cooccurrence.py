@@ -26,25 +26,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distjoint.base.arrays import Bools, Doubles, Ints, TokenIds
+from distjoint.base.progress import Task
 from distjoint.data import counting
 from distjoint.data.partition import CELLS, PartitionWriter, Written
 from distjoint.data.segments import Segment, segment_length, segments
-from distjoint.data.spool import Int32s, Scratch
-from distjoint.progress import Task
+from distjoint.data.spool import Scratch
+from distjoint.data.streams import shard_file
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 
-Int64s = NDArray[np.int64]
-Blocks = Callable[[], Iterator[Int32s]]
+Blocks = Callable[[], Iterator[TokenIds]]
 
-STREAM = "cooccurrence"
 _CELL_BYTES = 12
 _GROUPS = 4
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to count and with how much memory.
+class CountingPlan:
+    """Plan of counting: shards, contexts, memory and threads.
 
     tokens    about how many ids the stream holds, separators included; not fewer
     cells     about how many cells there will be, from `estimate_cells`
@@ -80,8 +80,10 @@ class Plan:
 
     @property
     def group(self) -> int:
-        """Shards counted together. Text of several segments is counted in groups of shards, as a group's shards are
-        finished only after its last segment. Each group costs a pass over the text: 4 of them 7 % of counting.
+        """Number of shards counted together.
+
+        Text of several segments is counted in groups of shards, as a group's shards are finished only after its last
+        segment. Each group costs a reading of the text: 4 of them 7 % of counting.
         """
         whole = self.tokens <= self.segment
         return self.layout.shards if whole else -(-self.layout.shards // _GROUPS)
@@ -93,8 +95,8 @@ class Plan:
 
 
 @dataclass
-class Tally:
-    """What counting found out on the way."""
+class CountingTally:
+    """Figures of counting so far, for the progress line."""
 
     cells: int = 0
     segments: int = 0
@@ -102,8 +104,10 @@ class Tally:
     """Bytes written to scratch."""
 
 
-def estimate_cells(blocks: Iterator[Int32s], total: int, words: int, window: int, symmetric: bool, memory: int) -> int:
-    """About how many cells there will be, from every 64th row of the first segment.
+def estimate_cells(
+    blocks: Iterator[TokenIds], total: int, words: int, window: int, symmetric: bool, memory: int
+) -> int:
+    """Estimated number of cells, from every 64th row of the first segment.
 
     Rows of every frequency are in the sample; for further segments cells are taken to grow with tokens ** 0.75.
     """
@@ -123,7 +127,7 @@ def estimate_cells(blocks: Iterator[Int32s], total: int, words: int, window: int
 
 def count_shards(
     blocks: Blocks,
-    plan: Plan,
+    plan: CountingPlan,
     shards: Sequence[int],
     folder: Location,
     task: Task,
@@ -143,11 +147,11 @@ def count_shards(
 
 @dataclass
 class _Workspace:
-    """What one thread needs to count a tile; grown as rows demand, and used again."""
+    """Arrays in which one thread counts a tile; grown as rows demand, and used again."""
 
-    sums: NDArray[np.float64]
-    columns: Int32s
-    values: NDArray[np.float64]
+    sums: Doubles
+    columns: TokenIds
+    values: Doubles
 
     def grow(self, cells: int) -> None:
         if cells > len(self.columns):
@@ -159,18 +163,18 @@ class _Workspace:
 
 @dataclass(frozen=True)
 class _Spilled:
-    """A tile of one segment on scratch: its rows' ends, and where columns and sums begin."""
+    """Sums of a tile over one segment, on scratch: ends of its rows, and the bytes at which columns and sums begin."""
 
-    ends: Int64s
+    ends: Ints
     columns: int
     values: int
 
 
 @dataclass(frozen=True)
 class _Arranged:
-    """A tile's cells by column tile. On scratch: `place` holds the bytes at which the three columns begin."""
+    """Cells of a tile, sorted by the tile of the column; on scratch, `place` is the byte at which each array begins."""
 
-    starts: Int64s
+    starts: Ints
     columns: tuple[NDArray[Any], ...] | None
     place: tuple[int, ...] = ()
 
@@ -181,12 +185,12 @@ _TYPES: tuple[type[Any], ...] = (np.int32, np.int32, np.float32)
 
 class _Counter:
     def __init__(
-        self, plan: Plan, folder: Location, task: Task, finished: Callable[[Written], None], scratch: Path
+        self, plan: CountingPlan, folder: Location, task: Task, finished: Callable[[Written], None], scratch: Path
     ) -> None:
         self.plan, self.folder, self.task, self.finished, self.scratch = plan, folder, task, finished, scratch
-        self.tally = Tally()
+        self.tally = CountingTally()
         layout = plan.layout
-        self.rows: dict[int, Int32s] = {}
+        self.rows: dict[int, TokenIds] = {}
         self.offset = np.empty(plan.words, np.int32)
         self.tile = np.empty(plan.words, np.int32)
         for shard in range(layout.shards):
@@ -236,7 +240,7 @@ class _Counter:
         self.task.note(text)
 
     def _spill(
-        self, pool: ThreadPoolExecutor, segment: Segment, tiles: list[int], wanted: NDArray[np.bool_], spill: Scratch
+        self, pool: ThreadPoolExecutor, segment: Segment, tiles: list[int], wanted: Bools, spill: Scratch
     ) -> dict[int, _Spilled]:
         """Count some tiles of a segment and keep them on scratch."""
         index = counting.occurrences(segment.tokens, segment.begin, segment.end, wanted)
@@ -262,7 +266,7 @@ class _Counter:
         finally:
             self.workspaces.put(room)
 
-    def _sum(self, tile: int, segment: Segment, index: tuple[Int32s, Int64s], room: _Workspace) -> Int64s:
+    def _sum(self, tile: int, segment: Segment, index: tuple[TokenIds, Ints], room: _Workspace) -> Ints:
         """Sum a tile's rows over the segment; returns where each ends in the workspace."""
         positions, starts = index
         rows = self.rows[tile]
@@ -280,15 +284,15 @@ class _Counter:
         self.task.advance(float(np.sum(starts[rows + 1] - starts[rows])))
         return ends
 
-    def _count(self, tile: int, segment: Segment, index: tuple[Int32s, Int64s]) -> _Arranged:
+    def _count(self, tile: int, segment: Segment, index: tuple[TokenIds, Ints]) -> _Arranged:
         with self._workspace() as room:
             return self._arrange(tile, room, self._sum(tile, segment, index, room))
 
-    def _merge(self, tile: int, pieces: list[_Spilled], spill: Scratch) -> _Arranged:
+    def _merge(self, tile: int, spilled: list[_Spilled], spill: Scratch) -> _Arranged:
         """Sum a tile up over the segments, a few rows at a time."""
         rows = self.rows[tile]
         ends = np.zeros(len(rows) + 1, np.int64)
-        every = np.stack([piece.ends for piece in pieces])
+        every = np.stack([each.ends for each in spilled])
         most = max(1 << 16, int(0.1 * self.plan.memory / self.plan.parallel / _CELL_BYTES))
         with self._workspace() as room:
             first = 0
@@ -297,9 +301,9 @@ class _Counter:
                 last = first + max(1, int(np.searchsorted(total, most, side="right")) - 1)
                 begin, size = every[:, first], every[:, last] - every[:, first]
                 columns, values = [], []
-                for piece, start, length in zip(pieces, begin.tolist(), size.tolist(), strict=True):
-                    columns.append(spill.read(piece.columns + 4 * start, length, np.int32))
-                    values.append(spill.read(piece.values + 8 * start, length, np.float64))
+                for each, start, length in zip(spilled, begin.tolist(), size.tolist(), strict=True):
+                    columns.append(spill.read(each.columns + 4 * start, length, np.int32))
+                    values.append(spill.read(each.values + 8 * start, length, np.float64))
                 shift = np.cumsum(size) - size
                 bounds = every[:, first : last + 1] - begin[:, None] + shift[:, None]
                 room.grow(int(ends[first] + size.sum()))
@@ -310,7 +314,7 @@ class _Counter:
                 first = last
             return self._arrange(tile, room, ends)
 
-    def _arrange(self, tile: int, room: _Workspace, ends: Int64s) -> _Arranged:
+    def _arrange(self, tile: int, room: _Workspace, ends: Ints) -> _Arranged:
         seed = np.random.SeedSequence([self.plan.seed, tile]).generate_state(1, np.uint64)[0]
         *columns, starts = counting.arrange(
             ends, self.offset[self.rows[tile]], room.columns, room.values, self.tile, self.offset,
@@ -344,18 +348,18 @@ class _Counter:
 
     def _write_shard(self, i: int, tiles: list[_Arranged], scratch: Scratch | None) -> Written:
         per_shard = self.plan.layout.tiles_per_shard
-        with PartitionWriter(self.folder, f"{STREAM}/part-{i:05d}.parquet", CELLS) as writer:
+        with PartitionWriter(self.folder, shard_file(i), CELLS) as writer:
             for j in range(self.plan.layout.shards):
                 columns: dict[str, NDArray[Any]] = {}
                 for k, (name, kind) in enumerate(zip(_NAMES, _TYPES, strict=True)):
-                    pieces = []
+                    parts = []
                     for tile in tiles:
                         start, stop = int(tile.starts[j * per_shard]), int(tile.starts[(j + 1) * per_shard])
                         if tile.columns is not None:
-                            pieces.append(tile.columns[k][start:stop])
+                            parts.append(tile.columns[k][start:stop])
                         elif scratch is not None:
-                            pieces.append(scratch.read(tile.place[k] + 4 * start, stop - start, kind))
-                    columns[name] = np.concatenate(pieces)
+                            parts.append(scratch.read(tile.place[k] + 4 * start, stop - start, kind))
+                    columns[name] = np.concatenate(parts)
                 writer.add(i, j, columns)
         if scratch is not None:
             scratch.close()
@@ -367,7 +371,7 @@ class _Counter:
 def _in_order(
     pool: ThreadPoolExecutor, tiles: Sequence[int], parallel: int, work: Callable[[int], Any]
 ) -> Iterator[tuple[int, Any]]:
-    """(tile, work(tile)) in order, computed by the pool, at most `parallel` + 1 ahead."""
+    """Pairs (tile, work(tile)) in order, computed by the pool, at most `parallel` + 1 ahead."""
     waiting: deque[tuple[int, Future[Any]]] = deque()
     try:
         for tile in tiles:

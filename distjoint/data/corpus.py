@@ -1,4 +1,4 @@
-"""Raw text as a stream of UTF-8 blocks, whatever it is kept in.
+"""Raw text as a stream of UTF-8 blocks, from every format of file.
 
 Plain text, JSON Lines and Parquet, compressed or not, all come out as blocks of bytes in which a newline ends
 a document. Nothing is loaded whole: a block is about half a megabyte and threads read the next ones ahead.
@@ -22,13 +22,13 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.storage import Location, Options, expand, locate
 
 BLOCK = 1 << 19
 _READ_AHEAD = 8
 _FILES_AHEAD = 8
-_ASKED_AT_ONCE = 32
+_SIZES_AT_ONCE = 32
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PARQUET = (".parquet", ".pq")
@@ -39,7 +39,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of one file. It ends between two words, or at the end of the file.
+    """Some text of one file. It ends between two words, or at the end of the file.
 
     file     where it comes from
     text     bytes of UTF-8 (not yet verified); a newline ends a document
@@ -84,7 +84,7 @@ class Corpus:
         """
         names = dict.fromkeys(name for pattern in patterns for name in expand(pattern, options))
         files = tuple(locate(name, options) for name in names)
-        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_SIZES_AT_ONCE) as pool:
             sizes = tuple(pool.map(Location.size, files))
         if 0 in sizes:
             raise DistjointError(f"{files[sizes.index(0)]}: the file is empty")
@@ -96,7 +96,7 @@ class Corpus:
         return sum(self.sizes)
 
     def parts(self, size: int) -> list[list[Slice]]:
-        """The text cut into parts of about `size` stored bytes, in order. A compressed file stays whole."""
+        """Parts of the text, each of about `size` stored bytes, in order. A compressed file stays whole."""
         parts: list[list[Slice]] = []
         room = 0
         for file, total in zip(self.files, self.sizes, strict=True):
@@ -117,15 +117,15 @@ class Corpus:
         """
         if slices is None:
             slices = [Slice(file) for file in self.files]
-        return _in_turn(self._slice(piece) for piece in slices)
+        return _one_by_one(self._slice(part) for part in slices)
 
-    def _slice(self, piece: Slice) -> Iterator[Block]:
-        name, compression = split_compression(piece.file.path)
+    def _slice(self, part: Slice) -> Iterator[Block]:
+        name, compression = split_compression(part.file.path)
         if name.endswith(_PARQUET):
-            return _parquet(piece.file, self.column)
+            return _parquet(part.file, self.column)
         if name.endswith(_JSON_LINES):
-            return _json_lines(piece, compression, self.field)
-        return _plain(piece, compression)
+            return _json_lines(part, compression, self.field)
+        return _plain(part, compression)
 
 
 def _has_lines(file: Location) -> bool:
@@ -161,13 +161,13 @@ def open_text(file: Location, compression: str | None) -> Iterator[tuple[Any, Ca
             raise DistjointError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
 
 
-def _plain(piece: Slice, compression: str | None) -> Iterator[Block]:
-    file = piece.file
+def _plain(part: Slice, compression: str | None) -> Iterator[Block]:
+    file = part.file
     with open_text(file, compression) as (stream, position):
-        reads = _range(stream, piece.start, piece.stop) if piece.stop else iter(lambda: stream.read(BLOCK), b"")
-        rest, before, first = b"", piece.start, True
+        reads = _range(stream, part.start, part.stop) if part.stop else iter(lambda: stream.read(BLOCK), b"")
+        rest, before, first = b"", part.start, True
         for read in reads:
-            if first and piece.start == 0:
+            if first and part.start == 0:
                 read = read.removeprefix(b"\xef\xbb\xbf")
             read, first = rest + read, False
             # A block must not cut a word in two; without any break (odd, but legal) it grows.
@@ -176,7 +176,7 @@ def _plain(piece: Slice, compression: str | None) -> Iterator[Block]:
             if text:
                 yield Block(file, text, position() - before, last=False)
                 before = position()
-        if first and not piece.stop:
+        if first and not part.stop:
             raise DistjointError(f"{file}: the file is empty")
         yield Block(file, rest + b"\n", position() - before, last=True)
 
@@ -202,28 +202,28 @@ def _range(stream: Any, start: int, stop: int) -> Iterator[bytes]:
         at += len(read)
 
 
-def _json_lines(piece: Slice, compression: str | None, field: str) -> Iterator[Block]:
+def _json_lines(part: Slice, compression: str | None, field: str) -> Iterator[Block]:
     line = 0
-    for block in _lines(piece, compression):
+    for block in _lines(part, compression):
         texts = []
         for record in block.text.split(b"\n"):
             line += 1
             if record.strip():
-                texts.append(_json_text(piece.file, line, record, field))
+                texts.append(_json_text(part.file, line, record, field))
         line -= 1  # what follows the block's last newline begins the next block
-        yield Block(piece.file, _documents(texts), block.read, block.last)
+        yield Block(part.file, _documents(texts), block.read, block.last)
 
 
-def _lines(piece: Slice, compression: str | None) -> Iterator[Block]:
+def _lines(part: Slice, compression: str | None) -> Iterator[Block]:
     """Blocks of whole lines."""
     rest, read = b"", 0
-    for block in _plain(piece, compression):
+    for block in _plain(part, compression):
         text = rest + block.text
         read += block.read
         cut = text.rfind(b"\n") + 1
         rest = text[cut:]
         if cut:
-            yield Block(piece.file, text[:cut], read, block.last)
+            yield Block(part.file, text[:cut], read, block.last)
             read = 0
 
 
@@ -268,7 +268,7 @@ def _documents(texts: Sequence[str]) -> bytes:
     return ("\n".join(text.replace("\n", " ") for text in texts) + "\n").encode("utf-8", errors="replace")
 
 
-def _in_turn(sources: Iterator[Iterator[Item]]) -> Iterator[Item]:
+def _one_by_one(sources: Iterator[Iterator[Item]]) -> Iterator[Item]:
     """All items of one source after the other; the next few sources are begun already.
 
     A small file of an object store takes much longer to open than to read.

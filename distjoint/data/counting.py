@@ -1,13 +1,13 @@
-"""The compiled loops of co-occurrence counting. What they are for is told in `cooccurrence`."""
+"""Compiled loops of co-occurrence counting; `cooccurrence` says what for."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from distjoint.data.compiled import jit
+from distjoint.backends.cpu.compiled import exact
 
 
-@jit
+@exact
 def renumber(tokens, table, out):  # type: ignore[no-untyped-def]
     """Map provisional ids to rows; words without one (-1 in `table`) are dropped. Returns how many were written."""
     written = 0
@@ -22,7 +22,7 @@ def renumber(tokens, table, out):  # type: ignore[no-untyped-def]
     return written
 
 
-@jit
+@exact
 def occurrences(tokens, begin, end, wanted):  # type: ignore[no-untyped-def]
     """Where each row occurs in `tokens[begin:end]`: positions int32, and int64[rows + 1] where each row's start."""
     starts = np.zeros(wanted.size + 1, np.int64)
@@ -41,7 +41,7 @@ def occurrences(tokens, begin, end, wanted):  # type: ignore[no-untyped-def]
     return positions, starts
 
 
-@jit
+@exact
 def count_rows(tokens, positions, starts, rows, first, weights, symmetric, sums, columns, values, ends):  # type: ignore[no-untyped-def]
     """Count whole rows into `columns` and `values` until done or out of room; returns the next row to count.
 
@@ -82,7 +82,7 @@ def count_rows(tokens, positions, starts, rows, first, weights, symmetric, sums,
     return rows.size
 
 
-@jit
+@exact
 def merge_rows(counted_columns, counted_values, bounds, sums, columns, values, ends, first):  # type: ignore[no-untyped-def]
     """Sum up rows that were counted segment by segment.
 
@@ -105,9 +105,9 @@ def merge_rows(counted_columns, counted_values, bounds, sums, columns, values, e
         ends[first + k + 1] = written
 
 
-@jit
+@exact
 def count_columns(tokens, positions, starts, rows, window, symmetric, seen):  # type: ignore[no-untyped-def]
-    """How many cells some rows have. seen: int32[words], -1 everywhere."""
+    """Number of cells of some rows. seen: int32[words], -1 everywhere."""
     cells = 0
     for k in range(rows.size):
         row = rows[k]
@@ -131,7 +131,7 @@ def count_columns(tokens, positions, starts, rows, window, symmetric, seen):  # 
     return cells
 
 
-@jit
+@exact
 def arrange(ends, row_offsets, columns, values, column_tile, column_offset, tiles, seed):  # type: ignore[no-untyped-def]
     """Sort a tile's rows into blocks by the tile of the column, each block in random order.
 

@@ -1,4 +1,4 @@
-"""Reading a prepared dataset: its manifest, its names, and partition by partition its samples.
+"""Reader of a prepared dataset: its manifest, its names, and partition by partition its samples.
 
 What `train` and `evaluate` see of the data. Nothing damaged is read as if it were whole: files that are read at once
 are compared with their checksum in the manifest; of the others each page with its own, and the footer, which has
@@ -7,7 +7,7 @@ none, with the manifest and with where the pages lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -18,19 +18,17 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
-from distjoint.data import partition
+from distjoint.base.arrays import Bools, Floats, Ints, Offsets
+from distjoint.base.errors import DistjointError
 from distjoint.data.manifest import NAME, File, Manifest, Span
-from distjoint.data.partition import CELLS, HELD_OUT
+from distjoint.data.partition import CELLS, HELD_OUT, PAIR_SAMPLES
+from distjoint.data.streams import COOCCURRENCE, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import Domains, observed_domains
-from distjoint.errors import DistjointError
 from distjoint.storage import Location, Options, locate
 
-COOCCURRENCE = "cooccurrence"
-ALIGNMENT = "alignment"
-SPLITS = ("train", "valid", "test")
 _ENDS = ("head", "relation", "tail")
-_TYPES = {field.name: field.type for schema in (CELLS, HELD_OUT, partition.ALIGNMENT) for field in schema}
+_TYPES = {field.name: field.type for schema in (CELLS, HELD_OUT, PAIR_SAMPLES) for field in schema}
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,9 @@ class Triples:
     relation     int64[n]
     """
 
-    head: NDArray[np.int64]
-    relation: NDArray[np.int64]
-    tail: NDArray[np.int64]
+    head: Ints
+    relation: Ints
+    tail: Ints
 
     def __len__(self) -> int:
         return len(self.head)
@@ -73,12 +71,28 @@ class Cells:
     count         float32[n], > 0
     """
 
-    row: NDArray[np.int32]
-    column: NDArray[np.int32]
-    count: NDArray[np.float32]
+    row: Offsets
+    column: Offsets
+    count: Floats
 
     def __len__(self) -> int:
         return len(self.row)
+
+
+@dataclass(frozen=True)
+class PairSamples:
+    """Pairs of an entity and a word that are the same thing and share no row, of one partition.
+
+    entity, word   int32[n]: offsets within shard i and shard j
+    weight         float32[n]: 1, or 1 / n for a name that n entities bear
+    """
+
+    entity: Offsets
+    word: Offsets
+    weight: Floats
+
+    def __len__(self) -> int:
+        return len(self.entity)
 
 
 class Dataset:
@@ -90,7 +104,7 @@ class Dataset:
 
     @classmethod
     def open(cls, url: str, options: Options | None = None) -> Dataset:
-        """raises DistjointError where there is no complete dataset."""
+        """The dataset at a URL. raises DistjointError where there is no complete one"""
         folder = locate(url, options)
         return cls(folder, Manifest.read(folder))
 
@@ -108,11 +122,11 @@ class Dataset:
 
     def rows(self, columns: list[str] | None = None) -> pa.Table:
         """rows.parquet: row, entity, label, word, count, degree, in order of row id."""
-        return self._read("rows.parquet", columns)
+        return self.read("rows.parquet", columns)
 
     def relations(self) -> pa.Table:
         """relations.parquet: id, name, frequency (in train), in order of id."""
-        return self._read("relations.parquet", None)
+        return self.read("relations.parquet", None)
 
     def cells(self, i: int, j: int) -> Cells:
         """The co-occurrence counts between shard i (rows) and shard j (columns).
@@ -133,7 +147,7 @@ class Dataset:
 
     def triples(self, i: int, j: int, split: str = "train") -> Triples:
         """The triples whose head lies in shard i and whose tail in shard j; offsets within the shards."""
-        table = self._partition(f"triples/{split}", i, j, ("head", "relation", "tail"))
+        table = self._partition(triples_of(split), i, j, ("head", "relation", "tail"))
         if table is None:
             return Triples.together()
         triples = Triples(*(_array(table, name).astype(np.int64) for name in _ENDS))
@@ -141,8 +155,29 @@ class Dataset:
         limits = {"head": (triples.head, heads), "tail": (triples.tail, tails)}
         if "relations" in self.manifest.counts:
             limits["relation"] = triples.relation, self.manifest.counts["relations"]
-        self._check(f"triples/{split}", i, j, limits)
+        self._check(triples_of(split), i, j, limits)
         return triples
+
+    def samples(self, stream: str, i: int, j: int, columns: Mapping[str, int | None]) -> dict[str, NDArray[Any]]:
+        """Columns of partition (i, j) of any stream, by name; none where it is empty.
+
+        columns   for each what its values must lie below, as the rows of a shard; None for what is no index
+        """
+        table = self._partition(stream, i, j, tuple(columns))
+        if table is None:
+            return {}
+        found = {name: _array(table, name).copy() for name in columns}
+        limits = {name: (found[name], limit) for name, limit in columns.items() if limit is not None}
+        self._check(stream, i, j, limits)
+        return found
+
+    def pairs(self, i: int, j: int) -> PairSamples:
+        """The pairs whose entity lies in shard i and whose word in shard j."""
+        limits = {"entity": self.layout.shard_rows(i), "word": self.layout.shard_rows(j), "weight": None}
+        found = self.samples(PAIRS, i, j, limits)
+        if not found:
+            return PairSamples(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+        return PairSamples(**found)
 
     def _check(self, stream: str, i: int, j: int, limits: dict[str, tuple[NDArray[Any], int]]) -> None:
         """Refuse indices outside [0, limit): a compiled loop would read and write anywhere."""
@@ -152,7 +187,7 @@ class Dataset:
                 self._refuse(stream, i, j, column, values, good, f"lie between 0 and {limit - 1}")
 
     def _refuse(
-        self, stream: str, i: int, j: int, column: str, values: NDArray[Any], good: NDArray[np.bool_], rule: str
+        self, stream: str, i: int, j: int, column: str, values: NDArray[Any], good: Bools, rule: str
     ) -> NoReturn:
         """Name the first value of a partition that is not good."""
         span = self.manifest.partition(stream, i, j)
@@ -170,7 +205,7 @@ class Dataset:
         """
         parts: list[Triples] = []
         ids = [self.layout.rows_of(shard) for shard in range(self.layout.shards)]
-        for span in self.manifest.streams.get(f"triples/{split}", ()):
+        for span in self.manifest.streams.get(triples_of(split), ()):
             triples = self.triples(span.i, span.j, split)
             parts.append(Triples(ids[span.i][triples.head], triples.relation, ids[span.j][triples.tail]))
         return Triples.together(*parts)
@@ -187,7 +222,7 @@ class Dataset:
         """
         if not self.has_types:
             return None
-        table = self._read(TYPES, None)
+        table = self.read(TYPES, None)
         with _reading(self.folder / TYPES):
             if not {"row", "type"} <= set(table.column_names):
                 raise pa.ArrowInvalid("its columns are not row, type")
@@ -197,9 +232,9 @@ class Dataset:
 
     def _partition(self, stream: str, i: int, j: int, columns: tuple[str, ...]) -> pa.Table | None:
         span = self.manifest.partition(stream, i, j)
-        return None if span is None else self._span(span, list(columns))
+        return None if span is None else self.read_span(span, list(columns))
 
-    def _span(self, span: Span, columns: list[str]) -> pa.Table:
+    def read_span(self, span: Span, columns: list[str]) -> pa.Table:
         """The rows of a span, reading only the row groups that hold them."""
         file = self.manifest.files[span.file]
         ends = np.cumsum(file.row_groups)
@@ -227,7 +262,7 @@ class Dataset:
             raise DistjointError(f"{place}: holds fewer rows than the manifest says; prepare it again")
         return found
 
-    def _read(self, name: str, columns: list[str] | None) -> pa.Table:
+    def read(self, name: str, columns: list[str] | None) -> pa.Table:
         place = self.folder / name
         with _reading(place):
             return pq.read_table(pa.BufferReader(self.file(name)), columns=columns, page_checksum_verification=True)
@@ -254,7 +289,7 @@ def _checked(footer: pq.FileMetaData, file: File, size: int) -> pq.FileMetaData:
 
 @contextmanager
 def _reading(place: Location) -> Iterator[None]:
-    """Name the file when Parquet cannot make sense of it."""
+    """Errors of reading Parquet as a DistjointError that names the file."""
     try:
         yield
     except (pa.ArrowException, OSError, KeyError, IndexError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""All that `prepare` is given about a graph: triples, types of entities, labels, and what is worth saying of them."""
+"""Knowledge graph of a dataset: triples, types of entities, labels, and notes on what was dropped or left out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress, short
 from distjoint.data.alignment import read_labels
-from distjoint.data.request import Request
-from distjoint.data.triples import NEGATIVES, Graph, read_graph
+from distjoint.data.request import PrepareOptions
+from distjoint.data.streams import NEGATIVES
+from distjoint.data.triples import Graph, read_graph
 from distjoint.data.types import read_types
-from distjoint.errors import DistjointError
-from distjoint.progress import Progress, short
 from distjoint.storage import Location, locate
 
 
@@ -31,16 +32,19 @@ class Knowledge:
     notes: list[str] = field(default_factory=list)
 
 
-def read_knowledge(request: Request, progress: Progress) -> Knowledge:
-    """raises DistjointError naming the file, and the line, that is wrong"""
-    if not request.paths["train"]:
+def read_knowledge(options: PrepareOptions, progress: Progress) -> Knowledge:
+    """The graph that the options name. raises DistjointError naming the file, and the line, that is wrong"""
+    storage = options.storage_options
+    if not options.triples:
         return Knowledge(Graph(splits={"train": np.zeros((0, 3), np.int64)}))
     with progress.task("reading triples") as task:
-        graph = read_graph(request.paths, request.triple_columns, request.fractions, request.seed, request.storage)
+        graph = read_graph(
+            options.paths, options.triple_columns, options.fractions, options.seed, options.storage_options
+        )
         task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
     notes = _of_triples(graph)
-    types = _types(locate(request.types, request.storage), graph, notes) if request.types else None
-    labels = _labels(locate(request.labels, request.storage), graph, notes) if request.labels else None
+    types = _types(locate(options.types, storage), graph, notes) if options.types else None
+    labels = _labels(locate(options.labels, storage), graph, notes) if options.labels else None
     return Knowledge(graph, labels, types, notes)
 
 
@@ -76,7 +80,7 @@ def _labels(file: Location, graph: Graph, notes: list[str]) -> dict[str, list[st
 
 
 def _meet(file: Location, entities: Collection[str], graph: Graph) -> None:
-    """raises DistjointError where a file is about other entities than the triples"""
+    """Check that a file is about entities of the triples. raises DistjointError where none is"""
     if not any(entity in graph.entities for entity in entities):
         raise DistjointError(
             f"{file}: none of its {len(entities):,} entities is in the triples: "

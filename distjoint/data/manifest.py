@@ -1,6 +1,6 @@
 """The manifest: what a dataset on storage consists of. Written last, so its presence makes a dataset complete.
 
-A stream (`cooccurrence`, `triples/train`, `triples/valid`, `triples/test`, `alignment`) is a set of Parquet
+A stream (`cooccurrence`, `triples/train`, `triples/valid`, `triples/test`, `pairs`) is a set of Parquet
 files; partition (i, j) of a stream is a span of rows in one of them.
 """
 
@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
+from distjoint.data.streams import FORMER_PAIRS, PAIRS
 from distjoint.storage import Location
 from distjoint.table.layout import Layout, Sizes
 
@@ -47,19 +48,32 @@ class Span(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Everything `train` needs to know of a dataset before it reads a row of it."""
+    """Contents of a dataset: layout, counts, options, files, and the partitions in them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
     layout_sizes: Sizes
     counts: Mapping[str, int]
-    """tokens, cells, triples/train, triples/valid, triples/test, relations, alignment, ..."""
+    """tokens, cells, triples/train, triples/valid, triples/test, relations, pairs, ..."""
     options: Mapping[str, Any]
-    """What `prepare` was asked for, as a record; no credentials."""
+    """The options of `prepare` that decide what is in the dataset; no credentials."""
     files: tuple[File, ...]
     streams: Mapping[str, tuple[Span, ...]]
     """Only partitions that hold samples are listed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_present_names(cls, tree: Any) -> Any:
+        """Read datasets that were made before a stream was renamed."""
+        if not isinstance(tree, Mapping):
+            return tree
+        parts = {part: tree[part] for part in ("counts", "streams") if isinstance(tree.get(part), Mapping)}
+        renamed = {
+            part: {PAIRS if name == FORMER_PAIRS else name: value for name, value in values.items()}
+            for part, values in parts.items()
+        }
+        return {**tree, **renamed}
 
     @model_validator(mode="after")
     def _consistent(self) -> Manifest:
@@ -95,7 +109,7 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, folder: Location) -> Manifest:
-        """raises DistjointError when there is none, or it is not of this format."""
+        """The manifest in a folder. raises DistjointError when there is none, or it is not of this format"""
         place = folder / NAME
         if not folder.exists():
             raise DistjointError(f"{folder}: no such dataset; make one with 'distjoint prepare --out {folder}'")

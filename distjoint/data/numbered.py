@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from distjoint.errors import DistjointError
+from distjoint.base.arrays import Ints
+from distjoint.base.errors import DistjointError
 from distjoint.storage import Location
 
 NUMBERED = re.compile(r"(train|valid|test)2id\.txt")
@@ -75,7 +75,7 @@ def _names(file: Location) -> pa.Array:
     return pa.array([names[number] for number in range(len(names))], pa.string())
 
 
-def _numbers(file: Location) -> tuple[int, NDArray[np.int64]]:
+def _numbers(file: Location) -> tuple[int, Ints]:
     content = file.read_bytes()
     fields = content.split()
     try:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 
-from distjoint.data import cooccurrence, unfinished
+from distjoint.base.arrays import Bools, Ints
+from distjoint.base.errors import UsageError
+from distjoint.base.progress import Progress
+from distjoint.data import unfinished
 from distjoint.data.alignment import Sample
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import File, Span
-from distjoint.data.partition import ALIGNMENT, HELD_OUT, TRIPLES, PartitionWriter, Written, by_partition
+from distjoint.data.partition import (
+    HELD_OUT,
+    PAIR_SAMPLES,
+    TRIPLES,
+    PartitionWriter,
+    Written,
+    by_partition,
+    write_table,
+)
 from distjoint.data.rows import Rows
+from distjoint.data.streams import COOCCURRENCE, FORMER_PAIRS, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
-from distjoint.errors import UsageError
-from distjoint.progress import Progress
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 
@@ -23,12 +33,11 @@ OURS = (
     "relations.parquet",
     TYPES,
     "triples",
-    cooccurrence.STREAM,
-    "alignment",
+    COOCCURRENCE,
+    PAIRS,
+    FORMER_PAIRS,
     unfinished.NAME,
 )
-
-Int64s = NDArray[np.int64]
 
 
 def refuse_output(folder: Location, overwrite: bool) -> None:
@@ -66,10 +75,10 @@ def keep_counted(folder: Location) -> int:
     """Delete all of a dataset that is not complete but the shards that are counted; returns how many these are."""
     kept = unfinished.noted(folder)
     for name in OURS:
-        if not kept or name not in (cooccurrence.STREAM, unfinished.NAME):
+        if not kept or name not in (COOCCURRENCE, unfinished.NAME):
             (folder / name).delete()
-    for place in (folder / cooccurrence.STREAM).list():
-        if f"{cooccurrence.STREAM}/{place.name}" not in kept:
+    for place in (folder / COOCCURRENCE).list():
+        if f"{COOCCURRENCE}/{place.name}" not in kept:
             place.delete()
     return len(kept)
 
@@ -93,12 +102,13 @@ class Streams:
             Span(i=i, j=j, file=index, start=start, stop=stop) for i, j, start, stop in written.spans
         )
 
-    def write_triples(self, split: str, triples: Int64s, relation_ids: Int64s, unseen: NDArray[np.bool_]) -> None:
+    def write_triples(self, split: str, triples: Ints, relation_ids: Ints, unseen: Bools) -> None:
         """A split by partition. triples: int64[n, 3] by provisional ids; unseen: bool[n]"""
-        (self.folder / f"triples/{split}").make_dir()
+        stream = triples_of(split)
+        (self.folder / stream).make_dir()
         schema = TRIPLES if split == "train" else HELD_OUT
         heads, tails = self.rows.of_entity[triples[:, 0]], self.rows.of_entity[triples[:, 2]]
-        with PartitionWriter(self.folder, f"triples/{split}/part-00000.parquet", schema) as writer:
+        with PartitionWriter(self.folder, f"{stream}/part-00000.parquet", schema) as writer:
             for i, j, chosen, head, tail in by_partition(self.layout, heads, tails, self.seed):
                 columns = {
                     "head": head.astype(np.int32),
@@ -107,19 +117,23 @@ class Streams:
                     "unseen": unseen[chosen],
                 }
                 writer.add(i, j, columns)
-        self.add(f"triples/{split}", writer.written())
+        self.add(stream, writer.written())
 
-    def write_alignment(self, samples: list[Sample]) -> None:
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Write a table that is no stream."""
+        self.files.append(write_table(self.folder, name, table))
+
+    def write_pairs(self, samples: list[Sample]) -> None:
         """The pairs of entity and word that share no row."""
         if not samples:
             return
-        (self.folder / "alignment").make_dir()
+        (self.folder / PAIRS).make_dir()
         entity = self.rows.of_entity[[sample.entity for sample in samples]]
         word = self.rows.of_word[[sample.word for sample in samples]]
         weight = np.array([sample.weight for sample in samples], np.float32)
         how = np.array([sample.how for sample in samples], object)
-        with PartitionWriter(self.folder, "alignment/part-00000.parquet", ALIGNMENT) as writer:
+        with PartitionWriter(self.folder, f"{PAIRS}/part-00000.parquet", PAIR_SAMPLES) as writer:
             for i, j, chosen, first, second in by_partition(self.layout, entity, word, self.seed):
                 columns = {"entity": first.astype(np.int32), "word": second.astype(np.int32)}
                 writer.add(i, j, columns | {"weight": weight[chosen], "how": how[chosen]})
-        self.add("alignment", writer.written())
+        self.add(PAIRS, writer.written())

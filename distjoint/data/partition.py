@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
+from distjoint.base.arrays import Ints
 from distjoint.data.manifest import File
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
@@ -33,7 +34,7 @@ CELLS = pa.schema(
 )
 TRIPLES = pa.schema([pa.field(name, pa.int32(), nullable=False) for name in ("head", "relation", "tail")])
 HELD_OUT = TRIPLES.append(pa.field("unseen", pa.bool_(), nullable=False))
-ALIGNMENT = pa.schema(
+PAIR_SAMPLES = pa.schema(
     [
         pa.field("entity", pa.int32(), nullable=False),
         pa.field("word", pa.int32(), nullable=False),
@@ -65,13 +66,13 @@ class PartitionWriter:
         self._spans: list[tuple[int, int, int, int]] = []
         self._waiting: list[pa.Table] = []
         self._stack = ExitStack()
-        self._hashed: _Hashed | None = None
+        self._hashed: HashedFile | None = None
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> PartitionWriter:
         # Unwound here when the first bytes fail already, so that the error names the file.
         with ExitStack() as stack:
-            self._hashed = _Hashed(stack.enter_context((self.folder / self.path).open_output()))
+            self._hashed = HashedFile(stack.enter_context((self.folder / self.path).open_output()))
             writer = pq.ParquetWriter(
                 self._hashed,
                 self.schema,
@@ -121,15 +122,15 @@ class PartitionWriter:
             return
         assert self._writer is not None
         table = pa.concat_tables(self._waiting).combine_chunks()
-        # Equal pieces, none above the most a reader should have to decode at once.
-        pieces = -(-self._held // GROUP_ROWS_MOST)
-        size = -(-self._held // pieces)
+        # Equal row groups, none above the most a reader should have to decode at once.
+        groups = -(-self._held // GROUP_ROWS_MOST)
+        size = -(-self._held // groups)
         self._writer.write_table(table, row_group_size=size)
         self._groups.extend(min(size, self._held - start) for start in range(0, self._held, size))
         self._waiting, self._held = [], 0
 
 
-class _Hashed:
+class HashedFile:
     """A file being written that keeps its checksum, so that nothing is read back from storage for it."""
 
     closed = False
@@ -161,15 +162,13 @@ class _Hashed:
 def write_table(folder: Location, path: str, table: pa.Table) -> File:
     """Write a whole table, such as `rows.parquet`."""
     with (folder / path).open_output() as stream:
-        hashed = _Hashed(stream)
+        hashed = HashedFile(stream)
         pq.write_table(table, hashed, compression="zstd", write_page_checksum=True, row_group_size=GROUP_ROWS_MOST)
     groups = tuple(min(GROUP_ROWS_MOST, len(table) - start) for start in range(0, max(len(table), 1), GROUP_ROWS_MOST))
     return File(path=path, bytes=hashed.bytes, rows=len(table), checksum=hashed.checksum, row_groups=groups)
 
 
-def by_partition(
-    layout: Layout, first: NDArray[np.int64], second: NDArray[np.int64], seed: int
-) -> Iterator[tuple[int, int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+def by_partition(layout: Layout, first: Ints, second: Ints, seed: int) -> Iterator[tuple[int, int, Ints, Ints, Ints]]:
     """Sort samples into partitions, in random order within each.
 
     first, second   int64[n]: the row ids of the two ends

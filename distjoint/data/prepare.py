@@ -1,7 +1,7 @@
-"""`prepare`: raw text and triples in, a dataset on storage out.
+"""Preparation of a dataset: raw text and triples in, partitions on storage out.
 
 The order of work: read the graph and the labels, read the text once into a spool of token ids, choose the
-vocabulary, align, number the rows, count co-occurrences shard by shard, write triples and alignment by
+vocabulary, align, number the rows, count co-occurrences shard by shard, write triples and pairs by
 partition, and the manifest last. Nothing is written to the output before all input has been read. What was counted
 before an interruption is kept, and taken over by the next run (see `unfinished`).
 """
@@ -10,161 +10,60 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from distjoint.backends.cpu.compiled import announce
-from distjoint.data import cooccurrence, unfinished
-from distjoint.data.alignment import (
-    EXAMPLES,
-    Alignment,
-    Name,
-    align_by_names,
-    align_by_pairs,
-    names_of,
-    read_pairs,
-)
-from distjoint.data.benchmark import find_benchmark
+from distjoint.base.arrays import Bools, Ints
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.base.options import keywords
+from distjoint.base.progress import Progress, Silent
+from distjoint.data import unfinished
+from distjoint.data.aligning import align, described, named_pairs
+from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
+from distjoint.data.inputs import input_files, with_benchmark
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
 from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
-from distjoint.data.partition import write_table
-from distjoint.data.request import Request, memory_in_bytes
+from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, number_relations, number_rows, rows_table
 from distjoint.data.shards import count_text
-from distjoint.data.summary import Aligned, Summary
+from distjoint.data.streams import COOCCURRENCE, PAIRS, SPLITS, triples_of
+from distjoint.data.summary import Summary
 from distjoint.data.text import Text, no_text, read_text
-from distjoint.data.tokens import Tokenizer
-from distjoint.data.triples import SPLITS, Graph
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
-from distjoint.data.vocabulary import Vocabulary, key
 from distjoint.data.workers import Local, Workers
-from distjoint.errors import DistjointError, UsageError
-from distjoint.progress import Progress, Silent
-from distjoint.storage import Location, Options, locate
+from distjoint.storage import Location, locate
 from distjoint.table.layout import Sizes
 
-__all__ = ["Summary", "prepare"]
 
-
-def prepare(
-    out: str,
-    *,
-    corpus: str | Sequence[str] = (),
-    graph: str | None = None,
-    triples: str | None = None,
-    valid: str | None = None,
-    test: str | None = None,
-    valid_negatives: str | None = None,
-    test_negatives: str | None = None,
-    types: str | None = None,
-    labels: str | None = None,
-    align: str = "auto",
-    shards: int | None = None,
-    window: int = 10,
-    symmetric: bool = True,
-    min_count: int = 5,
-    max_words: int | None = None,
-    tokenizer: Tokenizer = "unicode",
-    memory: str | int = "2GB",
-    workers: int = 1,
-    valid_fraction: float = 0.0,
-    test_fraction: float = 0.0,
-    seed: int = 0,
-    text_field: str = "text",
-    text_column: str = "text",
-    triple_columns: str | Sequence[str] | None = None,
-    align_ambiguous: Literal["none", "most-frequent"] = "none",
-    overwrite: bool = False,
-    storage_options: Options | None = None,
-    progress: Progress | None = None,
-    scratch: str | None = None,
-) -> Summary:
+@keywords(PrepareOptions)
+def prepare(options: PrepareOptions) -> Summary:
     """Make a dataset of text, of triples, or of both. Every path is a URL, a glob or a folder where files are read.
 
     Where an earlier call with the same arguments was interrupted, the shards it has counted are taken over.
 
-    out              where the dataset goes
-    corpus           text: plain, .gz/.zst/.bz2/.xz, JSON Lines (`text_field`), Parquet (`text_column`)
-    graph            folder of a benchmark, as it was published: its files are found by their names. What is named by
-                     one of the following goes before what is found
-    triples, valid, test    TSV, CSV or Parquet: head, relation, tail, or the three columns of `triple_columns`
-    valid_negatives, test_negatives    triples known to be wrong, in the same formats: for triple classification
-    types            types of entities, lines `entity TAB type`, several for an entity that has several; or .json,
-                     `{"entity": ["type", ...]}`
-    labels           lines `entity TAB label [TAB alias...]`
-    align            `auto` by labels and aliases (ids where there are no labels), `none`, or a file `entity TAB word`
-    align_ambiguous  who shares a row where several entities have one name: nobody, or the `most-frequent`
-    shards           shards of the table; chosen by size when None
-    window, symmetric       contexts: so many words to the left (and right), each counting 1 / distance
-    min_count, max_words    which words get a row
-    tokenizer        `unicode`: words in lower case; `whitespace`: as they stand
-    memory           bytes for counting, per worker, `2GB`
-    workers          1: this process; more: Ray tasks, so many counting at a time
-    valid_fraction, test_fraction    shares of `triples` to hold out, drawn by `seed`
-    overwrite        replace a dataset that is there; one that is not complete is made anew
-    storage_options  credentials and the like of the URLs
-    scratch          local folder for temporary files; the system's by default
+    {parameters}
 
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
-    progress = progress or Silent()
-    found = find_benchmark(locate(graph, storage_options)) if graph else None
-    paths = {
-        "train": triples,
-        "valid": valid,
-        "test": test,
-        "valid_negatives": valid_negatives,
-        "test_negatives": test_negatives,
-    }
+    options, found = with_benchmark(options)
+    folder, progress = locate(options.out, options.storage_options), options.progress or Silent()
+    refuse_output(folder, options.overwrite)
+    if options.scratch is not None and not Path(options.scratch).is_dir():
+        raise UsageError(f"{options.scratch}: no such folder for temporary files")
+    preparation = _Preparation(options, folder, made_from(options, input_files(options)), progress)
     if found:
-        paths = {split: path or found.paths.get(split) for split, path in paths.items()}
-    request = Request(
-        corpus=(corpus,) if isinstance(corpus, str) else tuple(corpus),
-        paths=paths,
-        labels=labels,
-        types=types or (found.types if found else None),
-        align=align,
-        align_ambiguous=align_ambiguous,
-        shards=shards,
-        window=window,
-        symmetric=symmetric,
-        min_count=min_count,
-        max_words=max_words,
-        tokenizer=tokenizer,
-        memory=memory_in_bytes(memory),
-        workers=workers,
-        fractions=(valid_fraction, test_fraction),
-        seed=seed,
-        text_field=text_field,
-        text_column=text_column,
-        triple_columns=triple_columns,
-        storage=dict(storage_options or {}),
-    )
-    request.check()
-    folder = locate(out, storage_options)
-    refuse_output(folder, overwrite)
-    if scratch is not None and not Path(scratch).is_dir():
-        raise UsageError(f"{scratch}: no such folder for temporary files")
-    made = made_from(request, request.inputs())
-    preparation = _Preparation(request, folder, made, overwrite, progress)
-    if found:
-        taken = {split: path for split, path in found.paths.items() if paths[split] == path}
-        found = replace(found, paths=taken, types=found.types if request.types == found.types else None)
-        preparation.notes.append(f"Graph found: {found}.")
+        preparation.notes.append(found)
     try:
-        with announce(progress), _workers_of(request, scratch, progress) as hands:
-            return preparation.run(hands)
+        with announce(progress), _workers_of(options, progress) as workers:
+            return preparation.run(workers)
     except BaseException:
         # Not even Ctrl-C leaves anything half-written. By now nobody is writing any more.
         with suppress(Exception):
@@ -173,14 +72,15 @@ def prepare(
 
 
 @contextmanager
-def _workers_of(request: Request, scratch: str | None, progress: Progress) -> Iterator[Workers]:
-    if request.workers > 1 and request.corpus:
+def _workers_of(options: PrepareOptions, progress: Progress) -> Iterator[Workers]:
+    """This process, or a Ray cluster's tasks where more workers are wanted and there is text to share between them."""
+    if options.workers > 1 and options.corpus:
         from distjoint.data import ray_driver
 
-        with ray_driver.cluster(request.workers, progress) as cluster:
+        with ray_driver.cluster(options.workers, progress) as cluster:
             yield cluster
     else:
-        with tempfile.TemporaryDirectory(prefix="distjoint-", dir=scratch) as place:
+        with tempfile.TemporaryDirectory(prefix="distjoint-", dir=options.scratch) as place:
             yield Local(Path(place))
 
 
@@ -190,28 +90,28 @@ class _Preparation:
     made    what the dataset is made of
     """
 
-    def __init__(self, request: Request, folder: Location, made: Made, overwrite: bool, progress: Progress) -> None:
-        self.request, self.folder, self.made, self.overwrite = request, folder, made, overwrite
-        self.progress = progress
+    def __init__(self, options: PrepareOptions, folder: Location, made: Made, progress: Progress) -> None:
+        self.options, self.folder, self.made, self.progress = options, folder, made, progress
         self.existed, self.writing = folder.exists(), False
-        self.continued = continues(folder, made, overwrite, progress)
+        self.continued = continues(folder, made, options.overwrite, progress)
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
 
     def run(self, workers: Workers) -> Summary:
+        """Make the dataset. raises DistjointError naming what is wrong with the input"""
         corpus = self._corpus()
         with self._timed("graph"):
-            known = read_knowledge(self.request, self.progress)
+            known = read_knowledge(self.options, self.progress)
             graph, labels = known.graph, known.labels
             self.notes += known.notes
-        names = names_of(graph.entities.list(), labels) if self.request.align == "auto" else []
-        pairs = self._pairs(graph)
+        names = names_of(graph.entities.list(), labels) if self.options.align == "auto" else []
+        pairs = named_pairs(self.options, graph)
         with self._timed("text"):
             spelled = [name.text for called in names for name in called] + [word for _, word in pairs]
-            text = read_text(self.request, corpus, spelled, workers, self.progress) if corpus else no_text(self.request)
+            text = read_text(self.options, corpus, spelled, workers, self.progress) if corpus else no_text(self.options)
         entities, degrees = graph.entities.list(), graph.degrees()
         with self._timed("alignment"):
-            alignment = self._align(names, pairs, text.vocabulary, entities, degrees)
+            alignment = align(self.options, names, pairs, text.vocabulary, graph, degrees, self.notes)
             rows = number_rows(len(text.vocabulary), entities, degrees, alignment)
         self.writing = True
         if not self.continued:
@@ -223,7 +123,7 @@ class _Preparation:
             shards=manifest.layout.shards,
             tiles=manifest.layout.tiles,
             bytes=sum(file.bytes for file in manifest.files),
-            alignment=self._aligned(alignment, names, text.vocabulary, entities, labels, graph),
+            alignment=described(self.options, alignment, text.vocabulary, graph, labels),
             notes=self.notes,
             seconds=self.seconds,
         )
@@ -233,7 +133,7 @@ class _Preparation:
         if not self.writing or (self.folder / MANIFEST).exists():  # nothing was touched, or all was done
             return
         if kept := keep_counted(self.folder):
-            how = "the same command without --overwrite" if self.overwrite else "the same command"
+            how = "the same command without --overwrite" if self.options.overwrite else "the same command"
             self.progress.say(f"{self.folder}: {kept} counted shards are kept; {how} continues with them")
         elif not self.existed:
             self.folder.delete()
@@ -245,103 +145,37 @@ class _Preparation:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - start
 
     def _corpus(self) -> Corpus | None:
-        request = self.request
-        if not request.corpus:
+        options = self.options
+        if not options.corpus:
             return None
-        return Corpus.find(request.corpus, request.text_field, request.text_column, request.storage)
-
-    def _pairs(self, graph: Graph) -> list[tuple[int, str]]:
-        """(entity, word) of the file that --align names."""
-        if self.request.align in ("auto", "none"):
-            return []
-        place = locate(self.request.align, self.request.storage)
-        if not place.exists():
-            raise DistjointError(f"{place}: no such file; --align takes 'auto', 'none' or a file of pairs")
-        pairs = read_pairs(place)
-        for entity, word in pairs:
-            if entity not in graph.entities:
-                raise DistjointError(f"{place}: entity {entity!r} (word {word!r}) is in no triple and has no label")
-        return [(graph.entities.ids[entity], word) for entity, word in pairs]
-
-    def _align(
-        self,
-        names: list[list[Name]],
-        pairs: list[tuple[int, str]],
-        words: Vocabulary,
-        entities: list[str],
-        degrees: NDArray[np.int64],
-    ) -> Alignment:
-        most_frequent, tokenizer = self.request.align_ambiguous == "most-frequent", self.request.tokenizer
-        if not len(words) or not entities or self.request.align == "none":
-            return Alignment(unmatched=list(range(len(entities))))
-        if self.request.align == "auto":
-            found = align_by_names(names, words.words, degrees.tolist(), tokenizer, most_frequent, entities)
-        else:
-            spelled = {word: k for k, word in enumerate(words.words)}
-            forms = {key(word, tokenizer): k for word, k in reversed(spelled.items())}
-            known = [(entity, spelled.get(word, forms.get(key(word, tokenizer), -1))) for entity, word in pairs]
-            if missing := sum(word < 0 for _, word in known):
-                self.notes.append(f"Pairs of {self.request.align} whose word is not in the vocabulary: {missing:,}.")
-            kept = list(dict.fromkeys((entity, word) for entity, word in known if word >= 0))
-            found = align_by_pairs(kept, words.counts.tolist(), degrees.tolist(), most_frequent)
-        ambiguous = {entity for entity, _, _ in found.ambiguous}
-        found.unmatched = [e for e in range(len(entities)) if e not in found.shared and e not in ambiguous]
-        return found
+        return Corpus.find(options.texts, options.text_field, options.text_column, options.storage_options)
 
     def _write(
-        self,
-        workers: Workers,
-        known: Knowledge,
-        text: Text,
-        alignment: Alignment,
-        rows: Rows,
-        degrees: NDArray[np.int64],
+        self, workers: Workers, known: Knowledge, text: Text, alignment: Alignment, rows: Rows, degrees: Ints
     ) -> Manifest:
-        """Everything that goes to storage; the manifest last."""
-        graph, labels = known.graph, known.labels or {}
+        """Write everything that goes to storage; the manifest last."""
+        graph, splits, options = known.graph, known.graph.splits, self.options
         with self._timed("counting"):
-            most = max(len(graph.splits[split]) for split in SPLITS if split in graph.splits)
-            layout, written = count_text(text, rows, most, self.request, self.made, self.folder, workers, self.progress)
+            most = max(len(splits[split]) for split in SPLITS if split in splits)
+            layout, written = count_text(text, rows, most, options, self.made, self.folder, workers, self.progress)
         with self._timed("writing"):
-            streams = Streams(self.folder, rows, layout, self.request.seed)
+            streams = Streams(self.folder, rows, layout, options.seed)
             for part in written:
-                streams.add(cooccurrence.STREAM, part)
-            entities, relations = graph.entities.list(), graph.relations.list()
-            relation_ids, relation_table = number_relations(relations, graph.frequencies())
-            counts = {
-                "rows": len(rows),
-                "words": len(text.vocabulary),
-                "names": text.names,
-                "entities": len(entities),
-                "aligned": rows.aligned,
-                "documents": text.documents,
-                "text_tokens": text.length,
-                "tokens": text.vocabulary.tokens,
-                "cells": sum(part.file.rows for part in written),
-                "relations": len(relations),
-                "alignment": len(alignment.samples),
-            }
-            counts |= {
-                f"aligned_ends/{ends}": number for ends, number in rows.aligned_ends(graph.splits["train"]).items()
-            }
-            for split, triples in graph.splits.items():
-                if len(triples):
-                    unseen = (degrees[triples[:, 0]] == 0) | (degrees[triples[:, 2]] == 0)
-                    streams.write_triples(split, triples, relation_ids, unseen)
-                    counts |= {f"triples/{split}": len(triples), f"unseen/{split}": int(unseen.sum())}
-            streams.write_alignment(alignment.samples)
+                streams.add(COOCCURRENCE, part)
+            relation_ids, relations = number_relations(graph.relations.list(), graph.frequencies())
+            unseen = {split: graph.unseen(split, degrees) for split in splits if len(splits[split])}
+            for split, mask in unseen.items():
+                streams.write_triples(split, splits[split], relation_ids, mask)
+            streams.write_pairs(alignment.samples)
             self.folder.make_dir()
-            table = rows_table(rows, text.vocabulary.words, text.vocabulary.counts, entities, degrees, labels)
-            streams.files.append(write_table(self.folder, "rows.parquet", table))
-            streams.files.append(write_table(self.folder, "relations.parquet", relation_table))
+            streams.write_table("rows.parquet", rows_table(rows, text.vocabulary, graph, degrees, known.labels or {}))
+            streams.write_table("relations.parquet", relations)
             if known.types is not None:
-                typed = types_table(known.types, graph.entities.ids, rows.of_entity)
-                streams.files.append(write_table(self.folder, TYPES, typed))
-                counts |= {"types": len(set(typed["type"].to_pylist())), "typed": len(known.types)}
+                streams.write_table(TYPES, types_table(known.types, graph.entities.ids, rows.of_entity))
             manifest = Manifest(
                 layout_sizes=Sizes(**asdict(layout)),
-                counts=counts,
-                options=self.request.record(),
+                counts=_counts(known, text, alignment, rows, sum(part.file.rows for part in written), unseen),
+                options=options.record(),
                 files=tuple(streams.files),
                 streams={name: tuple(spans) for name, spans in streams.spans.items()},
             )
@@ -350,38 +184,29 @@ class _Preparation:
                 (self.folder / unfinished.NAME).delete()
         return manifest
 
-    def _aligned(
-        self,
-        alignment: Alignment,
-        names: list[list[Name]],
-        words: Vocabulary,
-        entities: list[str],
-        labels: Mapping[str, Sequence[str]] | None,
-        graph: Graph,
-    ) -> Aligned | None:
-        if not len(words) or not entities or self.request.align == "none":
-            return None
 
-        def called(entity: int) -> str:
-            label = (labels or {}).get(entities[entity])
-            return f"{entities[entity]} ({label[0]})" if label else entities[entity]
-
-        shared = sorted(alignment.shared.items(), key=lambda pair: -words.counts[pair[1][0]])[:EXAMPLES]
-        how: dict[str, int] = {}
-        for _, found in alignment.shared.values():
-            how[found] = how.get(found, 0) + 1
-        return Aligned(
-            aligned=len(alignment.shared),
-            ambiguous=len(alignment.ambiguous),
-            unmatched=len(alignment.unmatched),
-            samples=len(alignment.samples),
-            how=how,
-            examples={
-                "aligned": [f"{called(entity)} = {words.words[word]}" for entity, (word, _) in shared],
-                "ambiguous": [
-                    f"{called(entity)}: {words.words[word]} is the name of {count}"
-                    for entity, word, count in alignment.ambiguous[:EXAMPLES]
-                ],
-                "unmatched": [called(entity) for entity in alignment.unmatched[:EXAMPLES]],
-            },
-        )
+def _counts(
+    known: Knowledge, text: Text, alignment: Alignment, rows: Rows, cells: int, unseen: Mapping[str, Bools]
+) -> dict[str, int]:
+    """Counts of a manifest. unseen: for each split that has triples, which have an end that training does not see"""
+    counts = {
+        "rows": len(rows),
+        "words": len(text.vocabulary),
+        "names": text.names,
+        "entities": len(known.graph.entities),
+        "aligned": rows.aligned,
+        "documents": text.documents,
+        "text_tokens": text.length,
+        "tokens": text.vocabulary.tokens,
+        "cells": cells,
+        "relations": len(known.graph.relations),
+        PAIRS: len(alignment.samples),
+    }
+    ends = rows.aligned_ends(known.graph.splits["train"])
+    counts |= {f"aligned_ends/{number}": triples for number, triples in ends.items()}
+    for split, mask in unseen.items():
+        counts |= {triples_of(split): len(mask), f"unseen/{split}": int(mask.sum())}
+    if known.types is not None:
+        types = {name for names in known.types.values() for name in names}
+        counts |= {"types": len(types), "typed": len(known.types)}
+    return counts

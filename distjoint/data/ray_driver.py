@@ -1,8 +1,8 @@
-"""The work of `prepare` as Ray tasks: the only file of `data/` that knows Ray.
+"""Workers of `prepare` as Ray tasks: the only file of `data/` that knows Ray.
 
 Text is tokenised by a task for each part of it: some files, or a range of a large one's bytes. A task numbers the
-words it sees by itself, and leaves its token ids in Ray's object store, in pieces; only the words come to the
-driver, which numbers them for all. Each counting task then reads all pieces and counts its own shards, which
+words it sees by itself, and leaves its token ids in Ray's object store, object by object; only the words come to the
+driver, which numbers them for all. Each counting task then reads all objects and counts its own shards, which
 nobody else touches, straight to the dataset's storage. So nothing is merged but words, no disk is shared, and the
 counts have the same bits as those of one process. What dies with a worker or a machine is done again by Ray: a
 part of the text, or the shards of a task that were not yet noted as counted.
@@ -22,26 +22,27 @@ import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from distjoint import machine
-from distjoint.data import vocabulary
-from distjoint.data.cooccurrence import Blocks, Plan, count_shards
+from distjoint.base import machine
+from distjoint.base.arrays import Ints, TokenIds
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress, Silent, Task
+from distjoint.base.ray_session import ray_session
+from distjoint.data.cooccurrence import Blocks, CountingPlan, count_shards
 from distjoint.data.corpus import Corpus, Slice
+from distjoint.data.name_trie import NameTrie
 from distjoint.data.partition import Written
-from distjoint.data.spool import Int32s, Tokens
-from distjoint.data.tokens import Counter, Lexicon, Tokenizer, encode_blocks
+from distjoint.data.request import Tokenizer
+from distjoint.data.spool import Tokens
+from distjoint.data.tokens import Counter, Lexicon, encode_blocks
 from distjoint.data.unfinished import NAME as UNFINISHED
 from distjoint.data.unfinished import Counted, noted
-from distjoint.data.vocabulary import Int64s, Names
 from distjoint.data.workers import note_rate
-from distjoint.errors import DistjointError
-from distjoint.progress import Progress, Silent, Task
-from distjoint.ray_session import ray_session
 from distjoint.storage import Location, locate
 
-_PART_LEAST, _PART_MOST = 1 << 20, 1 << 26
+PART_LEAST, PART_MOST = 1 << 20, 1 << 26
 """Stored bytes of a part of the text: enough to be worth a task, few enough to lose."""
 _PARTS_PER_CPU = 4
-_PIECE = 1 << 24
+_OBJECT_IDS = 1 << 24
 _WORDS = 1 << 16
 _RETRIES = 5
 _LOOK = 5.0
@@ -50,7 +51,7 @@ _LOOK = 5.0
 
 @contextmanager
 def cluster(workers: int, progress: Progress) -> Iterator[Cluster]:
-    """Connects to the cluster of RAY_ADDRESS, or starts Ray on this machine and stops it again.
+    """Workers on the cluster of RAY_ADDRESS, or on a Ray that is started on this machine and stopped again.
 
     raises DistjointError as a task raised it, or where Ray itself fails; KeyboardInterrupt for Ctrl-C and SIGTERM
     """
@@ -78,36 +79,37 @@ def cluster(workers: int, progress: Progress) -> Iterator[Cluster]:
 class Stored:
     """Token ids in Ray's object store.
 
-    parts    of the text, in order: pieces of ids, and provisional ids by those of the part; None where they are these
+    parts   of the text, in order: references to token ids, and to int32[words of the part] that maps them to
+            provisional ids; None for the latter where they are provisional ids
     """
 
     parts: list[tuple[list[Any], Any]]
 
-    def blocks(self) -> Iterator[Int32s]:
-        for pieces, table in self.parts:
+    def blocks(self) -> Iterator[TokenIds]:
+        for references, table in self.parts:
             ids = None if table is None else np.append(ray.get(table), np.int32(-1))
-            for piece in pieces:
+            for reference in references:
                 # One at a time: the object store may hold more than this machine's memory.
-                block = ray.get(piece)
+                block = ray.get(reference)
                 yield block if ids is None else ids[block]  # the separator, -1, finds the last
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a task found in its part of the text.
+    """Words of a part of the text, as a task found them.
 
     words    in order of id, separated by blanks, in chunks
     counts   int64[words]
     """
 
     words: list[bytes]
-    counts: Int64s
+    counts: Ints
     tokens: int
     documents: int
 
 
 @dataclass(frozen=True)
-class _Text:
+class TextPart:
     """A part of the text, as it is sent to a worker: a filesystem forgets its retries on the way, a URL does not.
 
     files    URL, options, and the bytes in which its lines begin; see `Slice`
@@ -119,11 +121,11 @@ class _Text:
     tokenizer: Tokenizer
 
     @classmethod
-    def of(cls, corpus: Corpus, cut: Sequence[Slice], tokenizer: Tokenizer) -> _Text:
-        files = [(piece.file.absolute, dict(piece.file.options), piece.start, piece.stop) for piece in cut]
+    def of(cls, corpus: Corpus, slices: Sequence[Slice], tokenizer: Tokenizer) -> TextPart:
+        files = [(each.file.absolute, dict(each.file.options), each.start, each.stop) for each in slices]
         return cls(files, corpus.field, corpus.column, tokenizer)
 
-    def encode(self, lexicon: Lexicon, counter: Counter) -> Iterator[Int32s]:
+    def encode(self, lexicon: Lexicon, counter: Counter) -> Iterator[TokenIds]:
         """Token ids, block by block. raises DistjointError naming what cannot be read"""
         slices = [Slice(_seen_here(locate(url, options)), start, stop) for url, options, start, stop in self.files]
         corpus = Corpus((), (), self.field, self.column)
@@ -132,58 +134,56 @@ class _Text:
                 yield ids
         except DistjointError:
             # A line is named by its number, so by all that comes before it in its file.
-            for piece in slices:
-                if piece.start:
-                    for _ in encode_blocks(corpus.blocks([Slice(piece.file)]), Lexicon(self.tokenizer), Counter()):
+            for each in slices:
+                if each.start:
+                    for _ in encode_blocks(corpus.blocks([Slice(each.file)]), Lexicon(self.tokenizer), Counter()):
                         pass
             raise
 
 
 class Cluster:
-    """The tasks of a Ray cluster. workers: how many count at the same time"""
+    """Workers that are tasks of a Ray cluster. workers: how many count at the same time"""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
     def tokenise(self, corpus: Corpus, lexicon: Lexicon, counter: Counter, task: Task) -> Stored:
         cpus, start = max(1, int(ray.cluster_resources().get("CPU", 1))), time.monotonic()
-        cuts = corpus.parts(min(_PART_MOST, max(_PART_LEAST, corpus.bytes // (_PARTS_PER_CPU * cpus))))
+        parts = corpus.parts(min(PART_MOST, max(PART_LEAST, corpus.bytes // (_PARTS_PER_CPU * cpus))))
         read = _streaming(_tokenise)
-        reading = [read.remote(_Text.of(corpus, cut, lexicon.tokenizer)) for cut in cuts]
-        parts, sizes = [], dict(zip((file.url for file in corpus.files), corpus.sizes, strict=True))
-        for cut, pieces in zip(cuts, reading, strict=True):
-            *ids, last = pieces
+        reading = [read.remote(TextPart.of(corpus, part, lexicon.tokenizer)) for part in parts]
+        stored, sizes = [], dict(zip((file.url for file in corpus.files), corpus.sizes, strict=True))
+        for part, objects in zip(parts, reading, strict=True):
+            *ids, last = objects
             seen = ray.get(last)
-            parts.append((ids, ray.put(_number(seen, lexicon))))
+            stored.append((ids, ray.put(_number(seen, lexicon))))
             counter.tokens += seen.tokens
             counter.documents += seen.documents
-            task.advance(sum((piece.stop or sizes[piece.file.url]) - piece.start for piece in cut))
+            task.advance(sum((each.stop or sizes[each.file.url]) - each.start for each in part))
             note_rate(task, counter, start)
-        return Stored(parts)
+        return Stored(stored)
 
-    def join(self, tokens: Tokens, forms: set[str], lexicon: Lexicon, min_count: int) -> tuple[Stored, Int64s] | None:
+    def find_names(self, tokens: Tokens, names: NameTrie) -> Ints:
         assert isinstance(tokens, Stored)
-        names, parts = Names(forms, lexicon), [Stored([part]) for part in tokens.parts]
-        if not len(names):
-            return None
         shared, find = ray.put(names), ray.remote(num_cpus=1, max_retries=_RETRIES)(_find_names)
-        found = sum(ray.get([find.remote(part, shared) for part in parts]))
-        kept = [name for name, count in zip(names.names, found.tolist(), strict=True) if count >= max(min_count, 1)]
-        if not kept:
-            return None
-        names = Names(kept, lexicon)
-        shared, spelled = ray.put(names), np.array([lexicon.add(name) for name in names.names], np.int32)
-        join = _streaming(_join_names)
-        joining = [join.remote(part, shared, spelled, lexicon.size) for part in parts]
-        joined, counts = [], np.zeros(lexicon.size, np.int64)
-        for pieces in joining:
-            *ids, last = pieces
-            words, seen = ray.get(last)
-            counts[words] += seen
+        found: Ints = sum(ray.get([find.remote(Stored([part]), shared) for part in tokens.parts]))
+        return found
+
+    def join_names(self, tokens: Tokens, names: NameTrie, spelled: TokenIds, words: int) -> tuple[Stored, Ints]:
+        assert isinstance(tokens, Stored)
+        shared, join = ray.put(names), _streaming(_join_names)
+        joining = [join.remote(Stored([part]), shared, spelled, words) for part in tokens.parts]
+        joined, counts = [], np.zeros(words, np.int64)
+        for objects in joining:
+            *ids, last = objects
+            seen_words, seen = ray.get(last)
+            counts[seen_words] += seen
             joined.append((ids, None))
         return Stored(joined), counts
 
-    def count(self, blocks: Blocks, plan: Plan, shards: Sequence[int], counted: Counted, task: Task) -> list[Written]:
+    def count(
+        self, blocks: Blocks, plan: CountingPlan, shards: Sequence[int], counted: Counted, task: Task
+    ) -> list[Written]:
         workers = max(1, min(self.workers, len(shards)))
         threads, source = _threads(workers), ray.put(blocks)
         counting = ray.remote(num_cpus=threads, max_retries=_RETRIES)(_count)
@@ -209,13 +209,13 @@ def _streaming(work: Callable[..., Iterator[Any]]) -> Any:
 
 
 def _threads(workers: int) -> int:
-    """For each of some tasks at the same time; no more than there are on one machine."""
+    """Number of threads for each of some tasks at the same time; no more than one machine has."""
     cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     return max(1, min(sum(cpus) // workers, max(cpus, default=1)))
 
 
-def _number(seen: _Seen, lexicon: Lexicon) -> Int32s:
-    """Add a part's words to those of all; returns int32[words]: the id of each."""
+def _number(seen: _Seen, lexicon: Lexicon) -> TokenIds:
+    """int32[words]: the ids of a part's words in the lexicon of all parts, to which they are added."""
     # The tokeniser finds its own words again, each once and in order, much faster than one by one.
     ids = np.concatenate([np.empty(0, np.int32), *map(lexicon.encode, seen.words)])
     lexicon.counts[ids] += seen.counts - 1
@@ -226,7 +226,7 @@ def _number(seen: _Seen, lexicon: Lexicon) -> Int32s:
 
 
 def _seen_here(place: Location) -> Location:
-    """raises DistjointError where a place of the driver's disk is not on this machine's"""
+    """The place, looked for on this machine. raises DistjointError where it is on the driver's disk only"""
     if place.is_local and not place.exists():
         raise DistjointError(
             f"{place}: a machine of the Ray cluster does not see it; use storage that all of them share, like s3://"
@@ -234,40 +234,30 @@ def _seen_here(place: Location) -> Location:
     return place
 
 
-def _tokenise(text: _Text) -> Iterator[Any]:
-    """Pieces of token ids, then what was seen."""
+def _tokenise(text: TextPart) -> Iterator[Any]:
+    """Token ids, then what was seen."""
     lexicon, counter = Lexicon(text.tokenizer), Counter()
-    yield from _pieces(text.encode(lexicon, counter))
+    yield from _objects(text.encode(lexicon, counter))
     words = lexicon.words()
     chunks = [" ".join(words[start : start + _WORDS]).encode() for start in range(0, len(words), _WORDS)]
     yield _Seen(chunks, lexicon.counts[: lexicon.size], counter.tokens, counter.documents)
 
 
-def _find_names(part: Stored, names: Names) -> Int64s:
+def _find_names(part: Stored, names: NameTrie) -> Ints:
     """int64[names]: how often each is in a part."""
-    found = np.zeros(len(names), np.int64)
-    nothing = np.zeros(len(names), np.int32)
-    for _ in vocabulary._matched(part, names, nothing, found):  # type: ignore[arg-type]
-        pass
-    return found
+    return names.find(part)
 
 
-def _join_names(part: Stored, names: Names, spelled: Int32s, words: int) -> Iterator[Any]:
-    """Pieces of token ids with the names joined, then the ids of the words there are and how often."""
-    counts, found = np.zeros(words, np.int64), np.zeros(len(names), np.int64)
-
-    def tallied() -> Iterator[Int32s]:
-        for tokens in vocabulary._matched(part, names, spelled, found):  # type: ignore[arg-type]
-            vocabulary._tally(tokens, counts)
-            yield tokens
-
-    yield from _pieces(tallied())
+def _join_names(part: Stored, names: NameTrie, spelled: TokenIds, words: int) -> Iterator[Any]:
+    """Token ids with the names joined, then the ids of the words there are and how often."""
+    counts = np.zeros(words, np.int64)
+    yield from _objects(names.join(part, spelled, counts))
     seen = np.flatnonzero(counts)
     yield seen, counts[seen]
 
 
 def _count(
-    blocks: Blocks, plan: Plan, shards: list[int], url: str, options: dict[str, Any], key: str
+    blocks: Blocks, plan: CountingPlan, shards: list[int], url: str, options: dict[str, Any], key: str
 ) -> dict[int, Written]:
     counted = Counted(locate(url, options), key)
     _seen_here(counted.folder / UNFINISHED)
@@ -278,14 +268,14 @@ def _count(
     return written | dict(zip(missing, parts, strict=True))
 
 
-def _pieces(blocks: Iterator[Int32s]) -> Iterator[Int32s]:
-    """Blocks put together to pieces that are worth an object."""
-    waiting: list[Int32s] = []
+def _objects(blocks: Iterator[TokenIds]) -> Iterator[TokenIds]:
+    """Blocks put together until they are worth an object of the store."""
+    waiting: list[TokenIds] = []
     held = 0
     for block in blocks:
         waiting.append(block)
         held += len(block)
-        if held >= _PIECE:
+        if held >= _OBJECT_IDS:
             yield np.concatenate(waiting)
             waiting, held = [], 0
     if held:

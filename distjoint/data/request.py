@@ -1,96 +1,218 @@
-"""What `prepare` is asked for, checked as far as it can be before a file is opened."""
+"""Options of `prepare`: the arguments of the Python function, the options of the command, and what a manifest records.
+
+Nothing heavy is imported here: the command line reads this file to print its help.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, get_args
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from distjoint.config import parse_bytes
-from distjoint.data.numbered import name_files
-from distjoint.data.tokens import Tokenizer
-from distjoint.data.triples import NEGATIVES, SPLITS
-from distjoint.errors import UsageError
-from distjoint.storage import Location, expand, locate
+from distjoint.base.errors import UsageError
+from distjoint.base.options import CallOptions, option, options
+from distjoint.data.streams import NEGATIVES, SPLITS
+
+if TYPE_CHECKING:
+    from distjoint.base.progress import Progress
+
+Tokenizer = Literal["unicode", "whitespace"]
+
+_FIRST_RECORDED = (
+    "corpus",
+    "labels",
+    "types",
+    "align",
+    "align_ambiguous",
+    "window",
+    "symmetric",
+    "min_count",
+    "max_words",
+    "tokenizer",
+    "memory",
+    "seed",
+    "text_field",
+    "text_column",
+    "triple_columns",
+    "triples",
+    *SPLITS[1:],
+    *NEGATIVES,
+    "valid_fraction",
+    "test_fraction",
+)
+"""The order in which the first manifests have the options, which keeps their bytes the same; newer options follow."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """The arguments of `prepare`, in the words of its docstring."""
+@options
+class PrepareOptions(CallOptions):
+    """Options of `prepare`."""
 
-    corpus: tuple[str, ...]
-    paths: dict[str, str | None]
-    labels: str | None
-    types: str | None
-    align: str
-    align_ambiguous: str
-    shards: int | None
-    window: int
-    symmetric: bool
-    min_count: int
-    max_words: int | None
-    tokenizer: Tokenizer
-    memory: int
-    workers: int
-    fractions: tuple[float, float]
-    seed: int
-    text_field: str
-    text_column: str
-    triple_columns: str | Sequence[str] | None
-    storage: dict[str, Any]
+    out: str = option("Folder or URL of the dataset to make.", metavar="DATASET", kw_only=False, recorded=False)
+    corpus: str | Sequence[str] = option(
+        "Text files, globs or folders: plain, .gz, .zst, .xz, .bz2, .jsonl, .parquet.",
+        default=(),
+        metavar="FILE...",
+        doc="Text files, globs or folders: plain, .gz, .zst, .xz, .bz2, JSON Lines (`text_field`), Parquet "
+        "(`text_column`).",
+    )
+    graph: str | None = option(
+        "A benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's.",
+        default=None,
+        metavar="FOLDER",
+        recorded=False,  # the files that are found are
+        doc="Folder of a benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's. Its files are "
+        "found by their names; what is named by one of the following goes before what is found.",
+    )
+    triples: str | None = option(
+        "Training triples: TSV, CSV or Parquet.",
+        default=None,
+        metavar="FILE",
+        doc="Training triples: TSV, CSV or Parquet of head, relation, tail, or of the three columns of "
+        "`triple_columns`.",
+    )
+    valid: str | None = option("Validation triples.", default=None, metavar="FILE")
+    test: str | None = option("Test triples.", default=None, metavar="FILE")
+    valid_negatives: str | None = option(
+        "Triples known to be wrong, for 'evaluate --classify'.",
+        default=None,
+        metavar="FILE",
+        doc="Triples known to be wrong, in the same formats: for triple classification.",
+    )
+    test_negatives: str | None = option("The same for the test split.", default=None, metavar="FILE")
+    types: str | None = option(
+        "Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON.",
+        default=None,
+        metavar="FILE",
+        doc='Types of entities: lines `entity TAB type`, several for an entity that has several; or .json, `{"entity": '
+        '["type", ...]}`.',
+    )
+    labels: str | None = option(
+        "TSV of: entity, label, any number of aliases.",
+        default=None,
+        metavar="FILE",
+        doc="Lines `entity TAB label [TAB alias...]`.",
+    )
+    align: str = option(
+        "auto, none, or a TSV file of: entity, word.",
+        default="auto",
+        metavar="auto|none|FILE",
+        doc="How entities find their words: `auto` by labels and aliases (ids where there are no labels), `none`, or a "
+        "file of lines `entity TAB word`.",
+    )
+    align_ambiguous: Literal["none", "most-frequent"] = option(
+        "Who shares a row where several entities have one label.", default="none"
+    )
+    shards: int | None = option(
+        "Shards of the table; by default chosen by size.", default=None, metavar="N", min=1, recorded=False
+    )
+    window: int = option(
+        "Words to the left (and right) that count as context.",
+        default=10,
+        metavar="N",
+        min=1,
+        doc="Words to the left (and right) that count as context, each 1 / distance.",
+    )
+    symmetric: bool = option("Contexts on both sides, or left.", default=True, flag="--symmetric/--left-only")
+    min_count: int = option("Rarer words are dropped.", default=5, metavar="N")
+    max_words: int | None = option("Keep only so many words, the most frequent.", default=None, metavar="N", min=1)
+    tokenizer: Tokenizer = option(
+        "Words in lower case, or what white space separates (already tokenised).", default="unicode"
+    )
+    memory: str | int = option(
+        "Memory for counting, like 2GB.",
+        default="2GB",
+        metavar="SIZE",
+        doc="Memory for counting, per worker, like 2GB.",
+    )
+    workers: int = option("1 runs in this process; more run on Ray.", default=1, metavar="N", min=1, recorded=False)
+    valid_fraction: float = option(
+        "Share of --triples to hold out.",
+        default=0.0,
+        metavar="SHARE",
+        min=0,
+        max=1,
+        doc="Share of `triples` to hold out for validation, drawn by `seed`.",
+    )
+    test_fraction: float = option(
+        "Share of --triples to hold out.",
+        default=0.0,
+        metavar="SHARE",
+        min=0,
+        max=1,
+        doc="Share of `triples` to hold out for the test split.",
+    )
+    seed: int = option("Decides the split and the order of samples.", default=0, metavar="N", min=0)
+    text_field: str = option("Field of JSON Lines that holds the text.", default="text", metavar="NAME")
+    text_column: str = option("Column of Parquet that holds the text.", default="text", metavar="NAME")
+    triple_columns: str | Sequence[str] | None = option(
+        "Columns of the triples, by name or by number from 0.",
+        default=None,
+        metavar="H,R,T",
+        separator=",",
+    )
+    overwrite: bool = option(
+        "Replace what is at --out.",
+        default=False,
+        recorded=False,
+        doc="Replace a dataset that is there; one that is not complete is made anew.",
+    )
+    storage_options: Mapping[str, Any] | None = option(
+        "Credentials and the like of the URLs.", default=None, command=False, recorded=False
+    )
+    progress: Progress | None = option(
+        "Where to show how far it is; nowhere by default.", default=None, command=False, checked=False, recorded=False
+    )
+    scratch: str | None = option(
+        "Local folder for temporary files; the system's by default.", default=None, command=False, recorded=False
+    )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """URLs, globs and folders of the text."""
+        return (self.corpus,) if isinstance(self.corpus, str) else tuple(self.corpus)
+
+    @property
+    def paths(self) -> dict[str, str | None]:
+        """URL, glob or folder of each split's triples."""
+        return {split: self.triples if split == "train" else getattr(self, split) for split in (*SPLITS, *NEGATIVES)}
+
+    @property
+    def fractions(self) -> tuple[float, float]:
+        """Shares of the training triples to hold out for valid and test."""
+        return self.valid_fraction, self.test_fraction
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes for counting. raises UsageError for what is no size"""
+        from distjoint.config import parse_bytes
+
+        try:
+            return int(parse_bytes(self.memory) or 0)
+        except ValueError as error:
+            raise UsageError(f"--memory: {error}") from None
 
     def check(self) -> None:
-        """raises UsageError for what cannot be meant"""
-        if not self.corpus and not self.paths["train"]:
-            given = next((split for split in (*SPLITS, *NEGATIVES) if self.paths[split]), None)
-            also = f"; --{_option(given)} alone is not enough" if given else ""
-            raise UsageError(
-                f"nothing to prepare: give text with --corpus, a graph with --triples or --graph, or both{also}"
-            )
-        if not self.paths["train"]:
-            for name, value in {**self.paths, "labels": self.labels, "types": self.types}.items():
-                if value:
-                    raise UsageError(f"--{_option(name)} belongs to a graph; give its triples with --triples")
-        for name in ("window", "min_count", "max_words", "shards", "workers", "memory"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
-                raise UsageError(f"--{name.replace('_', '-')} is {number}; it must be at least 1")
-        if self.tokenizer not in get_args(Tokenizer):
-            raise UsageError(f"--tokenizer is {self.tokenizer!r}; it must be 'unicode' or 'whitespace'")
-        if self.align_ambiguous not in ("none", "most-frequent"):
-            raise UsageError(f"--align-ambiguous is {self.align_ambiguous!r}; it must be 'none' or 'most-frequent'")
-        if self.align not in ("auto", "none") and not (self.corpus and self.paths["train"]):
+        """Look at options together. raises UsageError for what cannot be meant"""
+        if not (self.triples or self.graph):
+            given = [name for name in (*SPLITS[1:], *NEGATIVES, "labels", "types") if getattr(self, name)]
+            if not self.corpus:
+                also = f"; --{_dashed(given[0])} alone is not enough" if given and given[0] in self.paths else ""
+                raise UsageError(
+                    f"nothing to prepare: give text with --corpus, a graph with --triples or --graph, or both{also}"
+                )
+            if given:
+                raise UsageError(f"--{_dashed(given[0])} belongs to a graph; give its triples with --triples")
+        for name, number in (("min-count", self.min_count), ("memory", self.memory_bytes)):
+            if number < 1:
+                raise UsageError(f"--{name} is {number}; it must be at least 1")
+        if self.align not in ("auto", "none") and not (self.corpus and (self.triples or self.graph)):
             raise UsageError(f"--align {self.align} pairs entities with words; it needs --corpus and --triples")
 
-    def inputs(self) -> list[Location]:
-        """Every file that is read. raises DistjointError where a pattern finds nothing"""
-        patterns = [*self.corpus, *(path for path in self.paths.values() if path)]
-        files = [locate(name, self.storage) for pattern in patterns for name in expand(pattern, self.storage)]
-        if self.triple_columns is None:
-            files += {place.url: place for file in files for place in name_files(file)}.values()
-        names = [self.labels, self.types, self.align if self.align not in ("auto", "none") else None]
-        return files + [locate(name, self.storage) for name in names if name]
-
     def record(self) -> dict[str, Any]:
-        """For the manifest: without storage options, which may hold credentials."""
-        plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        for name in ("paths", "fractions", "storage", "shards", "workers"):
-            del plain[name]
-        return plain | {
-            "triples": self.paths["train"],
-            **{split: self.paths[split] for split in (*SPLITS[1:], *NEGATIVES)},
-            "valid_fraction": self.fractions[0],
-            "test_fraction": self.fractions[1],
-        }
+        """What decides the bits of a dataset, but for its shards: for the manifest."""
+        values = {**super().record(), "corpus": self.texts, "memory": self.memory_bytes}
+        order = [*_FIRST_RECORDED, *(name for name in values if name not in _FIRST_RECORDED)]
+        return {name: values[name] for name in order}
 
 
-def _option(name: str) -> str:
+def _dashed(name: str) -> str:
     return name.replace("_", "-")
-
-
-def memory_in_bytes(value: str | int) -> int:
-    """`2GB` as bytes. raises UsageError"""
-    try:
-        return int(parse_bytes(value) or 0)
-    except ValueError as error:
-        raise UsageError(f"--memory: {error}") from None

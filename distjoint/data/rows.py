@@ -1,4 +1,4 @@
-"""From words, entities and their alignment to rows: who is in which row, and the tables of names."""
+"""Rows of the table: which word and which entity has which row, and the tables of names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from distjoint.base.arrays import Ints
 from distjoint.data.alignment import Alignment
+from distjoint.data.triples import Graph
+from distjoint.data.vocabulary import Vocabulary
 from distjoint.table.layout import Layout, choose_tiles
-
-Int64s = NDArray[np.int64]
 
 LEAST_MEAN_PARTITION = 1 << 16
 MOST_SHARDS = 64
@@ -27,8 +27,8 @@ class Rows:
     words, aligned, entities    rows of each kind
     """
 
-    of_word: Int64s
-    of_entity: Int64s
+    of_word: Ints
+    of_entity: Ints
     words: int
     aligned: int
     entities: int
@@ -40,15 +40,15 @@ class Rows:
         tiles = choose_tiles(self.words + self.aligned, shards)  # what is trained tile by tile are rows with a word
         return Layout(shards, tiles, self.words, self.aligned, self.entities)
 
-    def aligned_ends(self, triples: Int64s) -> dict[int, int]:
+    def aligned_ends(self, triples: Ints) -> dict[int, int]:
         """How many of the triples, int64[n, 3] by entity, have 0, 1 and 2 ends that share a row with a word."""
         shares = self.of_entity < self.words + self.aligned
         ends = shares[triples[:, 0]].astype(np.int64) + shares[triples[:, 2]]
         return dict(enumerate(np.bincount(ends, minlength=3).tolist()))
 
 
-def number_rows(words: int, entities: Sequence[str], degrees: Int64s, alignment: Alignment) -> Rows:
-    """Rank decides: words (already by falling count) keep their order; entities go by degree, then by name."""
+def number_rows(words: int, entities: Sequence[str], degrees: Ints, alignment: Alignment) -> Rows:
+    """Rows by rank: words (already by falling count) keep their order; entities go by degree, then by name."""
     entity_of = {word: entity for entity, (word, _) in alignment.shared.items()}
     of_word, of_entity = np.empty(words, np.int64), np.empty(len(entities), np.int64)
     alone = [word for word in range(words) if word not in entity_of]
@@ -64,7 +64,7 @@ def number_rows(words: int, entities: Sequence[str], degrees: Int64s, alignment:
 
 
 def choose_shards(samples: int, rows: int) -> int:
-    """A power of two for which a mean partition of the larger stream holds 64 k samples; 8 to 64.
+    """Number of shards: a power of two, 8 to 64, for which a mean partition of the larger stream holds 64 k samples.
 
     At least 8, so that a laptop can use up to 4 lanes; a table of a few rows gets fewer.
     """
@@ -76,10 +76,9 @@ def choose_shards(samples: int, rows: int) -> int:
 
 def rows_table(
     rows: Rows,
-    words: Sequence[str],
-    counts: Int64s,
-    entities: Sequence[str],
-    degrees: Int64s,
+    words: Vocabulary,
+    graph: Graph,
+    degrees: Ints,
     labels: Mapping[str, Sequence[str]],
 ) -> pa.Table:
     """rows.parquet, in order of row."""
@@ -87,13 +86,13 @@ def rows_table(
     entity: list[str | None] = [None] * len(rows)
     label: list[str | None] = [None] * len(rows)
     count, degree = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-    for name, row in zip(words, rows.of_word.tolist(), strict=True):
+    for name, row in zip(words.words, rows.of_word.tolist(), strict=True):
         word[row] = name
-    for name, row in zip(entities, rows.of_entity.tolist(), strict=True):
+    for name, row in zip(graph.entities.list(), rows.of_entity.tolist(), strict=True):
         entity[row] = name
         if name in labels:
             label[row] = labels[name][0]
-    count[rows.of_word], degree[rows.of_entity] = counts, degrees
+    count[rows.of_word], degree[rows.of_entity] = words.counts, degrees
     return pa.table(
         {
             "row": pa.array(np.arange(len(rows), dtype=np.int64)),
@@ -106,8 +105,8 @@ def rows_table(
     )
 
 
-def number_relations(names: Sequence[str], frequencies: Int64s) -> tuple[Int64s, pa.Table]:
-    """Ids by falling frequency in training, then by name: int64[relations], and relations.parquet."""
+def number_relations(names: Sequence[str], frequencies: Ints) -> tuple[Ints, pa.Table]:
+    """int64[relations], the id of each by falling frequency in training, then by name; and relations.parquet."""
     order = sorted(range(len(names)), key=lambda k: (-frequencies[k], names[k]))
     ids = np.empty(len(names), np.int64)
     ids[order] = np.arange(len(names))

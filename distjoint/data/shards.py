@@ -1,4 +1,4 @@
-"""From a text's token ids to counted shards on storage: how many, which are there already, and the rest counted."""
+"""Shards of counts on storage: how many there are, which are counted already, and the counting of the others."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from functools import partial
 
 import numpy as np
 
+from distjoint.base.machine import cores
+from distjoint.base.progress import Progress, short
 from distjoint.data import cooccurrence, segments
 from distjoint.data.partition import Written
-from distjoint.data.request import Request
+from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, choose_shards
+from distjoint.data.streams import COOCCURRENCE
 from distjoint.data.text import Text
 from distjoint.data.unfinished import Counted, Made
 from distjoint.data.workers import Workers
-from distjoint.machine import cores
-from distjoint.progress import Progress, short
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 
@@ -23,13 +24,13 @@ def count_text(
     text: Text,
     rows: Rows,
     triples: int,
-    request: Request,
+    options: PrepareOptions,
     made: Made,
     folder: Location,
     workers: Workers,
     progress: Progress,
 ) -> tuple[Layout, list[Written]]:
-    """Choose the shards, then count the co-occurrences of those that are not in `folder` yet.
+    """Layout and counted shards of a text; shards that are in `folder` already are not counted again.
 
     triples    of the largest split
     made       what the counts are made of
@@ -37,24 +38,24 @@ def count_text(
     raises     DistjointError when a disk is full
     """
     if text.tokens is None:
-        return choose_layout(rows, triples, request.shards, progress), []
+        return choose_layout(rows, triples, options.shards, progress), []
     table = np.full(text.lexicon.size, -1, np.int32)
     table[text.vocabulary.source] = rows.of_word
     total, words = text.vocabulary.tokens + text.documents + 1, len(text.vocabulary)
     blocks = partial(segments.renumbered, text.tokens, table)
-    cells = cooccurrence.estimate_cells(blocks(), total, words, request.window, request.symmetric, request.memory)
-    layout = choose_layout(rows, max(cells, triples), request.shards, progress)
-    plan = cooccurrence.Plan(
+    cells = cooccurrence.estimate_cells(blocks(), total, words, options.window, options.symmetric, options.memory_bytes)
+    layout = choose_layout(rows, max(cells, triples), options.shards, progress)
+    plan = cooccurrence.CountingPlan(
         layout=layout,
-        window=request.window,
-        symmetric=request.symmetric,
-        seed=request.seed,
+        window=options.window,
+        symmetric=options.symmetric,
+        seed=options.seed,
         tokens=total,
         cells=cells,
-        memory=request.memory,
+        memory=options.memory_bytes,
         threads=cores(),
     )
-    (folder / cooccurrence.STREAM).make_dir()
+    (folder / COOCCURRENCE).make_dir()
     counted = Counted.begin(folder, made, layout, text.vocabulary, rows)
     written = counted.take(range(layout.shards))
     counted.drop_others(written)
@@ -69,7 +70,11 @@ def count_text(
 
 
 def choose_layout(rows: Rows, samples: int, shards: int | None, progress: Progress) -> Layout:
-    """samples: about how many the larger stream holds; shards: as asked for, None where they are to be chosen"""
+    """The layout of some rows.
+
+    samples   about how many the larger stream holds
+    shards    how many there must be; None where they are chosen by size
+    """
     if shards is not None:
         return rows.layout(shards)
     layout = rows.layout(choose_shards(samples, len(rows)))

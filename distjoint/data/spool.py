@@ -1,4 +1,4 @@
-"""Token ids on local scratch: the corpus, tokenised once, to be passed over again as often as needed.
+"""Token ids on local scratch: the corpus, tokenised once, to be read again as often as needed.
 
 A spool is one flat file of int32 with -1 between documents. It is read in plain blocks rather than mapped, so
 that what it takes of memory is what the reader holds. Its file has no name once it is open: where the process is
@@ -17,17 +17,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.errors import DistjointError
+from distjoint.base.arrays import TokenIds
+from distjoint.base.errors import DistjointError
 
 BLOCK = 1 << 20
-
-Int32s = NDArray[np.int32]
 
 
 class Tokens(Protocol):
     """A text as token ids, -1 between documents, wherever they are kept."""
 
-    def blocks(self) -> Iterator[Int32s]:
+    def blocks(self) -> Iterator[TokenIds]:
         """All of them in order, from the start each time."""
 
 
@@ -66,10 +65,10 @@ class Scratch:
         out = np.empty(length, dtype)
         content, done = _bytes(out), 0
         while done < len(content):
-            piece = os.preadv(self._file.fileno(), [content[done:]], start + done)
-            if not piece:
+            count = os.preadv(self._file.fileno(), [content[done:]], start + done)
+            if not count:
                 raise DistjointError(f"{self.path}: a temporary file was cut short; run prepare again")
-            done += piece
+            done += count
         return out
 
     def close(self) -> None:
@@ -83,11 +82,11 @@ class Spool(Scratch):
     def length(self) -> int:
         return self.bytes // np.dtype(np.int32).itemsize
 
-    def write(self, tokens: Int32s) -> None:
+    def write(self, tokens: TokenIds) -> None:
         """raises DistjointError when the disk is full"""
         self.append(tokens)
 
-    def blocks(self, length: int = BLOCK) -> Iterator[Int32s]:
+    def blocks(self, length: int = BLOCK) -> Iterator[TokenIds]:
         """int32[<= length] each, in order."""
         for start in range(0, self.length, length):
             yield self.read(start * np.dtype(np.int32).itemsize, min(length, self.length - start), np.int32)

@@ -1,4 +1,4 @@
-"""What `prepare` has made, for people (a table) and for machines (a dictionary)."""
+"""Summary of a prepared dataset, for people (a table) and for machines (a dictionary)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from distjoint.data.triples import NEGATIVES, SPLITS
-from distjoint.progress import short
+from distjoint.base.progress import short
+from distjoint.data.streams import NEGATIVES, SPLITS
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """How the entities found their words.
+    """Figures of the alignment.
 
     aligned, ambiguous, unmatched   entities of each kind; ambiguous ones share no row
-    samples     pairs that share no row and are alignment samples
+    samples     pairs of an entity and a word that share no row
     how         `label`, `alias`, `id`, `pairs` -> rows shared that way
     examples    kind -> some of each, in words
     """
@@ -34,7 +34,7 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Summary:
-    """A finished dataset.
+    """Summary of a prepared dataset.
 
     dataset    its URL
     counts     as in its manifest
@@ -63,7 +63,7 @@ class Summary:
         return Group(*parts, *self.notes)
 
     def table(self) -> Table:
-        """What was made, one line a thing."""
+        """Table of the counts."""
         table = Table(show_header=False, box=None, pad_edge=False)
         table.add_column()
         table.add_column(justify="right")
@@ -100,7 +100,7 @@ class Summary:
                 ("aligned entities", self.alignment.aligned, found),
                 ("ambiguous", self.alignment.ambiguous, "a name of theirs is a word, but not theirs alone"),
                 ("unmatched", self.alignment.unmatched, "none of their names is a word"),
-                ("alignment samples", self.alignment.samples, "pairs that share no row"),
+                ("pairs", self.alignment.samples, "of an entity and a word that share no row"),
                 (
                     "train triples, both ends aligned",
                     counts["aligned_ends/2"],
@@ -114,7 +114,7 @@ class Summary:
         return lines
 
     def examples(self) -> Table:
-        """A few entities of each kind of alignment."""
+        """Table of a few entities of each kind of alignment."""
         assert self.alignment is not None
         table = Table(show_header=False, box=None, pad_edge=False)
         for kind, examples in self.alignment.examples.items():

@@ -1,4 +1,4 @@
-"""Text to token ids: one compiled pass over the bytes that verifies, lower-cases, splits and numbers words.
+"""Tokeniser: one compiled pass over the bytes that verifies, lower-cases, splits and numbers words.
 
 Numbering is provisional, in order of first sight; the vocabulary decides the final ids. A lexicon is an
 open-addressing hash table in flat arrays, so that the loop runs without Python objects and without the GIL.
@@ -12,17 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.data.compiled import jit
+from distjoint.backends.cpu.compiled import exact
+from distjoint.base.arrays import Ints, TokenIds
+from distjoint.base.errors import DistjointError
 from distjoint.data.corpus import Block
-from distjoint.errors import DistjointError
+from distjoint.data.request import Tokenizer
 
 SEPARATOR = -1
-Tokenizer = Literal["unicode", "whitespace"]
 
 # Letters, marks and numbers all lie below this, save the variation selectors of plane 14.
 _CODES = 0x40000
@@ -31,13 +32,10 @@ _FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME = np.uint64(0x100000001B3)
 _BAD_BYTE, _BAD_NUL = 1, 2
 
-Int32s = NDArray[np.int32]
-Int64s = NDArray[np.int64]
-
 
 @cache
-def _characters(tokenizer: Tokenizer) -> tuple[NDArray[np.uint8], Int32s]:
-    """Which code points belong to words, uint8[codes], and what each becomes, int32[codes]."""
+def _characters(tokenizer: Tokenizer) -> tuple[NDArray[np.uint8], TokenIds]:
+    """uint8[codes]: 1 for code points that belong to words; int32[codes]: what each becomes, its lower case."""
     inside, becomes = np.zeros(_CODES, np.uint8), np.arange(_CODES, dtype=np.int32)
     if tokenizer == "whitespace":
         inside[:] = 1
@@ -53,7 +51,7 @@ def _characters(tokenizer: Tokenizer) -> tuple[NDArray[np.uint8], Int32s]:
 
 @dataclass
 class Counter:
-    """What has been read so far."""
+    """Tokens and documents read so far."""
 
     tokens: int = 0
     documents: int = 0
@@ -65,10 +63,10 @@ class Lexicon:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.size = 0
-        self.counts: Int64s = np.zeros(0, np.int64)
+        self.counts: Ints = np.zeros(0, np.int64)
         self._hashes = np.zeros(1 << 16, np.uint64)
-        self._ids: Int32s = np.zeros(1 << 16, np.int32)
-        self._starts: Int64s = np.zeros(1, np.int64)
+        self._ids: TokenIds = np.zeros(1 << 16, np.int32)
+        self._starts: Ints = np.zeros(1, np.int64)
         self._pool = np.zeros(0, np.uint8)
 
     def words(self) -> list[str]:
@@ -76,7 +74,7 @@ class Lexicon:
         pool, ends = self._pool.tobytes(), self._starts[: self.size + 1].tolist()
         return [pool[a:b].decode() for a, b in pairwise(ends)]
 
-    def encode(self, text: bytes, after_word: bool = False) -> Int32s:
+    def encode(self, text: bytes, after_word: bool = False) -> TokenIds:
         """Ids of the words of `text`, with -1 after each line; new words are added and counted.
 
         after_word   whether the text goes on where a word was the last thing seen
@@ -130,7 +128,7 @@ class Lexicon:
             self._pool = _grown(self._pool, max(used + 2 * length + 8, used * 3 // 2))
 
 
-def encode_blocks(blocks: Iterator[Block], lexicon: Lexicon, counter: Counter) -> Iterator[tuple[Block, Int32s]]:
+def encode_blocks(blocks: Iterator[Block], lexicon: Lexicon, counter: Counter) -> Iterator[tuple[Block, TokenIds]]:
     """Token ids of each block, -1 between documents.
 
     raises DistjointError naming file, line and byte of what is not UTF-8 text
@@ -164,9 +162,9 @@ def _grown(array: NDArray[Any], length: int) -> NDArray[Any]:
     return bigger
 
 
-@jit
+@exact
 def _encode(text, inside, becomes, hashes, ids, starts, pool, counts, size, out, after_word):  # type: ignore[no-untyped-def]
-    """Returns (words known, ids written, kind of error or 0, its position)."""
+    """Ids of the words of a text. Returns (words known, ids written, kind of error or 0, its position)."""
     plain = np.where(inside[:0x80] == 1, becomes[:0x80], 0).astype(np.uint8)
     position, written, end = 0, 0, len(text)
     while position < end:
@@ -214,7 +212,7 @@ def _encode(text, inside, becomes, hashes, ids, starts, pool, counts, size, out,
     return size, written, 0, 0
 
 
-@jit
+@exact
 def _add(content, hashes, ids, starts, pool, size):  # type: ignore[no-untyped-def]
     base = starts[size]
     code_hash = _FNV_OFFSET
@@ -224,7 +222,7 @@ def _add(content, hashes, ids, starts, pool, size):  # type: ignore[no-untyped-d
     return _find(code_hash, base + content.size, hashes, ids, starts, size)
 
 
-@jit
+@exact
 def _find(code_hash, end, hashes, ids, starts, size):  # type: ignore[no-untyped-def]
     """The id of the word whose bytes end the pool at `end`; a new one keeps them. Returns (id, size)."""
     mask = np.uint64(hashes.size - 1)
@@ -239,7 +237,7 @@ def _find(code_hash, end, hashes, ids, starts, size):  # type: ignore[no-untyped
     return ids[slot], size
 
 
-@jit
+@exact
 def _rehash(old_hashes, old_ids, hashes, ids):  # type: ignore[no-untyped-def]
     mask = np.uint64(hashes.size - 1)
     for k in range(old_hashes.size):
@@ -250,7 +248,7 @@ def _rehash(old_hashes, old_ids, hashes, ids):  # type: ignore[no-untyped-def]
             hashes[slot], ids[slot] = old_hashes[k], old_ids[k]
 
 
-@jit
+@exact
 def _decode(text, position, end):  # type: ignore[no-untyped-def]
     """Width and code point of the multi-byte character at `position`; width 0 where it is not valid UTF-8."""
     first = np.int64(text[position])
@@ -271,7 +269,7 @@ def _decode(text, position, end):  # type: ignore[no-untyped-def]
     return width, code
 
 
-@jit
+@exact
 def _put(pool, at, code):  # type: ignore[no-untyped-def]
     """Write a code point as UTF-8; returns its width."""
     if code < 0x80:

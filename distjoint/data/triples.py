@@ -15,19 +15,17 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Bools, Ints
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.corpus import open_text, split_compression
 from distjoint.data.numbered import NUMBERED, read_numbered
-from distjoint.errors import DistjointError, UsageError
+from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.storage import Location, Options, expand, locate
 
-SPLITS = ("train", "valid", "test")
-NEGATIVES = ("valid_negatives", "test_negatives")
-"""Triples known to be wrong, for classification. They are never known answers, nor do they count as degrees."""
 _PARTS = ("head", "relation", "tail")
 
 
-class Names:
+class NameIds:
     """Strings numbered in order of first sight."""
 
     def __init__(self) -> None:
@@ -54,15 +52,15 @@ class Names:
 
 @dataclass
 class Graph:
-    """All triples, by provisional ids.
+    """Triples of all splits, by provisional ids.
 
     splits       split -> int64[n, 3]: head, relation, tail
     duplicates   split -> triples that were dropped because the same one came before
     repeated     split -> triples of valid or test that are in train too (kept); of negatives, that are in any split
     """
 
-    entities: Names = field(default_factory=Names)
-    relations: Names = field(default_factory=Names)
+    entities: NameIds = field(default_factory=NameIds)
+    relations: NameIds = field(default_factory=NameIds)
     splits: dict[str, Ints] = field(default_factory=dict)
     duplicates: dict[str, int] = field(default_factory=dict)
     repeated: dict[str, int] = field(default_factory=dict)
@@ -73,6 +71,11 @@ class Graph:
         degrees = np.bincount(heads, minlength=len(self.entities))
         degrees += np.bincount(tails[tails != heads], minlength=len(self.entities))
         return degrees.astype(np.int64)
+
+    def unseen(self, split: str, degrees: Ints) -> Bools:
+        """bool[n]: which triples of a split have an end that is in no training triple. degrees: int64[entities]"""
+        triples = self.splits[split]
+        return (degrees[triples[:, 0]] == 0) | (degrees[triples[:, 2]] == 0)
 
     def frequencies(self) -> Ints:
         """int64[relations]: training triples of each relation."""
@@ -86,7 +89,7 @@ def read_graph(
     seed: int = 0,
     options: Options | None = None,
 ) -> Graph:
-    """Read all splits.
+    """The graph of all splits.
 
     paths       `train`, `valid`, `test`, `valid_negatives`, `test_negatives`: URL, glob or folder of each; None where
                 there is none
@@ -100,16 +103,16 @@ def read_graph(
         if pattern := paths.get(split):
             files = [locate(name, options) for name in expand(pattern, options)]
             rows = np.concatenate([part for file in files for part in _read(file, names, graph)])
-            graph.splits[split], graph.duplicates[split] = _distinct(rows)
+            graph.splits[split], graph.duplicates[split] = distinct(rows)
     _hold_out(graph, fractions, seed)
     for split in SPLITS[1:]:
         if split in graph.splits:
             both = np.concatenate([graph.splits["train"], graph.splits[split]])
-            graph.repeated[split] = _distinct(both)[1]
+            graph.repeated[split] = distinct(both)[1]
     for split in NEGATIVES:
         if split in graph.splits:
-            known, _ = _distinct(np.concatenate([graph.splits[name] for name in SPLITS if name in graph.splits]))
-            graph.repeated[split] = _distinct(np.concatenate([known, graph.splits[split]]))[1]
+            known, _ = distinct(np.concatenate([graph.splits[name] for name in SPLITS if name in graph.splits]))
+            graph.repeated[split] = distinct(np.concatenate([known, graph.splits[split]]))[1]
     return graph
 
 
@@ -139,7 +142,7 @@ def _column_names(columns: str | Sequence[str] | None) -> list[str] | None:
 
 
 def _read(file: Location, columns: list[str] | None, graph: Graph) -> list[Ints]:
-    """int64[n, 3] per batch of the file."""
+    """Triples of a file, int64[n, 3] for each batch."""
     parts = []
     name, compression = split_compression(file.path)
     parquet = name.endswith((".parquet", ".pq"))
@@ -241,13 +244,13 @@ def _diagnose(file: Location, compression: str | None, delimiter: str, columns: 
     with open_text(file, compression) as (stream, _):
         rest, number = b"", 0
         while True:
-            piece = bytes(stream.read(1 << 20))
-            lines = (rest + piece).split(b"\n")
-            rest = lines.pop() if piece else b""
+            block = bytes(stream.read(1 << 20))
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop() if block else b""
             for line in lines:
                 number += 1
                 wanted = _diagnose_line(file, number, line.rstrip(b"\r"), delimiter, wanted)
-            if not piece:
+            if not block:
                 return
 
 
@@ -272,7 +275,7 @@ def _diagnose_line(file: Location, number: int, line: bytes, delimiter: str, wan
     return wanted or fields
 
 
-def _distinct(rows: Ints) -> tuple[Ints, int]:
+def distinct(rows: Ints) -> tuple[Ints, int]:
     """Rows without repetitions, each where it first stood, and how many were dropped."""
     if not len(rows):
         return rows, 0

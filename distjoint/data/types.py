@@ -1,4 +1,4 @@
-"""Which entities may stand at which end of which relation, by their types: what typed ranking is limited to."""
+"""Types of entities, and which entities they let stand at which end of which relation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Bools, Ints, Offsets
+from distjoint.base.errors import DistjointError
 from distjoint.data.alignment import fields_of_lines
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
 
 NAME = "types.parquet"
@@ -31,11 +30,11 @@ class Domains:
     tail      bool[relations, sets]: the same for the tail
     """
 
-    type_of: NDArray[np.int32]
-    head: NDArray[np.bool_]
-    tail: NDArray[np.bool_]
+    type_of: Offsets
+    head: Bools
+    tail: Bools
 
-    def allowed(self, relation: int, side: Literal["head", "tail"]) -> NDArray[np.bool_]:
+    def allowed(self, relation: int, side: Literal["head", "tail"]) -> Bools:
         """bool[rows]: which rows may stand at this end of the relation; one with -1 may not."""
         sets = (self.head if side == "head" else self.tail)[relation]
         # -1 picks what is appended.
@@ -43,7 +42,7 @@ class Domains:
 
 
 def read_types(file: Location) -> dict[str, list[str]]:
-    """Entity -> its types, each once, from lines `entity TAB type`, or from JSON: `{"entity": ["type", ...]}`.
+    """Types of entities, each once, from lines `entity TAB type`, or from JSON: `{"entity": ["type", ...]}`.
 
     raises DistjointError naming the line, or the entity, that is wrong
     """
@@ -86,7 +85,7 @@ def types_table(types: Mapping[str, list[str]], ids: Mapping[str, int], row_of: 
 
 
 def observed_domains(types: pa.Table, rows: int, words: int, relations: int, train: tuple[Ints, Ints, Ints]) -> Domains:
-    """A set of types may stand where it shares a type with an entity that stands there in training.
+    """Domains by observation: a set of types may stand where an entity of one of its types stands in training.
 
     types    as `types_table` makes it
     words    rows below this number are no entities
@@ -100,13 +99,13 @@ def observed_domains(types: pa.Table, rows: int, words: int, relations: int, tra
     codes, row = names.indices.to_numpy(zero_copy_only=False), types.column("row").to_numpy()
     if len(row) and (row.min() < words or row.max() >= rows):
         raise IndexError(f"a row that is no entity: {row.min()} or {row.max()}")
-    held: dict[int, list[int]] = {}
+    types_of: dict[int, list[int]] = {}
     for place, code in zip(row.tolist(), codes.tolist(), strict=True):
-        held.setdefault(place, []).append(code)
+        types_of.setdefault(place, []).append(code)
     numbers: dict[tuple[int, ...], int] = {(): 0}  # entities without types
     type_of = np.full(rows, -1, np.int32)
     type_of[words:] = 0
-    for place, found in held.items():
+    for place, found in types_of.items():
         type_of[place] = numbers.setdefault(tuple(sorted(found)), len(numbers))
     # The empty set counts as if it had a type of its own, so that untyped entities vouch for each other.
     member = [(number, code) for found, number in numbers.items() for code in found or (len(names.dictionary),)]
@@ -115,7 +114,7 @@ def observed_domains(types: pa.Table, rows: int, words: int, relations: int, tra
     has = csr_array((np.ones(len(member), np.int64), (in_set, of_type)), shape=shape)
     head, relation, tail = train
 
-    def side(end: Ints) -> NDArray[np.bool_]:
+    def side(end: Ints) -> Bools:
         ones = np.ones(len(end), np.int64)
         seen = csr_array((ones, (relation, type_of[end])), shape=(relations, len(numbers)))
         return np.asarray(((seen @ has) @ has.T).toarray() > 0)

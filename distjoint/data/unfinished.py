@@ -1,6 +1,6 @@
-"""What an interrupted `prepare` leaves for the next one: the shards that are counted.
+"""Counted shards that an interrupted `prepare` leaves for the next one.
 
-`unfinished/request.json` says what was asked for, and of which input files; `unfinished/part-00003.json` says of a
+`unfinished/request.json` has the options, and the input files; `unfinished/part-00003.json` says of a
 shard's file what the manifest would say. Each is written whole or not at all, the latter when the shard's file is
 closed. But a file is only taken over when its bytes have the checksum that was noted, so it does not matter what
 reached the disk first. The folder goes when the manifest is there.
@@ -20,13 +20,13 @@ import pyarrow.fs as pafs
 import xxhash
 from pydantic import BaseModel, ConfigDict
 
-from distjoint.data.cooccurrence import STREAM
+from distjoint.base.errors import DistjointError
 from distjoint.data.manifest import File
 from distjoint.data.partition import Written
-from distjoint.data.request import Request
+from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows
+from distjoint.data.streams import COOCCURRENCE, shard_file
 from distjoint.data.vocabulary import Vocabulary
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 from distjoint.version import __version__
@@ -39,8 +39,8 @@ _CHANGES = ("ETag", "etag", "last_modified", "created")
 Made = dict[str, Any]
 
 
-def made_from(request: Request, files: Sequence[Location]) -> Made:
-    """Everything that decides the bits of a dataset, as `request.json` holds it; no storage options.
+def made_from(options: PrepareOptions, files: Sequence[Location]) -> Made:
+    """Fingerprint of a dataset: everything that decides its bits, as `request.json` holds it; no storage options.
 
     files    all input
     """
@@ -48,7 +48,7 @@ def made_from(request: Request, files: Sequence[Location]) -> Made:
         inputs = list(pool.map(_stamp, files))
     made = {
         "made_by": {"distjoint": __version__, "pyarrow": pa.__version__},
-        "request": request.record() | {"shards": request.shards},
+        "request": options.record() | {"shards": options.shards},
         "inputs": inputs,
     }
     return dict(json.loads(json.dumps(made)))
@@ -72,8 +72,8 @@ def difference(folder: Location, made: Made) -> str | None:
         return "which does not say what it was made of"
     if before.get("made_by") != made["made_by"]:
         return "made by another version of distjoint or pyarrow"
-    asked, now = before.get("request", {}), made["request"]
-    if changed := [name for name in now if name not in asked or asked[name] != now[name]]:
+    then, now = before.get("request", {}), made["request"]
+    if changed := [name for name in now if name not in then or then[name] != now[name]]:
         return f"made with another --{changed[0].replace('_', '-')}"
     known = {json.dumps(stamp, sort_keys=True) for stamp in before.get("inputs", ())}
     if changed := [stamp["file"] for stamp in made["inputs"] if json.dumps(stamp, sort_keys=True) not in known]:
@@ -117,22 +117,22 @@ class Counted:
     def take(self, shards: Sequence[int]) -> dict[int, Written]:
         """Those of some shards that are counted already: every byte is there and as it was written."""
         there = {place.name for place in (self.folder / NAME).list()}
-        wanted = [shard for shard in shards if _noted(part_name(shard)) in there]
+        wanted = [shard for shard in shards if _noted(shard_file(shard)) in there]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = zip(wanted, pool.map(self._check, wanted), strict=True)
             return {shard: written for shard, written in found if written is not None}
 
     def drop_others(self, taken: Collection[int]) -> None:
         """Delete what is there of shards that are not taken: half-written, damaged, or of something else."""
-        files = {part_name(shard) for shard in taken}
-        for place in (self.folder / STREAM).list():
-            if f"{STREAM}/{place.name}" not in files:
+        files = {shard_file(shard) for shard in taken}
+        for place in (self.folder / COOCCURRENCE).list():
+            if f"{COOCCURRENCE}/{place.name}" not in files:
                 place.delete()
         for path in noted(self.folder) - files:
             (self.folder / NAME / _noted(path)).delete()
 
     def _check(self, shard: int) -> Written | None:
-        path = part_name(shard)
+        path = shard_file(shard)
         with suppress(DistjointError, ValueError):
             part = _Part.model_validate_json((self.folder / NAME / _noted(path)).read_bytes())
             file = self.folder / path
@@ -140,11 +140,6 @@ class Counted:
             if same and file.checksum() == part.file.checksum:
                 return Written(part.file, list(part.spans))
         return None
-
-
-def part_name(shard: int) -> str:
-    """The path of a shard's file in the dataset's folder."""
-    return f"{STREAM}/part-{shard:05d}.parquet"
 
 
 def _noted(path: str) -> str:
@@ -155,7 +150,7 @@ def noted(folder: Location) -> set[str]:
     """Paths of the files of shards that are noted as counted."""
     places = (folder / NAME).list()
     return {
-        f"{STREAM}/{place.name.removesuffix('.json')}.parquet"
+        f"{COOCCURRENCE}/{place.name.removesuffix('.json')}.parquet"
         for place in places
         if place.name.startswith("part-") and place.name.endswith(".json")
     }

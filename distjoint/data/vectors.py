@@ -1,4 +1,4 @@
-"""Reading vectors by name from files: the text of GloVe and of word2vec, and safetensors as `export` writes them.
+"""Reader of named vectors: the text of GloVe and of word2vec, and safetensors as `export` writes them.
 
 The other way round is `export.py`. Only what is wanted is parsed, a block at a time, so that a file may be larger than
 memory.
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from distjoint.arrays import Floats
+from distjoint.base.arrays import Floats
+from distjoint.base.errors import DistjointError
 from distjoint.data.corpus import open_text, split_compression
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
 
 ENTITY = "ENTITY/"
@@ -28,7 +28,7 @@ _AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Named:
-    """Some vectors of a file.
+    """Vectors of a file, with their names.
 
     kind      `word` or `entity`; None where the file does not say
     vectors   float32[len(names), dim]

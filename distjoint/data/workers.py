@@ -1,4 +1,4 @@
-"""Who does the heavy work of `prepare`: this process, or the tasks of a Ray cluster (see `ray_driver`).
+"""Workers of `prepare`: this process, or the tasks of a Ray cluster (see `ray_driver`), which tokenise and count.
 
 Both give the same bits: text is cut only where a document ends, words get the same ids however it is cut, and each
 shard is counted for itself.
@@ -12,19 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from distjoint.data import vocabulary
-from distjoint.data.cooccurrence import Blocks, Plan, count_shards
+import numpy as np
+
+from distjoint.base.arrays import Ints, TokenIds
+from distjoint.base.progress import Task, short
+from distjoint.data.cooccurrence import Blocks, CountingPlan, count_shards
 from distjoint.data.corpus import Corpus
+from distjoint.data.name_trie import NameTrie
 from distjoint.data.partition import Written
 from distjoint.data.spool import Spool, Tokens
 from distjoint.data.tokens import Counter, Lexicon, encode_blocks
 from distjoint.data.unfinished import Counted
-from distjoint.data.vocabulary import Int64s
-from distjoint.progress import Task, short
 
 
 class Workers(Protocol):
-    """The three passes over the text."""
+    """Work on the text: tokenising, joining names, counting."""
 
     def tokenise(self, corpus: Corpus, lexicon: Lexicon, counter: Counter, task: Task) -> Tokens:
         """The text as provisional ids; fills `lexicon` and `counter`. task: advanced by bytes as stored
@@ -32,10 +34,18 @@ class Workers(Protocol):
         raises DistjointError naming what cannot be read
         """
 
-    def join(self, tokens: Tokens, forms: set[str], lexicon: Lexicon, min_count: int) -> tuple[Tokens, Int64s] | None:
-        """The text with names joined and its counts; None where none is to be: see `vocabulary.merge_names`."""
+    def find_names(self, tokens: Tokens, names: NameTrie) -> Ints:
+        """int64[names]: how often each is in the text, by longest match."""
 
-    def count(self, blocks: Blocks, plan: Plan, shards: Sequence[int], counted: Counted, task: Task) -> list[Written]:
+    def join_names(self, tokens: Tokens, names: NameTrie, spelled: TokenIds, words: int) -> tuple[Tokens, Ints]:
+        """The text with names joined, longest match first, and int64[words]: how often each word is in it.
+
+        spelled   int32[names]: the id that stands for each
+        """
+
+    def count(
+        self, blocks: Blocks, plan: CountingPlan, shards: Sequence[int], counted: Counted, task: Task
+    ) -> list[Written]:
         """Count some shards, each noted when it is done. task: advanced by tokens
 
         raises DistjointError when a disk is full
@@ -43,7 +53,7 @@ class Workers(Protocol):
 
 
 class Local:
-    """This process. scratch: a folder for temporary files, its own"""
+    """This process as the only worker. scratch: a folder for temporary files, its own"""
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
@@ -56,18 +66,23 @@ class Local:
             note_rate(task, counter, start)
         return spool
 
-    def join(self, tokens: Tokens, forms: set[str], lexicon: Lexicon, min_count: int) -> tuple[Spool, Int64s] | None:
-        assert isinstance(tokens, Spool)
-        joined = Spool(self.scratch / "joined")
-        counts = vocabulary.merge_names(tokens, forms, lexicon, min_count, joined)
-        return None if counts is None else (joined, counts)
+    def find_names(self, tokens: Tokens, names: NameTrie) -> Ints:
+        return names.find(tokens)
 
-    def count(self, blocks: Blocks, plan: Plan, shards: Sequence[int], counted: Counted, task: Task) -> list[Written]:
+    def join_names(self, tokens: Tokens, names: NameTrie, spelled: TokenIds, words: int) -> tuple[Spool, Ints]:
+        joined, counts = Spool(self.scratch / "joined"), np.zeros(words, np.int64)
+        for block in names.join(tokens, spelled, counts):
+            joined.write(block)
+        return joined, counts
+
+    def count(
+        self, blocks: Blocks, plan: CountingPlan, shards: Sequence[int], counted: Counted, task: Task
+    ) -> list[Written]:
         plan = replace(plan, scratch=str(self.scratch))
         return count_shards(blocks, plan, shards, counted.folder, task, counted.note)
 
 
 def note_rate(task: Task, counter: Counter, start: float) -> None:
-    """start: by the monotonic clock"""
+    """Show tokens and tokens a second. start: by the monotonic clock"""
     rate = counter.tokens / max(time.monotonic() - start, 1e-9)
     task.note(f"{short(counter.tokens)} tokens, {short(rate)} tokens/s")

@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 
-from distjoint.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.evaluate.link_result import Links
 from distjoint.evaluate.measures import Difference, Measure, paired_difference
-from distjoint.evaluate.options import EvaluateOptions, Split
+from distjoint.evaluate.options import CompareOptions, EvaluateOptions
 from distjoint.evaluate.ranks import HITS
 from distjoint.evaluate.report import Report
 from distjoint.evaluate.run import measure
-from distjoint.evaluate.space import VectorKind
 from distjoint.evaluate.tables import as_text, comparison_tables, link_note, word_note
-from distjoint.progress import Progress
 from distjoint.runs.folder import RunFolder
-from distjoint.storage import Options, locate
+from distjoint.storage import locate
 
 
 @dataclass(frozen=True)
@@ -78,53 +76,22 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def compare(
-    runs: Sequence[str],
-    *,
-    link_prediction: Split | None = None,
-    similarity: Sequence[str] = (),
-    analogies: Sequence[str] = (),
-    standardize: bool = True,
-    vectors: VectorKind | None = None,
-    memory: str | int = "1GB",
-    seed: int = 0,
-    storage_options: Options | None = None,
-    progress: Progress | None = None,
-) -> RunComparison:
-    """Measure runs on the same sets and take their differences to the first.
-
-    With no sets given, the reports that `evaluate` saved beside the runs are compared; a run without one, or whose
-    result is newer, is ranked on its test split. A run that has no graph is left out of link prediction, where
-    others have one; a set whose words it does not know is without a result.
-
-    raises UsageError for fewer than two runs, DistjointError as `evaluate` does
-    """
-    if len(runs) < 2:
-        raise UsageError("compare needs at least two runs")
-    options = EvaluateOptions(
-        link_prediction=link_prediction,
-        similarity=tuple(similarity),
-        analogies=tuple(analogies),
-        standardize=standardize,
-        vectors=vectors,
-        memory=memory,
-        seed=seed,
-        storage_options=storage_options,
-    )
-    reports = [_report(url, options, progress) for url in runs]
+def compare(options: CompareOptions) -> RunComparison:
+    """Reports of some runs side by side. raises UsageError for runs without a graph, DistjointError as `evaluate`"""
+    reports = [_report(options.of_run(url)) for url in options.runs]
     if not any(measures_of(report) for report in reports):
         raise UsageError("no run has a graph, so there is no link prediction to compare; give word sets instead")
     if all(report.uncovered for report in reports):
         raise DistjointError(f"{', '.join(reports[0].uncovered)}: no item is covered by the vectors of any run")
-    return compare_reports(reports, seed)
+    return compare_reports(reports, options.seed)
 
 
-def _report(url: str, options: EvaluateOptions, progress: Progress | None) -> Report:
+def _report(options: EvaluateOptions) -> Report:
     """A run's report: the saved one where no sets are wanted and it is of the run's result, else measured now.
 
     Empty for a run without a graph where nothing but link prediction is wanted.
     """
-    run = RunFolder.open(url, options.storage_options)
+    run = RunFolder.open(options.run_url, options.storage_options)
     words = bool(options.similarity or options.analogies)
     if not (options.link_prediction or words):
         saved = Report.read(run.folder)
@@ -134,7 +101,7 @@ def _report(url: str, options: EvaluateOptions, progress: Progress | None) -> Re
         if not words:
             return Report(str(run.folder), run.info.result or "")
         options = replace(options, link_prediction=None)
-    return measure(url, options, progress)
+    return measure(options)
 
 
 def compare_reports(reports: Sequence[Report], seed: int = 0) -> RunComparison:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from distjoint.evaluate.options import Ties
 from distjoint.evaluate.queries import TIE
-from distjoint.evaluate.ranks import LinkPrediction, Ties
+from distjoint.evaluate.ranks import LinkPrediction
 
 RANKS = ("head", "tail", "unseen", "head_ties", "tail_ties")
 """Fields of LinkPrediction that are kept of each triple."""

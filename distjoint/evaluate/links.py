@@ -7,22 +7,22 @@ from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 import xxhash
 
-from distjoint.data.dataset import SPLITS, Dataset, Triples
+from distjoint.backends import choose_device
+from distjoint.base.errors import UsageError
+from distjoint.base.progress import Progress
+from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.of_run import open_dataset
+from distjoint.data.streams import SPLITS
 from distjoint.data.types import Domains
-from distjoint.errors import UsageError
 from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.link_result import Links, Sampling
-from distjoint.evaluate.options import Split
+from distjoint.evaluate.options import Split, Ties
 from distjoint.evaluate.ranking import link_prediction
-from distjoint.evaluate.ranks import Ties
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.progress import Progress
 from distjoint.runs.folder import RunFolder
 
 
@@ -139,8 +139,7 @@ class GraphResult:
     @cached_property
     def trained(self) -> TrainedVectors:
         """Entity vectors and triple model of the result."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return TrainedVectors(self.run, self.run.result(), device, self.memory // 2)
+        return TrainedVectors(self.run, self.run.result(), choose_device(), self.memory // 2)
 
     @cached_property
     def candidates(self) -> Candidates:

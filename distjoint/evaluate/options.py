@@ -1,33 +1,138 @@
-"""Options of an evaluation: the keywords of `evaluate` and `compare` in one object."""
+"""Options of `evaluate` and `compare`: arguments of the Python functions and options of the commands.
+
+Nothing heavy is imported here: the command line reads this file to print its help.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from distjoint.evaluate.ranks import Ties
-from distjoint.evaluate.space import VectorKind
-from distjoint.storage import Options
+from distjoint.base.errors import UsageError
+from distjoint.base.options import CallOptions, like, option, options
+
+if TYPE_CHECKING:
+    from distjoint.base.progress import Progress
 
 Split = Literal["valid", "test"]
+Ties = Literal["realistic", "optimistic", "pessimistic"]
+VectorKind = Literal["word", "entity"]
 
 
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Options of an evaluation; `distjoint.evaluate` says what each means."""
+@options
+class EvaluateOptions(CallOptions):
+    """Options of `evaluate`."""
 
-    link_prediction: Split | None = None
-    by: tuple[str, ...] = ()
-    ties: Ties = "realistic"
-    sample_candidates: int | None = None
-    sample_triples: int | None = None
-    typed: bool = False
-    classify: bool = False
-    similarity: tuple[str, ...] = ()
-    analogies: tuple[str, ...] = ()
-    standardize: bool = True
-    vectors: VectorKind | None = None
-    dataset: str | None = None
-    memory: str | int = "1GB"
-    seed: int = 0
-    storage_options: Options | None = None
+    run_url: str = option("Folder or URL of a run.", metavar="RUN", argument=True, kw_only=False)
+    link_prediction: Split | None = option(
+        "Rank the answers to the triples of this split.",
+        default=None,
+        doc="The split to rank, filtered, in both directions.",
+    )
+    by: Sequence[str] = option(
+        "Link prediction by relation, its category (1-1 to N-N) or the answer's degree; may be repeated.",
+        default=(),
+        metavar="relation|category|degree",
+        doc="`relation`, its `category` (1-1 to N-N), the answer's `degree`: link prediction by groups of answers too.",
+    )
+    ties: Ties = option(
+        "The rank shown for answers that tie: their mean, the first or the last; JSON has all.",
+        default="realistic",
+        doc="The rank that tables show for answers that tie: their mean, the first or the last; `to_dict()` has all.",
+    )
+    sample_candidates: int | None = option(
+        "Rank each answer among N drawn entities, not among all.",
+        default=None,
+        metavar="N",
+        min=1,
+        doc="Rank among so many candidates, drawn for each answer, where all are too many.",
+    )
+    sample_triples: int | None = option(
+        "Rank N drawn triples of the split, not all.",
+        default=None,
+        metavar="N",
+        min=1,
+        doc="Rank so many triples of the split, drawn.",
+    )
+    typed: bool = option("Leave out candidates that the types of the relation do not allow.", default=False)
+    classify: bool = option(
+        "Take test triples and given negatives for right or wrong.",
+        default=False,
+        doc="Take test triples and their negatives for right or wrong, by their scores.",
+    )
+    similarity: Sequence[str] = option(
+        "Word pairs with scores by people; files or globs.",
+        default=(),
+        metavar="FILE...",
+        doc="Files, globs or folders of lines `word word score`: pairs with scores by people.",
+    )
+    analogies: Sequence[str] = option(
+        "Questions a : b = c : d; files, globs or folders.", default=(), metavar="FILE..."
+    )
+    standardize: bool = option(
+        "Standardise the columns of word vectors first, or not.",
+        default=True,
+        flag="--standardize/--raw",
+        doc="Standardise the columns of word vectors, to mean 0 and deviation 1, before the cosine.",
+    )
+    vectors: VectorKind | None = option(
+        "Which vectors stand for words; by default their own where text was trained.",
+        default=None,
+        doc="Which vectors stand for words, their own or their entities'; by default their own where text was trained.",
+    )
+    memory: str | int = option(
+        "Memory for vectors and scores, like 2GB.",
+        default="1GB",
+        metavar="SIZE",
+        doc="Memory for vectors and scores, like 2GB; what does not fit is read again as it is needed.",
+    )
+    seed: int = option(
+        "Decides what is drawn.", default=0, metavar="N", min=0, doc="Decides what is drawn, and the bootstrap."
+    )
+    dataset: str | None = option("Where the dataset lies now, if moved.", default=None, metavar="DATASET")
+    storage_options: Mapping[str, Any] | None = option(
+        "Credentials and the like of the URLs.", default=None, command=False, recorded=False
+    )
+    progress: Progress | None = option(
+        "Where to show how far it is; nowhere by default.", default=None, command=False, checked=False, recorded=False
+    )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes for vectors and scores. raises UsageError for what is no size"""
+        from distjoint.config import parse_bytes
+
+        try:
+            return int(parse_bytes(self.memory) or 0)
+        except ValueError as error:
+            raise UsageError(f"--memory: {error}") from None
+
+    def check(self) -> None:
+        """Raise UsageError for a memory that is no size."""
+        self.memory_bytes  # noqa: B018 - reading it checks it
+
+
+@options
+class CompareOptions(CallOptions):
+    """Options of `compare`: those of `evaluate` that mean something for several runs."""
+
+    runs: Sequence[str] = option("Two runs or more.", metavar="RUN...", argument=True, kw_only=False)
+    link_prediction: Split | None = like(EvaluateOptions, "link_prediction", default=None)
+    similarity: Sequence[str] = like(EvaluateOptions, "similarity", default=())
+    analogies: Sequence[str] = like(EvaluateOptions, "analogies", default=())
+    standardize: bool = like(EvaluateOptions, "standardize", default=True)
+    vectors: VectorKind | None = like(EvaluateOptions, "vectors", default=None)
+    memory: str | int = like(EvaluateOptions, "memory", default="1GB", command=False)
+    seed: int = like(EvaluateOptions, "seed", default=0, command=False)
+    storage_options: Mapping[str, Any] | None = like(EvaluateOptions, "storage_options", default=None)
+    progress: Progress | None = like(EvaluateOptions, "progress", default=None)
+
+    def check(self) -> None:
+        """Raise UsageError for fewer than two runs."""
+        if len(self.runs) < 2:
+            raise UsageError("compare needs at least two runs")
+
+    def of_run(self, url: str) -> EvaluateOptions:
+        """The options by which one of the runs is evaluated."""
+        shared = {name: value for name, value in self.arguments().items() if name != "runs"}
+        return EvaluateOptions(url, **shared)

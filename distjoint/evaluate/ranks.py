@@ -9,14 +9,14 @@ the three; Sun et al. 2020 found published results that rested on the first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from distjoint.arrays import Bools, Doubles, Ints
+from distjoint.base.arrays import Bools, Doubles, Ints
+from distjoint.evaluate.options import Ties
 
 HITS = (1, 3, 10)
-Ties = Literal["realistic", "optimistic", "pessimistic"]
 _SHIFT: dict[Ties, float] = {"realistic": 0.0, "optimistic": -0.5, "pessimistic": 0.5}
 
 

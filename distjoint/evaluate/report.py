@@ -16,13 +16,13 @@ from rich.console import Group, RenderableType
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.bootstrap import Interval
 from distjoint.evaluate.classification import Classification
 from distjoint.evaluate.link_result import Links
+from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.similarity import Similarity
-from distjoint.evaluate.space import VectorKind
 from distjoint.evaluate.tables import analogy_tables, as_text, classification_tables, link_tables, similarity_tables
 from distjoint.storage import Location
 

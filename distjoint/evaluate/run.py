@@ -5,97 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from distjoint.config import parse_bytes
-from distjoint.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.base.progress import Progress, Silent
 from distjoint.evaluate.analogies import analogies as measure_analogies
 from distjoint.evaluate.links import GraphResult, LinkOptions
-from distjoint.evaluate.options import EvaluateOptions, Split
+from distjoint.evaluate.options import EvaluateOptions, Split, VectorKind
 from distjoint.evaluate.ranking import MEMORY
-from distjoint.evaluate.ranks import Ties
 from distjoint.evaluate.report import Report
 from distjoint.evaluate.similarity import similarity as measure_similarity
-from distjoint.evaluate.space import Space, VectorKind, read_spaces
+from distjoint.evaluate.space import Space, read_spaces
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.evaluate.wordsets import Questions, WordPairs, read_analogies, read_similarity
-from distjoint.progress import Progress, Silent
 from distjoint.runs.folder import RunFolder
-from distjoint.storage import Options
 
 
-def evaluate(
-    run_url: str,
-    *,
-    link_prediction: Split | None = None,
-    by: Sequence[str] = (),
-    ties: Ties = "realistic",
-    sample_candidates: int | None = None,
-    sample_triples: int | None = None,
-    typed: bool = False,
-    classify: bool = False,
-    similarity: Sequence[str] = (),
-    analogies: Sequence[str] = (),
-    standardize: bool = True,
-    vectors: VectorKind | None = None,
-    dataset: str | None = None,
-    memory: str | int = "1GB",
-    seed: int = 0,
-    storage_options: Options | None = None,
-    progress: Progress | None = None,
-) -> Report:
-    """Measure the result of a run; without options, by link prediction on the test split.
-
-    link_prediction    the split to rank, filtered, in both directions
-    by                 `relation`, `category`, `degree`: link prediction by groups of answers too
-    ties               the rank that tables show for answers that tie; `to_dict()` has all three
-    sample_candidates  rank among so many candidates, drawn for each answer, where all are too many
-    sample_triples     rank so many triples of the split, drawn
-    typed              leave out candidates that the types of the relation do not allow
-    classify           take test triples and their negatives for right or wrong, by their scores
-    similarity         files, globs or folders of lines `word word score`
-    analogies          files, globs or folders of questions of four words
-    standardize        for words: columns to mean 0 and deviation 1 before the cosine
-    vectors            for words: their own vectors or their entities'; by default their own where text was trained
-    dataset            where the run's dataset lies now, if it was moved
-    memory             for entities, queries and scores; what does not fit is read again as it is needed
-    seed               of the bootstrap, and of what is drawn
-    raises             UsageError for what the run has no vectors for, DistjointError for files missing or damaged, and
-                       when the run knows the words of none of the sets
-    """
-    options = EvaluateOptions(
-        link_prediction=link_prediction,
-        by=tuple(by),
-        ties=ties,
-        sample_candidates=sample_candidates,
-        sample_triples=sample_triples,
-        typed=typed,
-        classify=classify,
-        similarity=tuple(similarity),
-        analogies=tuple(analogies),
-        standardize=standardize,
-        vectors=vectors,
-        dataset=dataset,
-        memory=memory,
-        seed=seed,
-        storage_options=storage_options,
-    )
-    report = measure(run_url, options, progress)
+def evaluate(options: EvaluateOptions) -> Report:
+    """The report of a run. raises DistjointError when it knows the words of none of the sets; see `measure`"""
+    report = measure(options)
     if report.uncovered:
         raise DistjointError(
-            f"{', '.join(report.uncovered)}: no item is covered by the {report.vectors} vectors of {run_url}"
+            f"{', '.join(report.uncovered)}: no item is covered by the {report.vectors} vectors of {options.run_url}"
         )
     return report
 
 
-def measure(run_url: str, options: EvaluateOptions, progress: Progress | None = None) -> Report:
-    """As `evaluate`, but sets whose words the run does not know are no error; they are without a result."""
-    ranking = _link_options(options)
-    run, progress = RunFolder.open(run_url, options.storage_options), progress or Silent()
+def measure(options: EvaluateOptions) -> Report:
+    """The report of a run, in which sets whose words the run does not know are without a result.
+
+    raises   UsageError for what the run has no vectors for, DistjointError for files missing or damaged
+    """
+    ranking, progress = _link_options(options), options.progress or Silent()
+    run = RunFolder.open(options.run_url, options.storage_options)
     split = _split(run, options)
     pairs = read_similarity(options.similarity, options.storage_options)
     questions = read_analogies(options.analogies, options.storage_options)
     report = Report(str(run.folder), run.info.result or "", standardize=options.standardize)
     if split is not None or options.classify:
-        graph = GraphResult(run, options.dataset, parse_bytes(options.memory) or MEMORY)
+        graph = GraphResult(run, options.dataset, options.memory_bytes or MEMORY)
         if split is not None:
             report = replace(report, links=graph.rank(split, ranking, progress))
         if options.classify:
@@ -108,13 +54,13 @@ def measure(run_url: str, options: EvaluateOptions, progress: Progress | None = 
 def _link_options(options: EvaluateOptions) -> LinkOptions:
     """The options of link prediction among all. raises UsageError for a bad value"""
     sizes = options.sample_candidates, options.sample_triples
-    return LinkOptions(options.by, options.ties, *sizes, options.typed, options.seed)
+    return LinkOptions(tuple(options.by), options.ties, *sizes, options.typed, options.seed)
 
 
 def _split(run: RunFolder, options: EvaluateOptions) -> Split | None:
     """The split to rank: the wanted one, or test where nothing is wanted; None for no link prediction.
 
-    raises UsageError for an unknown split, and for options of link prediction without one
+    raises UsageError for options of link prediction without a split
     """
     split = options.link_prediction
     if not (split or options.similarity or options.analogies or options.classify):
@@ -125,8 +71,6 @@ def _split(run: RunFolder, options: EvaluateOptions) -> Split | None:
         return "test"
     if split is None and _link_options(options) != LinkOptions(seed=options.seed):
         raise UsageError("--by, --ties, --sample-* and --typed say how to rank; add --link-prediction valid or test")
-    if split is not None and split not in ("valid", "test"):
-        raise UsageError(f"link prediction on '{split}': choose valid or test")
     return split
 
 

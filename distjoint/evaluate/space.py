@@ -11,17 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distjoint.arrays import Floats, Ints
+from distjoint.base.arrays import Floats, Ints
 from distjoint.evaluate.candidates import entity_rows
+from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.trained import TrainedVectors
-
-VectorKind = Literal["word", "entity"]
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.classification import Classification
 from distjoint.evaluate.link_result import CANDIDATES, FILTER, TIES, Links
 from distjoint.evaluate.measures import Difference, Measure
+from distjoint.evaluate.options import Ties, VectorKind
 from distjoint.evaluate.queries import TIE
-from distjoint.evaluate.ranks import HITS, Ties
+from distjoint.evaluate.ranks import HITS
 from distjoint.evaluate.similarity import Similarity
-from distjoint.evaluate.space import VectorKind
 
 WIDTH = 160
 """Columns of tables that are plain text."""

@@ -15,14 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.arrays import Bools, Floats, Ints
+from distjoint.base.arrays import Bools, Floats, Ints
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.couplings import coupling_of
-from distjoint.data.dataset import SPLITS, Triples
+from distjoint.data.dataset import Triples
 from distjoint.data.of_run import open_dataset
-from distjoint.errors import DistjointError, UsageError
+from distjoint.data.streams import SPLITS
 from distjoint.evaluate.known import KnownAnswers
+from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.scoring import Side, TripleModel
-from distjoint.evaluate.space import Space, Spaces, VectorKind, read_spaces, unknown
+from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.export import export as write_vectors
 from distjoint.runs.folder import RunFolder
@@ -73,7 +75,7 @@ class Embeddings:
     ) -> None:
         self.run, self.words, self.entities, self.relations = run, spaces.words, spaces.entities, list(relations)
         self._labels, self._degrees, self._model = spaces.labels, spaces.degrees, model
-        self._coupling, self._dense = coupling_of(run.info.coupling), dense
+        self._coupling, self._dense = coupling_of(run.info.coupling, run.info.config.model), dense
 
     @classmethod
     def read(cls, run: RunFolder) -> Embeddings:

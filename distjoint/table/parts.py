@@ -2,7 +2,7 @@
 
 A part is an array over the rows of a shard that have it: `W`, `C` and their biases over the rows with a word, `X`
 over the rows with an entity. Each comes with the state of its optimizer; an aligned row has one state per loss. Which
-parts a run has is for its coupling and optimizer to say.
+parts a run has is for its sources, coupling and optimizer to say.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ class Part:
 
     of      over which rows
     width   0 for one float a row, else floats a row
+    start   what its floats begin as, unless they are drawn (W, C, X)
     """
 
     name: str
     of: Literal["word", "entity"]
     width: int
+    start: float = 0.0
 
     def rows(self, layout: Layout, shard: int) -> int:
         """Rows of a shard that have it."""

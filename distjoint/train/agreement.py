@@ -14,7 +14,7 @@ _ROWS = 512
 
 
 class Agreement:
-    """Compares the updates of some shared rows: mark before, between and after what two sources do.
+    """Compares the updates of some shared rows: mark before and after what each of two sources does.
 
     rows   int64[n]: arena rows with a word and an entity; a sample of them is looked at
     """
@@ -30,9 +30,8 @@ class Agreement:
 
     def add_to(self, tally: Tally) -> None:
         """Cosine and norm ratio (second / first) of the two updates of all sampled rows, taken as one vector each."""
-        before, between, after = self._marks
-        self._marks = []
-        first, second = (between - before).flatten(), (after - between).flatten()
+        marks, self._marks = self._marks, []
+        first, second = (marks[1] - marks[0]).flatten(), (marks[3] - marks[2]).flatten()
         norms = first.norm(), second.norm()
         moved = (norms[0] > 0) & (norms[1] > 0)
         tally.add("cosine", torch.where(moved, first @ second / (norms[0] * norms[1]), 0.0))

@@ -9,18 +9,16 @@ import torch
 import torch.distributed as dist
 
 from distjoint.backends import Backend, backend_of, choose_device
+from distjoint.base.machine import cores
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.machine import cores
 from distjoint.model.scorers import scorer
-from distjoint.optim import optimizer_of
-from distjoint.registry import SOURCES
 from distjoint.runs.folder import RunInfo
 from distjoint.table.arena import Arena
 from distjoint.table.parts import table_bytes
 from distjoint.train.dense import Dense
 from distjoint.train.residency import slots_for, slots_needed
-from distjoint.train.sources.base import Resources, Source
+from distjoint.train.sources.base import Resources, Source, sources_of
 from distjoint.train.stream import Stream
 
 
@@ -91,8 +89,7 @@ def build(info: RunInfo, dataset: Dataset, place: Place) -> Parts:
         slots = slots_for(parts, layout, info.groups, lanes, limit)
     backend = backend_of(place.device, place.threads)
     arena = Arena(parts, layout, slots, place.device, scheme.frozen)
-    kinds: list[type[Source]] = [SOURCES[name] for name in SOURCES.names()]
-    kinds = [kind for kind in kinds if kind.trains(scheme)]
+    kinds = sources_of(scheme)
     decoders = {kind.name: kind.decoder(dataset, config) for kind in kinds}
     stream = Stream(dataset, decoders, place.threads, workers=place.beside, disk=config.train.disk_cache)
     dense = build_dense(scheme, dataset.manifest.counts.get("relations", 0), backend)
@@ -105,5 +102,4 @@ def build_dense(scheme: Scheme, relations: int, backend: Backend) -> Dense:
     config, generator = scheme.config, torch.Generator().manual_seed(scheme.config.train.seed)
     rows = relations * (2 if config.model.reciprocal else 1)
     parameters = scheme.coupling.dense(config, scorer(config.model.scorer), rows, generator) if scheme.graph else {}
-    optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
-    return Dense(parameters, optimizer, config.train.freeze, backend)
+    return Dense(parameters, scheme.optimizer, config.train.freeze, backend)

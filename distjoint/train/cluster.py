@@ -19,10 +19,11 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.base.progress import Progress, Silent
+from distjoint.base.ray_session import ray_session
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError, UsageError
-from distjoint.progress import Progress, Silent
-from distjoint.ray_session import ray_session
+from distjoint.registry import load_plugins, plugin_modules
 from distjoint.runs import journal
 from distjoint.runs.checkpoint import complete
 from distjoint.runs.folder import RunInfo
@@ -85,6 +86,7 @@ def _trainer(folder: Location, info: RunInfo, workers: int, options: Options | N
             "dataset": locate(info.dataset, options).absolute,
             "info": info.model_dump(mode="json"),
             "options": dict(options or {}),
+            "plugins": plugin_modules(),
         },
         scaling_config=ScalingConfig(
             num_workers=workers,
@@ -142,6 +144,7 @@ def _await_room(workers: int, limit: float, progress: Progress) -> None:
 
 
 def _worker(config: dict[str, Any]) -> None:
+    load_plugins(config["plugins"])  # before the configuration is read, which may name what they add
     info = RunInfo.model_validate(config["info"])
     place, data = group_place(info.config.train.threads), Dataset.open(config["dataset"], config["options"])
     worker = Worker(locate(config["folder"], config["options"]), info, data, place, Silent())

@@ -113,10 +113,7 @@ class _Inject(torch.autograd.Function):
 def _wrap(values: dict[str, Tensor]) -> DistributedDataParallel | None:
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return None
-    device = next(iter(values.values())).device
-    return DistributedDataParallel(
-        _Holder(values).to(device), device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-    )
+    return DistributedDataParallel(_Holder(values), broadcast_buffers=False)  # of one device, where the values lie
 
 
 def _sum_over_workers(ddp: DistributedDataParallel, gradients: dict[str, Tensor]) -> None:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distjoint.progress import short
+from distjoint.base.progress import short
+from distjoint.registry import SOURCES
 
 
 def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
     """One line about an epoch that is done."""
     parts = [f"epoch {metrics['epoch']}/{epochs}"]
-    if "text_loss" in metrics:
-        parts.append(f"text loss {metrics['text_loss']:.5f} ({short(metrics['cells_per_second'])} cells/s)")
-    if "graph_loss" in metrics:
-        parts.append(f"graph loss {metrics['graph_loss']:.3f} ({short(metrics['triples_per_second'])} triples/s)")
-    if "word_graph_loss" in metrics:
-        parts.append(f"on words {metrics['word_graph_loss']:.3f}")
+    for name in SOURCES.names():
+        parts += SOURCES[name].epoch_words(metrics)
     if "update_cosine" in metrics:
         parts.append(f"updates: cosine {metrics['update_cosine']:+.2f}, norm ratio {metrics['update_norm_ratio']:.2g}")
     if "valid_mrr" in metrics:
@@ -28,8 +25,8 @@ def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
 def rates_line(metrics: Mapping[str, float]) -> str:
     """Losses and rates so far in an epoch."""
     parts = [
-        f"{unit} {metrics[f'{name}_loss']:.4g}, {short(metrics[f'{samples}_per_second'])} {samples}/s"
-        for name, unit, samples in (("text", "text", "cells"), ("graph", "graph", "triples"))
-        if f"{name}_loss" in metrics
+        f"{kind.title} {metrics[f'{kind.title}_loss']:.4g}, {short(metrics[f'{kind.unit}_per_second'])} {kind.unit}/s"
+        for kind in (SOURCES[name] for name in SOURCES.names())
+        if f"{kind.title}_loss" in metrics
     ]
     return "  ".join(parts)

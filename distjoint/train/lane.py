@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
 from distjoint.train.agreement import Agreement
 from distjoint.train.rates import Rates
 from distjoint.train.sources.base import LaneVisit, Resources, Source
@@ -30,7 +30,8 @@ class Lane:
         self._work = [source.visit(assigned) for source in sources]
         reads_words = resources.scheme.coupling.reads_words
         self._staggered = reads_words and assigned.epoch == 0 and assigned.visit.repeat == 0
-        shared = shared_rows(resources, assigned) if reads_words and len(sources) == 2 else np.empty(0, np.int64)
+        comparable = reads_words and sum(source.compared for source in sources) == 2
+        shared = shared_rows(resources, assigned) if comparable else np.empty(0, np.int64)
         self._agreement = Agreement(resources.arena, resources.backend.tensor(shared)) if len(shared) else None
 
     def advance(self, step: int, steps: int, rates: Rates) -> None:
@@ -39,12 +40,13 @@ class Lane:
             work.units * self._share(source, step + 1, steps) // steps - work.done
             for source, work in zip(self._sources, self._work, strict=True)
         ]
-        watch = self._agreement if all(due) and step % _AGREEMENT_EVERY == 0 else None
-        if watch:
-            watch.mark()
-        for work, count in zip(self._work, due, strict=True):
+        compared = all(count for source, count in zip(self._sources, due, strict=True) if source.compared)
+        watch = self._agreement if compared and step % _AGREEMENT_EVERY == 0 else None
+        for source, work, count in zip(self._sources, self._work, due, strict=True):
+            if watch and source.compared:
+                watch.mark()
             work.do(count, rates, self._tally)
-            if watch:
+            if watch and source.compared:
                 watch.mark()
         if watch:
             watch.add_to(self._tally)

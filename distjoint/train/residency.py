@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.table.arena import Arena, pack, unpack
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Parts, Shard, packed_size
@@ -78,7 +78,7 @@ class Parking:
         try:
             with place.open("rb", buffering=0) as file:
                 for array in into.values():
-                    here = array if array.device.type == "cpu" else torch.empty_like(array, device="cpu")
+                    here = array.cpu()  # itself, unless it lies on a device
                     _fill(_raw(here), file)
                     if here is not array:
                         array.copy_(here)

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.base.progress import Progress, Silent
 from distjoint.config import Config
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError, UsageError
-from distjoint.evaluate.run import evaluate
-from distjoint.progress import Progress, Silent
+from distjoint.evaluate import evaluate
 from distjoint.recipes import Recipe
 from distjoint.recipes import find as find_recipe
 from distjoint.recipes.load import load_config
@@ -26,6 +26,7 @@ from distjoint.storage import Location, Options, locate
 from distjoint.train import initial
 from distjoint.train.build import local_place, scheme_of
 from distjoint.train.changes import change
+from distjoint.train.options import TrainOptions
 from distjoint.train.plan import plan, summary
 from distjoint.train.worker import Worker
 
@@ -77,73 +78,51 @@ class Result:
         yield table
 
 
-def train(
-    dataset: str | None = None,
-    out: str | None = None,
-    config: Config | Mapping[str, Any] | None = None,
-    *,
-    recipe: str | None = None,
-    any_graph: bool = False,
-    workers: int = 1,
-    resume: bool | str = False,
-    settings: Mapping[str, Any] | None = None,
-    go_on: bool = False,
-    overwrite: bool = False,
-    storage_options: Options | None = None,
-    progress: Progress | None = None,
-) -> Result:
-    """Train vectors on a prepared dataset.
-
-    dataset           URL of what `prepare` made; None when resuming
-    out               URL of the run's folder
-    config            a Config, or a mapping of `section.key` to value on top of the recipe, or of the defaults
-    recipe            name of one of `distjoint recipes`
-    any_graph         train by the recipe though it is for another graph
-    workers           1 trains in this process; more start Ray workers
-    resume            continue a run, by its URL, after its newest checkpoint; True for the one at `out`
-    settings          what is to change in a run that goes on, `section.key` to value: epochs, step sizes, alpha, ...
-    go_on             do so where there is a run at `out`, with this dataset and configuration; else begin it
-    overwrite         replace the run at `out`
-    storage_options   for the filesystem of the URLs
-    raises            UsageError when the request does not fit the data; DivergedError when a loss is not finite
-    """
-    progress = progress or Silent()
-    out = resume if isinstance(resume, str) else out
+def run_training(options: TrainOptions) -> Result:
+    """`train`, of checked options."""
+    progress, storage = options.progress or Silent(), options.storage_options
+    out = options.resume if isinstance(options.resume, str) else options.out
     if out is None:
         raise UsageError("train needs a folder for the run; give out, or resume=RUN")
-    run, config = locate(out, storage_options), _tree(config, recipe)
-    if go_on and (run / RUN).exists():
-        _refuse_other(run, dataset, config)
+    run, config = locate(out, storage), _tree(options.config, options.recipe)
+    resume = bool(options.resume)
+    if options.go_on and (run / RUN).exists():
+        _refuse_other(run, options.dataset, config)
         resume = True
     if resume:
-        info, data = _open(run, storage_options)
-        info = change(run, info, data, settings or {})
+        info, data = _open(run, storage)
+        info = change(run, info, data, options.settings or {})
         if info.changes:
             (run / CONFIG).write_bytes(info.config.to_yaml().encode())
-    elif settings:
-        raise UsageError("settings change a run that goes on (resume); give those of a new run as config")
     else:
-        if dataset is None:
-            raise UsageError("train needs a dataset; make one with 'distjoint prepare'")
-        data = Dataset.open(dataset, storage_options)
-        if recipe is not None:
-            _check_graph(find_recipe(recipe), data, any_graph, progress)
-        info = plan(data, dataset, config, workers)
-        with _initial(info, data, storage_options, progress) as found:
-            _make_folder(run, info, data, overwrite, found)
+        info, data = _new(run, config, options, progress)
     progress.say(summary(info, data))
-    _run_to_the_end(run, info, data, workers, storage_options, progress)
+    _run_to_the_end(run, info, data, options.workers, storage, progress)
     if info.config.train.init:
         (run / initial.FOLDER).delete()
     history = journal.read(run)
     kept = _kept(RunInfo.read(run), history)
     if kept and kept["epoch"] < history[-1]["epoch"]:
         progress.say(f"kept: epoch {kept['epoch']}, the best of {history[-1]['epoch']}; its figures follow")
-    config = info.config
     test = None
-    if config.train.final_test:
-        test = _final_test(run, out, config.graph.typed, storage_options, progress)
+    if info.config.train.final_test:
+        test = _final_test(run, out, info.config.graph.typed, storage, progress)
     return Result(out, kept, history, test)
+
+
+def _new(run: Location, config: Config, options: TrainOptions, progress: Progress) -> tuple[RunInfo, Dataset]:
+    """Plan a new run and make its folder."""
+    if options.settings:
+        raise UsageError("settings change a run that goes on (resume); give those of a new run as config")
+    if options.dataset is None:
+        raise UsageError("train needs a dataset; make one with 'distjoint prepare'")
+    data = Dataset.open(options.dataset, options.storage_options)
+    if options.recipe is not None:
+        _check_graph(find_recipe(options.recipe), data, options.any_graph, progress)
+    info = plan(data, options.dataset, config, options.workers)
+    with _initial(info, data, options.storage_options, progress) as found:
+        _make_folder(run, info, data, options.overwrite, found)
+    return info, data
 
 
 def _open(run: Location, options: Options | None) -> tuple[RunInfo, Dataset]:

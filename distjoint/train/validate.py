@@ -11,7 +11,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from distjoint.data.dataset import SPLITS, Dataset, Triples
+from distjoint.data.dataset import Dataset, Triples
+from distjoint.data.streams import SPLITS
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.runs.checkpoint import Position

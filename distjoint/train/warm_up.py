@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from distjoint.backends import backend_of
-from distjoint.backends.cpu import glove
+from distjoint.backends import Backend
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.registry import CANDIDATES
@@ -19,19 +17,18 @@ from distjoint.train.negatives import Pool, Uniform
 from distjoint.train.terms import TermTrainer
 
 
-def warm_up(scheme: Scheme, device: torch.device) -> None:
+def warm_up(scheme: Scheme, backend: Backend) -> None:
     """Compile what a wave of tiles and a batch of triples go through, or load it from the cache."""
-    if scheme.text and device.type == "cpu":
-        glove.warm_up()
+    if scheme.text:
+        backend.warm_up()
     if scheme.graph:
-        _train_two_entities(scheme.config, device)
+        _train_two_entities(scheme.config, backend)
 
 
-def _train_two_entities(config: Config, device: torch.device) -> None:
+def _train_two_entities(config: Config, backend: Backend) -> None:
     """One batch on a table of two entities."""
     layout, scheme = Layout(1, 1, 0, 0, 2), Scheme.of(config, has_text=False, has_graph=True)
-    backend = backend_of(device, 1)
-    arena = Arena(scheme.parts, layout, 1, device)
+    arena = Arena(scheme.parts, layout, 1, backend.device)
     arena.put(0, initial_shard(scheme, layout, 0))
     dense = build_dense(scheme, 1, backend)
     term = scheme.coupling.terms(config, arena, backend, dense.values)[0]

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from distjoint.data.dataset import COOCCURRENCE, Dataset
+from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import File, Manifest, Span
 from distjoint.data.partition import CELLS, TRIPLES, PartitionWriter, Written, by_partition, write_table
+from distjoint.data.streams import COOCCURRENCE
 from distjoint.storage import Location, locate
 from distjoint.table.layout import Layout, Sizes, choose_tiles
 

@@ -33,14 +33,14 @@ from typing import Any
 import numpy as np
 
 import distjoint
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Silent
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError
-from distjoint.progress import Silent
 from distjoint.runs import checkpoint
 from distjoint.runs.folder import Checkpoint, RunFolder, RunInfo
 from distjoint.storage import locate
+from distjoint.train import train
 from distjoint.train.plan import plan
-from distjoint.train.run import train
 
 SETTINGS = {
     "loss.alpha": 0,

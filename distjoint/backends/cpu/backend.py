@@ -85,6 +85,9 @@ class CpuBackend(Backend):
     def begin(self, function: Callable[[_Slice], _Result], argument: _Slice) -> Callable[[], _Result]:
         return self._ahead.submit(function, argument).result if self._ahead else partial(function, argument)
 
+    def warm_up(self) -> None:
+        glove.warm_up()
+
     def close(self) -> None:
         for executor in (self._ahead, self._executor):
             if executor:

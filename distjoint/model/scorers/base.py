@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 
 Dense = Mapping[str, Tensor]
 NO_DENSE: Dense = MappingProxyType({})
@@ -38,6 +38,8 @@ class Scorer(ABC):
     multiple: ClassVar[int] = 1
     """Reals of an entity's vector that make one coordinate: 2 for complex numbers, 4 for quaternions. dim must be a
     multiple; the nuclear 3-norm takes the moduli of these coordinates."""
+    dim_multiple: ClassVar[int] = 1
+    """What dim must be a multiple of besides: 2 for a scorer of two halves that mean different things."""
     product: ClassVar[Literal["real", "complex"] | None] = None
     """Whether a query is the product of entity and relation, coordinate by coordinate: the compiled backend then has a
     faster way to it."""

@@ -58,6 +58,10 @@ class Sampled(CandidateStrategy):
     def needs_known(cls, mask_known: bool, few: bool, complete: bool) -> bool:
         return mask_known and few
 
+    def draw(self, pool: Pool, random: Random, relation: Tensor, count: int) -> Tensor:
+        """Negatives of some chunks, as `Sampler.draw`."""
+        return pool.sampler.draw(random, relation, count)
+
     def plan(self, batch: Batch, pool: Pool, random: Random) -> Step:
         trainer, config, backend = self.trainer, self.trainer.config, self.trainer.backend
         chunk = min(config.chunk, len(batch))
@@ -68,7 +72,7 @@ class Sampled(CandidateStrategy):
         rows = torch.empty(2, len(head), chunk + drawn, dtype=torch.int64, device=backend.device)
         rows[0, :, :chunk], rows[1, :, :chunk] = tail, head
         if drawn:
-            rows[:, :, chunk:] = pool.sampler.draw(random, relation, drawn)
+            rows[:, :, chunk:] = self.draw(pool, random, relation, drawn)
         competing = rows if config.in_batch else rows[:, :, chunk:].contiguous()
         mask = pool.filter_mask(head, relation, tail, competing, config.in_batch, backend)
         distinct = backend.distinct(rows.view(-1), trainer.arena_rows)

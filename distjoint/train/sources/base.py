@@ -6,25 +6,30 @@ gives its work on one visit, which the lane does a few units at a time.
 
 from __future__ import annotations
 
+import math
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.arrays import Ints
 from distjoint.backends import Backend
-from distjoint.backends.base import NONE
+from distjoint.backends.base import NONE, NotFiniteError
+from distjoint.base.arrays import Ints
+from distjoint.base.errors import DivergedError
+from distjoint.base.progress import short
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
-from distjoint.errors import DivergedError
+from distjoint.registry import SOURCES
 from distjoint.table.arena import Arena
+from distjoint.table.parts import Part
 from distjoint.train.dense import Dense
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Visit
@@ -86,8 +91,9 @@ class VisitWork(ABC):
     done    how many are done
     """
 
-    name: ClassVar[str]
-    key: ClassVar[str]
+    name: str
+    """The source's."""
+    key: str
     """Configuration key of its step size."""
 
     def __init__(self, units: int, assigned: LaneVisit) -> None:
@@ -100,6 +106,19 @@ class VisitWork(ABC):
 
         raises   DivergedError before any row is stepped by a loss or gradient that is not finite
         """
+
+    def look(self, backend: Backend, where: str, *values: float | Tensor) -> Tensor | None:
+        """Look at a unit's loss and squared gradients before rows are stepped by it, as `Backend.check` does.
+
+        raises   DivergedError that says where
+        """
+        try:
+            allowed = backend.check(*values)
+        except NotFiniteError:
+            raise DivergedError(self.message(where), self.key) from None
+        if allowed is not None:
+            self.note(allowed)
+        return allowed
 
     def note(self, finite: Tensor) -> None:
         """Remember on the device, which is not waited for, the first unit whose loss or gradient was not finite."""
@@ -130,17 +149,30 @@ class Source(ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    """What its loss is called: `text` for `text_loss`."""
     unit: ClassVar[str]
-    """What its samples are called where they are counted."""
+    """What its samples are called: `cells` for `cells_per_second`."""
+    digits: ClassVar[int] = 3
+    """Of its loss, in the line about an epoch."""
     first: ClassVar[bool] = False
+    compared: ClassVar[bool] = False
+    """Whether its updates of words are compared with those of another source that says so (`train/agreement.py`)."""
+    spawn_key: ClassVar[int | None] = None
+    """What sets its random numbers apart from those of other sources; None for a checksum of its name."""
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
 
     @classmethod
-    @abstractmethod
     def trains(cls, scheme: Scheme) -> bool:
-        """Whether a run of this scheme reads it."""
+        """Whether a run of this scheme reads it: where the coupling does."""
+        return cls.name in scheme.coupling.sources
+
+    @classmethod
+    def parts(cls, scheme: Scheme) -> list[Part]:
+        """The parts of the table that it brings along, such as the state of its steps; none here."""
+        return []
 
     @classmethod
     @abstractmethod
@@ -148,9 +180,9 @@ class Source(ABC):
         """How its partitions are read."""
 
     @property
-    @abstractmethod
     def sums(self) -> tuple[str, ...]:
-        """Names of what it adds to a tally."""
+        """Names of what it adds to a tally: its loss, squared gradients, samples and seconds."""
+        return (f"{self.title}_loss", f"{self.title}_squares", self.unit, f"{self.title}_seconds")
 
     @abstractmethod
     def visit(self, assigned: LaneVisit) -> VisitWork:
@@ -160,19 +192,42 @@ class Source(ABC):
         """Batches of a visit that leave gradients of dense parameters; known without reading any."""
         return 0
 
-    @abstractmethod
     def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
         """Means and rates by the names they have in metrics.jsonl; none where it trained nothing.
 
         workers   that trained at the same time: seconds are summed over them
         """
+        count = sums[self.unit]
+        if not count:
+            return {}
+        return {
+            f"{self.title}_loss": sums[f"{self.title}_loss"] / count,
+            self.unit: count,
+            f"{self.unit}_per_second": count * workers / max(sums[f"{self.title}_seconds"], 1e-9),
+            f"{self.title}_gradient_norm": math.sqrt(sums[f"{self.title}_squares"] / count),
+        }
 
-    @abstractmethod
     def step_size(self, rates: Rates) -> float:
-        """Its step size at a moment of the run."""
+        """Its step size at a moment of the run: the graph's, unless it has one of its own."""
+        return rates.graph * self.resources.config.graph.learning_rate
+
+    @classmethod
+    def epoch_words(cls, metrics: Mapping[str, Any]) -> list[str]:
+        """What the line about an epoch says of it; nothing where it trained nothing."""
+        if f"{cls.title}_loss" not in metrics:
+            return []
+        loss, speed = metrics[f"{cls.title}_loss"], short(metrics[f"{cls.unit}_per_second"])
+        return [f"{cls.title} loss {loss:.{cls.digits}f} ({speed} {cls.unit}/s)"]
+
+    @classmethod
+    def generator(cls, config: Config, epoch: int, visit: Visit) -> np.random.Generator:
+        """Its random numbers on a visit: of (seed, epoch, repeat, groups) alone."""
+        own = zlib.crc32(cls.name.encode()) if cls.spawn_key is None else cls.spawn_key
+        of_visit = [config.train.seed, epoch, visit.repeat, *visit.groups]
+        return np.random.default_rng(np.random.SeedSequence(of_visit, spawn_key=(own,)))
 
 
-def generators(config: Config, epoch: int, visit: Visit) -> tuple[np.random.Generator, np.random.Generator]:
-    """Random numbers of a visit's text and of its triples: of (seed, epoch, pass, groups) alone."""
-    text, graph = np.random.SeedSequence([config.train.seed, epoch, visit.repeat, *visit.groups]).spawn(2)
-    return np.random.default_rng(text), np.random.default_rng(graph)
+def sources_of(scheme: Scheme) -> list[type[Source]]:
+    """The sources that a run of this scheme trains, in their order."""
+    kinds: list[type[Source]] = [SOURCES[name] for name in SOURCES.names()]
+    return [kind for kind in kinds if kind.trains(scheme)]

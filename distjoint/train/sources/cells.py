@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,16 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.arrays import Floats, Ints, Offsets
 from distjoint.backends.base import TileCells, WordParts
+from distjoint.base.arrays import Floats, Ints, Offsets
+from distjoint.base.errors import DivergedError
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
-from distjoint.data.dataset import COOCCURRENCE, Dataset
-from distjoint.errors import DivergedError
-from distjoint.model.text import weigh
+from distjoint.data.dataset import Dataset
+from distjoint.data.streams import COOCCURRENCE
+from distjoint.model.text import initial_states, weigh
+from distjoint.table.parts import Part
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
-from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork, generators
+from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork
 from distjoint.train.tally import Tally
 
 _CELL_BYTES = 12
@@ -86,13 +87,24 @@ class CellSource(Source):
     """The text's source: GloVe on the words' vectors W and C."""
 
     name = "cells"
+    title = "text"
     unit = "cells"
+    digits = 5
     first = True
-    sums = ("text_loss", "cells", "text_seconds", "text_squares")
+    compared = True
+    spawn_key = 0
 
     @classmethod
     def trains(cls, scheme: Scheme) -> bool:
         return scheme.text
+
+    @classmethod
+    def parts(cls, scheme: Scheme) -> list[Part]:
+        of_vector, of_bias = initial_states(scheme.config.text.learning_rate)
+        biases = [Part("W.bias", "word", 0), Part("C.bias", "word", 0)]
+        states = [Part(f"{name}.state", "word", 0, of_vector) for name in "WC"]
+        states += [Part(f"{name}.bias.state", "word", 0, of_bias) for name in "WC"]
+        return [Part("W", "word", scheme.dim), Part("C", "word", scheme.dim), *biases, *states]
 
     @classmethod
     def decoder(cls, dataset: Dataset, config: Config) -> CellsDecoder:
@@ -100,17 +112,6 @@ class CellSource(Source):
 
     def visit(self, assigned: LaneVisit) -> CellsWork:
         return CellsWork(self.resources, assigned)
-
-    def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
-        count = sums["cells"]
-        if not count:
-            return {}
-        return {
-            "text_loss": sums["text_loss"] / count,
-            "cells": count,
-            "cells_per_second": count * workers / max(sums["text_seconds"], 1e-9),
-            "text_gradient_norm": math.sqrt(sums["text_squares"] / count),
-        }
 
     def step_size(self, rates: Rates) -> float:
         return rates.text * self.resources.config.text.learning_rate
@@ -125,7 +126,7 @@ class CellsWork(VisitWork):
     def __init__(self, resources: Resources, assigned: LaneVisit) -> None:
         super().__init__(len(assigned.visit.shards) * resources.manifest.layout.tiles_per_shard, assigned)
         self._on = resources
-        self._rng, _ = generators(resources.config, assigned.epoch, assigned.visit)
+        self._rng = CellSource.generator(resources.config, assigned.epoch, assigned.visit)
         self._waves = self._all_waves()
         arrays, frozen, none = resources.arena.arrays, resources.arena.frozen, torch.empty(0, dtype=torch.bool)
         names = ("W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state")
@@ -181,7 +182,7 @@ class CellsWork(VisitWork):
         if not self.assigned.following:
             return []
         epoch, visit = self.assigned.following
-        return _diagonals(visit, generators(self._on.config, epoch, visit)[0])[0]
+        return _diagonals(visit, CellSource.generator(self._on.config, epoch, visit))[0]
 
     def _culprit(self, tiles: list[TileCells], tile: int, cell: int) -> str:
         """The cell that failed, and what of it is not finite."""

@@ -7,17 +7,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 
-from distjoint.arrays import Bools, Ints, Offsets
 from distjoint.backends.base import NotFiniteError
+from distjoint.base.arrays import Bools, Ints, Offsets
+from distjoint.base.errors import DivergedError
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
 from distjoint.data.types import Domains
-from distjoint.errors import DivergedError
+from distjoint.table.parts import Part
 from distjoint.train.batches import Batch, shuffled, subsampled
 from distjoint.train.candidates import CandidateStrategy, Step, candidates_of
 from distjoint.train.failure import offending_triple
@@ -25,7 +27,7 @@ from distjoint.train.known import KnownPositives
 from distjoint.train.negatives import Pool, sampler_of
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
-from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork, generators
+from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork
 from distjoint.train.tally import Tally
 from distjoint.train.terms import TermTrainer
 
@@ -62,7 +64,10 @@ class TripleSource(Source):
     """The graph's source."""
 
     name = "triples"
+    title = "graph"
     unit = "triples"
+    compared = True
+    spawn_key = 1
 
     def __init__(self, resources: Resources) -> None:
         super().__init__(resources)
@@ -79,6 +84,11 @@ class TripleSource(Source):
     @classmethod
     def trains(cls, scheme: Scheme) -> bool:
         return scheme.graph
+
+    @classmethod
+    def parts(cls, scheme: Scheme) -> list[Part]:
+        of_words = scheme.state("word.graph_", "word") if scheme.coupling.reads_words else []
+        return [*of_words, Part("X", "entity", scheme.dim), *scheme.state("X.", "entity")]
 
     @classmethod
     def decoder(cls, dataset: Dataset, config: Config) -> TriplesDecoder:
@@ -114,8 +124,11 @@ class TripleSource(Source):
                 found["graph_gradient_norm" if name == "graph" else f"{name}_graph_gradient_norm"] = norm
         return found
 
-    def step_size(self, rates: Rates) -> float:
-        return rates.graph * self.resources.config.graph.learning_rate
+    @classmethod
+    def epoch_words(cls, metrics: Mapping[str, Any]) -> list[str]:
+        others = [key for key in metrics if key.endswith("_graph_loss")]
+        of_others = [f"on {key.removesuffix('_graph_loss')}s {metrics[key]:.3f}" for key in others]
+        return [*super().epoch_words(metrics), *of_others]
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,7 @@ class TriplesWork(VisitWork):
     def __init__(self, source: TripleSource, assigned: LaneVisit) -> None:
         super().__init__(assigned.passes * source.batches(assigned.visit), assigned)
         self._source, self._on = source, source.resources
-        _, self._rng = generators(self._on.config, assigned.epoch, assigned.visit)
+        self._rng = TripleSource.generator(self._on.config, assigned.epoch, assigned.visit)
         self._random = self._on.backend.random(self._rng)
         self._pools = self._make_pools()
         self._planned = self._plans()

@@ -1,0 +1,89 @@
+"""The command that trains: train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from distjoint.base.errors import UsageError
+from distjoint.cli.common import Json, Settings, StorageOptions, interruptible, print_result, progress, say_next
+from distjoint.cli.options import options_of
+from distjoint.train.options import TrainOptions
+
+_RESUME_TAKES = (
+    "--resume RUN continues with the run's own dataset and configuration; it takes no DATASET, --out, --config, "
+    "--recipe, --any-graph, --init, --continue or --overwrite, only --set for what may change"
+)
+
+
+@options_of(TrainOptions)
+def train(
+    *,
+    dataset: str | None,
+    out: str | None,
+    config: Annotated[str | None, typer.Option(metavar="FILE", help="YAML file; see 'distjoint config show'.")] = None,
+    recipe: str | None,
+    any_graph: bool,
+    settings: Settings = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VECTORS", help="Begin with these, by name: GloVe's text, word2vec's, or exported safetensors."
+        ),
+    ] = None,
+    workers: int,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Continue this run; --set changes what may change in it.")
+    ] = None,
+    options: dict[str, Any],
+    storage_options: StorageOptions = None,
+    as_json: Json = False,
+) -> None:
+    """Train vectors: words, entities or both together.
+
+    \b
+    Examples:
+      distjoint train data/mine --out runs/joint --set model.dim=100 --set loss.alpha=0.5
+      distjoint train data/mine --out runs/glove --set loss.alpha=0
+      distjoint train data/wn18rr --out runs/wn18rr --recipe wn18rr-complex --set model.dim=400
+      distjoint train data/mine --out runs/more --init glove.6B.100d.txt --set train.freeze=words,contexts
+      distjoint train --resume runs/joint
+      distjoint train --resume runs/joint --set train.epochs=30
+    """
+    import distjoint
+    from distjoint.recipes.load import parse_settings
+
+    changes = parse_settings(settings or ())
+    if resume is not None:
+        if dataset or out or config or recipe or any_graph or init or any(options.values()):
+            raise UsageError(_RESUME_TAKES)
+        run, configuration = resume, None
+    elif dataset is None or out is None:
+        raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")
+    else:
+        run, configuration = out, _configuration(config, recipe, changes | ({"train.init": init} if init else {}))
+    with interruptible(f"continue with: distjoint train --resume {run}"):
+        result = distjoint.train(
+            dataset,
+            run,
+            configuration,
+            recipe=recipe,
+            any_graph=any_graph,
+            workers=workers,
+            resume=resume is not None,
+            settings=changes if resume else None,
+            **options,
+            progress=progress(),
+        )
+    print_result(result, as_json)
+    say_next(as_json, f"distjoint evaluate {run} --link-prediction test", f"distjoint nearest {run} NAME")
+
+
+def _configuration(config: str | None, recipe: str | None, changes: Mapping[str, Any]) -> Any:
+    """The configuration of a new run, checked; as changes to the recipe where there is one."""
+    from distjoint.recipes.load import load_config
+
+    checked = load_config(config, changes, recipe=recipe)
+    return changes if recipe else checked

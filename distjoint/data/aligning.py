@@ -1,0 +1,105 @@
+"""Alignment phase of `prepare`: entities and words aligned as the options say, and what the summary tells of it.
+
+The rules themselves are in `alignment`, which knows no options.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from distjoint.base.arrays import Ints
+from distjoint.base.errors import DistjointError
+from distjoint.data.alignment import Alignment, Name, align_by_names, align_by_pairs, read_pairs
+from distjoint.data.request import PrepareOptions
+from distjoint.data.summary import Aligned
+from distjoint.data.triples import Graph
+from distjoint.data.vocabulary import Vocabulary, key
+from distjoint.storage import locate
+
+EXAMPLES = 5
+
+
+def named_pairs(options: PrepareOptions, graph: Graph) -> list[tuple[int, str]]:
+    """Pairs (entity, word) of the file that `align` names; none where it names no file.
+
+    raises DistjointError for a file that is not there, or names an entity that the graph does not have
+    """
+    if options.align in ("auto", "none"):
+        return []
+    place = locate(options.align, options.storage_options)
+    if not place.exists():
+        raise DistjointError(f"{place}: no such file; --align takes 'auto', 'none' or a file of pairs")
+    pairs = read_pairs(place)
+    for entity, word in pairs:
+        if entity not in graph.entities:
+            raise DistjointError(f"{place}: entity {entity!r} (word {word!r}) is in no triple and has no label")
+    return [(graph.entities.ids[entity], word) for entity, word in pairs]
+
+
+def align(
+    options: PrepareOptions,
+    names: list[list[Name]],
+    pairs: list[tuple[int, str]],
+    words: Vocabulary,
+    graph: Graph,
+    degrees: Ints,
+    notes: list[str],
+) -> Alignment:
+    """Alignment of a graph's entities and the words of a text.
+
+    names     of each entity; for `auto`
+    pairs     of entity and word; for a file
+    degrees   int64[entities]
+    notes     gets a sentence about pairs that are left out
+    """
+    entities, most_frequent = graph.entities.list(), options.align_ambiguous == "most-frequent"
+    if not len(words) or not entities or options.align == "none":
+        return Alignment(unmatched=list(range(len(entities))))
+    if options.align == "auto":
+        found = align_by_names(names, words.words, degrees.tolist(), options.tokenizer, most_frequent, entities)
+    else:
+        spelled = {word: k for k, word in enumerate(words.words)}
+        forms = {key(word, options.tokenizer): k for word, k in reversed(spelled.items())}
+        known = [(entity, spelled.get(word, forms.get(key(word, options.tokenizer), -1))) for entity, word in pairs]
+        if missing := sum(word < 0 for _, word in known):
+            notes.append(f"Pairs of {options.align} whose word is not in the vocabulary: {missing:,}.")
+        kept = list(dict.fromkeys((entity, word) for entity, word in known if word >= 0))
+        found = align_by_pairs(kept, words.counts.tolist(), degrees.tolist(), most_frequent)
+    ambiguous = {entity for entity, _, _ in found.ambiguous}
+    found.unmatched = [e for e in range(len(entities)) if e not in found.shared and e not in ambiguous]
+    return found
+
+
+def described(
+    options: PrepareOptions,
+    alignment: Alignment,
+    words: Vocabulary,
+    graph: Graph,
+    labels: Mapping[str, Sequence[str]] | None,
+) -> Aligned | None:
+    """Figures and examples of an alignment; None where nothing was to be aligned."""
+    entities = graph.entities.list()
+    if not len(words) or not entities or options.align == "none":
+        return None
+
+    def called(entity: int) -> str:
+        label = (labels or {}).get(entities[entity])
+        return f"{entities[entity]} ({label[0]})" if label else entities[entity]
+
+    shared = sorted(alignment.shared.items(), key=lambda pair: -words.counts[pair[1][0]])[:EXAMPLES]
+    return Aligned(
+        aligned=len(alignment.shared),
+        ambiguous=len(alignment.ambiguous),
+        unmatched=len(alignment.unmatched),
+        samples=len(alignment.samples),
+        how=dict(Counter(how for _, how in alignment.shared.values())),
+        examples={
+            "aligned": [f"{called(entity)} = {words.words[word]}" for entity, (word, _) in shared],
+            "ambiguous": [
+                f"{called(entity)}: {words.words[word]} is the name of {count}"
+                for entity, word, count in alignment.ambiguous[:EXAMPLES]
+            ],
+            "unmatched": [called(entity) for entity in alignment.unmatched[:EXAMPLES]],
+        },
+    )

@@ -1,0 +1,37 @@
+"""Input files of `prepare`: those that its options name, and those that are found in a benchmark's folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from distjoint.data.benchmark import find_benchmark
+from distjoint.data.numbered import name_files
+from distjoint.data.request import PrepareOptions
+from distjoint.storage import Location, expand, locate
+
+
+def with_benchmark(options: PrepareOptions) -> tuple[PrepareOptions, str | None]:
+    """The options with the files of the folder that `graph` names, and a sentence about those; what is named stays.
+
+    raises   DistjointError where no training triples are found, or several graphs
+    """
+    if not options.graph:
+        return options, None
+    found = find_benchmark(locate(options.graph, options.storage_options))
+    taken = {split: path for split, path in found.paths.items() if (options.paths[split] or path) == path}
+    types = found.types if options.types in (None, found.types) else None
+    files: dict[str, Any] = {"triples" if split == "train" else split: path for split, path in taken.items()}
+    filled = replace(options, **files, types=options.types or types)
+    return filled, f"Graph found: {replace(found, paths=taken, types=types)}."
+
+
+def input_files(options: PrepareOptions) -> list[Location]:
+    """Every file that is read. raises DistjointError where a pattern finds nothing"""
+    storage = options.storage_options
+    patterns = [*options.texts, *(path for path in options.paths.values() if path)]
+    files = [locate(name, storage) for pattern in patterns for name in expand(pattern, storage)]
+    if options.triple_columns is None:
+        files += {place.url: place for file in files for place in name_files(file)}.values()
+    names = [options.labels, options.types, options.align if options.align not in ("auto", "none") else None]
+    return files + [locate(name, storage) for name in names if name]

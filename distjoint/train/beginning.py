@@ -1,0 +1,45 @@
+"""How a shard begins in a run: from a checkpoint, from vectors that were given, or as the seed decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distjoint.couplings.scheme import Scheme, initial_shard
+from distjoint.model.text import with_rate
+from distjoint.runs.folder import Checkpoint, RunInfo
+from distjoint.table.layout import Layout
+from distjoint.table.parts import Shard
+from distjoint.train.changes import first_value
+from distjoint.train.initial import begin_with
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where the shards that no worker has yet come from.
+
+    start     the checkpoint that is resumed; None at the beginning
+    initial   vectors of `train.init`, by shard; None without it
+    """
+
+    info: RunInfo
+    scheme: Scheme
+    layout: Layout
+    start: Checkpoint | None = None
+    initial: Checkpoint | None = None
+
+    def shard(self, shard: int) -> Shard:
+        """The parts of a shard by name."""
+        if self.start:
+            return self._resumed(self.start, shard)
+        parts = initial_shard(self.scheme, self.layout, shard)
+        if self.initial:
+            parts = begin_with(parts, self.initial.shard(shard), self.scheme, self.layout, shard)
+        return parts
+
+    def _resumed(self, start: Checkpoint, shard: int) -> Shard:
+        """A shard of a checkpoint. The text's learning rate may have changed since: it lies in the accumulators."""
+        parts, rate = start.shard(shard), self.info.config.text.learning_rate
+        before = start.manifest.text_learning_rate or first_value(self.info, "text.learning_rate")
+        if "W" in parts and before != rate:
+            parts |= {name: with_rate(parts[name], before, rate) for name in ("W.state", "C.state")}
+        return parts

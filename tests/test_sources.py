@@ -1,0 +1,293 @@
+"""One battery that every source must pass: what it decodes, counts, adds up and reports, on the small league."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from members import assert_covers
+from small import Small, config
+from test_train_diverged import Bench
+from torch import Tensor
+
+from distjoint.couplings.scheme import Scheme
+from distjoint.data.dataset import Dataset
+from distjoint.model.text import weigh
+from distjoint.registry import SOURCES
+from distjoint.train import sources
+from distjoint.train.rates import Rates
+from distjoint.train.sources.base import LaneVisit, Source
+from distjoint.train.sources.cells import DecodedCells
+from distjoint.train.sources.triples import DecodedTriples
+from distjoint.train.tally import Tally
+
+pytestmark = pytest.mark.unit
+
+RATES = Rates(text=0.5, graph=0.25)
+DUAL: dict[str, Any] = {"model.coupling": "dual", "graph.batch": 16}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a source.
+
+    stream     its samples in the manifest
+    samples    the sum that counts them
+    sums       all its sums where the coupling is `dual`
+    metrics    its metrics there
+    step_size  configuration key of its step size, and its factor in `RATES`
+    """
+
+    stream: str
+    unit: str
+    samples: str
+    sums: set[str]
+    metrics: set[str]
+    step_size: tuple[str, float]
+    first: bool
+
+
+EXPECTED = {
+    "cells": Expected(
+        "cooccurrence",
+        "cells",
+        "cells",
+        {"text_loss", "cells", "text_seconds", "text_squares"},
+        {"text_loss", "cells", "cells_per_second", "text_gradient_norm"},
+        ("text.learning_rate", 0.5),
+        first=True,
+    ),
+    "triples": Expected(
+        "triples/train",
+        "triples",
+        "triples",
+        {
+            *("graph_loss", "graph_squares", "graph_batches", "triples", "graph_seconds"),
+            *("word_loss", "word_squares", "word_batches", "word_triples"),
+        },
+        {
+            *("graph_loss", "triples", "triples_per_second", "graph_gradient_norm"),
+            *("word_graph_loss", "word_graph_gradient_norm"),
+        },
+        ("graph.learning_rate", 0.25),
+        first=False,
+    ),
+}
+
+
+@pytest.fixture(params=EXPECTED)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def bench(small: Small) -> Iterator[Bench]:
+    made = Bench(small.joint, **DUAL)
+    yield made
+    made.parts.close()
+
+
+class Recording(Tally):
+    """A tally that notes which sums were added to."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(names)
+        self.added: set[str] = set()
+
+    def add(self, name: str, value: float | Tensor) -> None:
+        self.added.add(name)
+        super().add(name, value)
+
+
+def source_of(bench: Bench, name: str) -> Source:
+    return next(source for source in bench.parts.sources if source.name == name)
+
+
+def partitions(data: Dataset) -> list[tuple[int, int]]:
+    return list(product(range(data.layout.shards), repeat=2))
+
+
+def test_every_source_is_in_the_registry_and_in_this_battery() -> None:
+    assert_covers(set(EXPECTED), SOURCES, Source, sources)
+
+
+# Files
+
+
+def test_a_partition_takes_the_bytes_that_are_told_beforehand(name: str, small: Small) -> None:
+    data = Dataset.open(small.joint)
+    decoder, stream = SOURCES[name].decoder(data, config(DUAL)), EXPECTED[name].stream
+    filled = 0
+    for partition in partitions(data):
+        count = data.manifest.samples(stream, *partition)
+        assert bool(decoder.bytes(partition)) == bool(count)
+        if count:
+            decoded = decoder.decode(partition)
+            assert decoder.bytes(partition) == sum(getattr(decoded, field.name).nbytes for field in fields(decoded))
+            filled += 1
+    assert filled > 10
+
+
+def test_decoded_cells_are_the_datasets_tile_by_tile(small: Small) -> None:
+    data, settings = Dataset.open(small.text), config({"loss.x_max": 5.0, "loss.power": 0.5})
+    decoder, tiles = SOURCES["cells"].decoder(data, settings), range(data.layout.tiles_per_shard)
+    for i, j in partitions(data)[::7]:
+        decoded, expected = decoder.decode((i, j)), data.cells(i, j)
+        assert isinstance(decoded, DecodedCells)
+        found = []
+        for a, b in product(tiles, tiles):
+            tile = decoded.tile(a, b, int(data.layout.tile_offsets[i, a]), int(data.layout.tile_offsets[j, b]), (i, j))
+            if tile is not None:
+                rows, columns = tile.row.astype(int) + tile.row_base, tile.column.astype(int) + tile.column_base
+                found += list(zip(rows, columns, tile.log_count, tile.weight, strict=True))
+                assert tile.partition == (i, j)
+        log_count, weight = weigh(expected.count, 5.0, 0.5)
+        columns = (expected.row.astype(int), expected.column.astype(int), log_count, weight)
+        assert sorted(found) == sorted(zip(*columns, strict=True))
+        assert len(found) == data.manifest.samples("cooccurrence", i, j)
+
+
+def test_decoded_triples_are_the_datasets(small: Small) -> None:
+    data = Dataset.open(small.graph)
+    decoder, every = SOURCES["triples"].decoder(data, config(DUAL)), []
+    ids = [data.layout.rows_of(shard) for shard in range(data.layout.shards)]
+    for i, j in partitions(data):
+        if data.manifest.samples("triples/train", i, j):
+            decoded = decoder.decode((i, j))
+            assert isinstance(decoded, DecodedTriples)
+            every += list(zip(ids[i][decoded.head], decoded.relation, ids[j][decoded.tail], strict=True))
+    train = data.split("train")
+    assert sorted(every) == sorted(zip(train.head, train.relation, train.tail, strict=True))
+
+
+# What a run asks of it
+
+
+def test_it_trains_where_its_side_does(name: str) -> None:
+    for text, graph in ((True, True), (True, False), (False, True)):
+        scheme = Scheme.of(config(DUAL), text, graph)
+        assert SOURCES[name].trains(scheme) == (text if name == "cells" else graph)
+    for alpha, trained in ((0.0, "cells"), (1.0, "triples")):
+        assert SOURCES[name].trains(Scheme.of(config({"loss.alpha": alpha}), True, True)) == (name == trained)
+
+
+def test_what_it_says_of_itself_is_so(name: str, bench: Bench) -> None:
+    source, expected = source_of(bench, name), EXPECTED[name]
+    assert (source.unit, source.first) == (expected.unit, expected.first)
+    key, factor = expected.step_size
+    section, _, field = key.partition(".")
+    size = getattr(getattr(bench.parts.resources.config, section), field)
+    assert source.step_size(RATES) == pytest.approx(factor * size)
+    assert source.visit(bench.assigned).key == key
+
+
+def test_a_visit_adds_to_the_sums_that_are_declared_and_to_no_other(name: str, bench: Bench) -> None:
+    source = source_of(bench, name)
+    assert set(source.sums) == EXPECTED[name].sums
+    assert len(source.sums) == len(set(source.sums))
+    tally, work = Recording(source.sums), source.visit(bench.assigned)
+    work.do(work.units, RATES, tally)
+    assert tally.added == EXPECTED[name].sums
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_visit_has_the_units_that_it_says_and_trains_every_sample_once_a_pass(
+    name: str, passes: int, bench: Bench
+) -> None:
+    source, expected = source_of(bench, name), EXPECTED[name]
+    visit = bench.assigned.visit
+    work = source.visit(LaneVisit(visit, epoch=0, passes=passes))
+    tally = Recording(source.sums)
+    assert work.done == 0
+    work.do(work.units - 1, RATES, tally)
+    work.do(1, RATES, tally)
+    assert work.done == work.units > 1
+    manifest = bench.data.manifest
+    samples = sum(manifest.samples(expected.stream, *partition) for partition in visit.partitions)
+    assert samples == sum(manifest.samples(expected.stream, *partition) for partition in partitions(bench.data))
+    assert tally.sums()[expected.samples] == samples * (passes if name == "triples" else 1)
+    with pytest.raises(StopIteration):
+        work.do(1, RATES, tally)
+    work.verify()
+    work.release()
+
+
+def test_a_visit_in_pieces_has_the_bits_of_one_in_a_single_run(name: str, small: Small) -> None:
+    found = []
+    for pieces in (1, 4):
+        bench = Bench(small.joint, **DUAL)
+        work, tally = bench.work(name)
+        for k in range(pieces):
+            work.do(work.units * (k + 1) // pieces - work.done, RATES, tally)
+        sums = {key: value for key, value in tally.sums().items() if "seconds" not in key}
+        found.append((bench.copy(), sums))
+        bench.parts.close()
+    assert found[0][1] == found[1][1]
+    assert all(torch.equal(value, found[1][0][part]) for part, value in found[0][0].items())
+
+
+def test_only_its_own_rows_are_stepped(name: str, bench: Bench) -> None:
+    source, before = source_of(bench, name), bench.copy()
+    work = source.visit(bench.assigned)
+    work.do(work.units, RATES, Recording(source.sums))
+    changed = {part for part, value in bench.copy().items() if not torch.equal(value, before[part])}
+    own = {"cells": {"W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state"}}
+    of_graph = {"X", "X.state", "word.graph_state"}
+    assert changed == {"W", "C"} | own.get(name, of_graph)
+
+
+def test_metrics_are_means_over_what_was_trained(name: str, bench: Bench) -> None:
+    source, expected = source_of(bench, name), EXPECTED[name]
+    work, tally = source.visit(bench.assigned), Recording(source.sums)
+    assert source.metrics(tally.sums(), workers=1) == {}
+    work.do(work.units, RATES, tally)
+    sums = tally.sums()
+    found, count = source.metrics(sums, workers=2), sums[expected.samples]
+    assert found.keys() == expected.metrics
+    side = "text" if name == "cells" else "graph"
+    assert found[f"{side}_loss"] == pytest.approx(sums[f"{side}_loss"] / count)
+    assert found[expected.samples] == count
+    assert found[f"{expected.samples}_per_second"] == pytest.approx(2 * count / sums[f"{side}_seconds"])
+    units = count if name == "cells" else sums["graph_batches"]
+    assert found[f"{side}_gradient_norm"] == pytest.approx((sums[f"{side}_squares"] / units) ** 0.5)
+    if name == "triples":
+        assert found["word_graph_loss"] == pytest.approx(sums["word_loss"] / sums["word_triples"])
+
+
+@pytest.mark.parametrize("candidates", ["sampled", "1vsall", "kvsall"])
+def test_batches_that_leave_dense_gradients_are_known_beforehand(name: str, candidates: str, small: Small) -> None:
+    bench = Bench(small.joint, **{**DUAL, "graph.candidates": candidates})
+    source = source_of(bench, name)
+    if name == "cells":
+        assert source.batches(bench.assigned.visit) == 0
+    else:
+        once = -(-bench.data.manifest.counts["triples/train"] // 16)
+        assert source.batches(bench.assigned.visit) == once * (1 if candidates == "sampled" else 2)
+        work = source.visit(LaneVisit(bench.assigned.visit, epoch=0, passes=3))
+        assert work.units == 3 * source.batches(bench.assigned.visit)
+    bench.parts.close()
+
+
+# The losses of a coupling on triples
+
+
+@pytest.mark.parametrize("candidates", ["sampled", "1vsall", "kvsall"])
+@pytest.mark.parametrize("coupling", ["none", "tie", "dual"])
+def test_the_loss_on_words_takes_the_triples_between_words(small: Small, coupling: str, candidates: str) -> None:
+    bench = Bench(small.joint, **{**DUAL, "model.coupling": coupling, "graph.candidates": candidates})
+    work, tally = bench.work("triples")
+    work.do(work.units, RATES, tally)
+    words = np.array([word is not None for word in bench.data.rows(["word"]).column("word").to_pylist()])
+    train, sums = bench.data.split("train"), tally.sums()
+    between = int((words[train.head] & words[train.tail]).sum())
+    assert 0 < between < len(train)
+    assert sums["triples"] == len(train)
+    assert ("word_triples" in sums) == (coupling == "dual")
+    if coupling == "dual":
+        assert sums["word_triples"] == between
+    bench.parts.close()
