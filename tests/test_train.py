@@ -370,7 +370,7 @@ def test_divergence_keeps_the_last_good_checkpoint(run: Train, tmp_path: Path) -
 
         patch.setattr(Worker, "train_epoch", spoil)
         where = r"epoch 3, groups 0 and 1, partition \(\d, \d\), wave \d+ of \d+, cell '.*' with '.*': W of it"
-        advice = r"checkpoints/epoch-00002 is kept; .* --resume \S+/bad --set text\.learning_rate=0\.025"
+        advice = r"checkpoints/epoch-00002 is kept; .* --resume \S+/bad --set text\.learning_rate=0\.025$"
         with pytest.raises(DivergedError, match=rf"cells: the loss .*{where} are not finite.*; {advice}"):
             run({"train.epochs": 4}, out="bad")
     folder = tmp_path / "bad"

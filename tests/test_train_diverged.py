@@ -134,6 +134,19 @@ def test_cells_before_the_one_that_fails_are_trained(small: Small) -> None:
     bench.parts.close()
 
 
+@pytest.mark.parametrize(("source", "unit"), [("cells", "wave"), ("triples", "batch")])
+def test_what_a_device_noted_is_named_at_the_end_of_the_visit(small: Small, source: str, unit: str) -> None:
+    bench = Bench(small.joint)
+    work, _ = bench.work(source)
+    work.verify()
+    for finite in (True, False, True, False):
+        work.done += 1
+        work.note(torch.tensor(finite))
+    with pytest.raises(DivergedError, match=rf"{source}: .* {unit} 2 of {work.units}\)"):
+        work.verify()
+    bench.parts.close()
+
+
 def test_the_message_of_a_run_has_the_advice_that_fits(small: Small, tmp_path: Path) -> None:
     run = str(tmp_path / "run")
     distjoint.train(small.graph, run, config({"train.epochs": 1}))
@@ -142,7 +155,7 @@ def test_the_message_of_a_run_has_the_advice_that_fits(small: Small, tmp_path: P
         distjoint.train(resume=run, settings={"graph.learning_rate": 1e37, "train.epochs": 3})
     message = str(raised.value)
     assert "checkpoints/epoch-00001 is kept" in message
-    assert f"distjoint train --resume {run} --set graph.learning_rate=" in message
+    assert f"distjoint train --resume {run} --set graph.learning_rate=5e+36 (or a smaller model.scale" in message
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
     assert {name: value.tobytes() for name, value in tensors(run).items()} == {
         name: value.tobytes() for name, value in saved.items()

@@ -113,9 +113,10 @@ class Worker:
         last = checkpoint.complete(self.run)[-1:]
         if not last:
             return f"there is no checkpoint yet; begin again with a lower {key}, {lower:g} say"
+        instead = " (or a smaller model.scale in a new run)" if section == "graph" else ""
         return (
             f"{last[0]} is kept; go on from it with smaller steps: distjoint train --resume {self.run} "
-            f"--set {key}={lower:g} (or a smaller model.scale in a new run)"
+            f"--set {key}={lower:g}{instead}"
         )
 
     def save(

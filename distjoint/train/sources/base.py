@@ -95,6 +95,8 @@ class VisitWork(ABC):
     """The source's."""
     key: str
     """Configuration key of its step size."""
+    unit: ClassVar[str] = "batch"
+    """What its units are called."""
 
     def __init__(self, units: int, assigned: LaneVisit) -> None:
         self.units, self.done, self.assigned = units, 0, assigned
@@ -129,7 +131,7 @@ class VisitWork(ABC):
     def verify(self) -> None:
         """Look whether all that was noted was finite. raises DivergedError"""
         if self._failed is not None and (number := int(self._failed)) >= 0:
-            raise DivergedError(self.message(f"batch {number} of {self.units}"), self.key)
+            raise DivergedError(self.message(f"{self.unit} {number} of {self.units}"), self.key)
 
     def message(self, where: str) -> str:
         """What a DivergedError says."""

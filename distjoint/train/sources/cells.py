@@ -122,6 +122,7 @@ class CellsWork(VisitWork):
 
     name = CellSource.name
     key = "text.learning_rate"
+    unit = "wave"
 
     def __init__(self, resources: Resources, assigned: LaneVisit) -> None:
         super().__init__(len(assigned.visit.shards) * resources.manifest.layout.tiles_per_shard, assigned)
