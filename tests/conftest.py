@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import settings
-from small import Small, make, make_paired
+from small import Small, Train, config, make, make_paired
+
+import distjoint
 
 settings.register_profile("distjoint", deadline=None)
 settings.load_profile("distjoint")
@@ -20,3 +27,30 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 def paired(tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of the small league with pairs of teams and words."""
     return make_paired(tmp_path_factory.mktemp("paired"))
+
+
+@pytest.fixture
+def run(small: Small, tmp_path: Path) -> Train:
+    """Train on the joint dataset with settings on top of the fast ones; returns the run's folder."""
+
+    def go(settings: dict[str, Any] | None = None, data: str = small.joint, out: str | None = None) -> Path:
+        folder = tmp_path / (out or uuid.uuid4().hex)
+        distjoint.train(data, str(folder), config(settings))
+        return folder
+
+    return go
+
+
+@pytest.fixture(scope="session")
+def known(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """The same, but a run asked for again is not trained again; for what only reads."""
+    made: dict[str, Path] = {}
+
+    def go(settings: dict[str, Any] | None = None, data: str = small.joint) -> Path:
+        key = json.dumps([settings or {}, data])
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("known") / "run"
+            distjoint.train(data, str(made[key]), config(settings))
+        return made[key]
+
+    return go

@@ -8,7 +8,7 @@ entities have no word, most words no entity.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from distjoint.table import layout
 
 TEAMS, PLAYERS = 8, 6
 Triple = tuple[str, str, str]
+Train = Callable[..., Path]
+"""Trains by settings on a dataset; returns the run's folder."""
 
 FAST: dict[str, Any] = {
     "model.dim": 16,
@@ -154,14 +156,27 @@ def info(run: str | Path) -> dict[str, Any]:
     return dict(json.loads((Path(run) / "run.json").read_text()))
 
 
+def history(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(run: Path) -> list[dict[str, float]]:
+    """By epoch, without what a clock says."""
+    return [{k: v for k, v in line.items() if "second" not in k} for line in history(run)]
+
+
 __all__ = [
     "FAST",
     "LEAN",
     "Small",
+    "Train",
     "assert_same_bits",
     "config",
+    "history",
     "info",
     "league",
+    "losses",
     "make",
     "make_paired",
     "sentences",
