@@ -39,11 +39,12 @@ class Expected:
     stream      its samples in the manifest
     unit        what they are called, and the sum that counts them
     sides       of a run, which must train for it to train: `text`, `graph`
-    sums        all its sums where the coupling is `dual`
-    metrics     its metrics there
-    steps       parts that it changes there
+    sums        all its sums
+    metrics     its metrics
+    steps       parts that it changes
     step_size   configuration key of its step size, and its factor in `RATES`
     each_pass   whether it trains on each pass over the triples, leaving gradients of dense parameters
+    coupling    under which it trains
     """
 
     stream: str
@@ -55,6 +56,11 @@ class Expected:
     step_size: tuple[str, float]
     first: bool = False
     each_pass: bool = False
+    coupling: str = "dual"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"model.coupling": self.coupling, "graph.batch": 16}
 
 
 EXPECTED = {
@@ -93,8 +99,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def bench(paired: str) -> Iterator[Bench]:
-    made = Bench(paired, **DUAL)
+def bench(name: str, paired: str) -> Iterator[Bench]:
+    made = Bench(paired, **EXPECTED[name].settings)
     yield made
     made.parts.close()
 
@@ -128,7 +134,7 @@ def test_every_source_is_in_the_registry_and_in_this_battery() -> None:
 
 def test_a_partition_takes_the_bytes_that_are_told_beforehand(name: str, paired: str) -> None:
     data = Dataset.open(paired)
-    decoder, stream = SOURCES[name].decoder(data, config(DUAL)), EXPECTED[name].stream
+    decoder, stream = SOURCES[name].decoder(data, config(EXPECTED[name].settings)), EXPECTED[name].stream
     filled = 0
     for partition in partitions(data):
         count = data.manifest.samples(stream, *partition)
@@ -176,12 +182,12 @@ def test_decoded_triples_are_the_datasets(small: Small) -> None:
 
 
 def test_it_trains_where_its_sides_do(name: str) -> None:
-    sides = EXPECTED[name].sides
+    sides, settings = EXPECTED[name].sides, EXPECTED[name].settings
     for text, graph in ((True, True), (True, False), (False, True)):
         there = {side for side, on in (("text", text), ("graph", graph)) if on}
-        assert SOURCES[name].trains(Scheme.of(config(DUAL), text, graph)) == (sides <= there)
+        assert SOURCES[name].trains(Scheme.of(config(settings), text, graph)) == (sides <= there)
     for alpha, side in ((0.0, "text"), (1.0, "graph")):
-        scheme = Scheme.of(config({**DUAL, "loss.alpha": alpha}), True, True)
+        scheme = Scheme.of(config({**settings, "loss.alpha": alpha}), True, True)
         assert SOURCES[name].trains(scheme) == (sides == {side})
 
 
@@ -229,7 +235,7 @@ def test_a_visit_has_the_units_that_it_says_and_trains_every_sample_once_a_pass(
 def test_a_visit_in_pieces_has_the_bits_of_one_in_a_single_run(name: str, paired: str) -> None:
     found = []
     for pieces in (1, 4):
-        bench = Bench(paired, **DUAL)
+        bench = Bench(paired, **EXPECTED[name].settings)
         work, tally = bench.work(name)
         for k in range(pieces):
             work.do(work.units * (k + 1) // pieces - work.done, RATES, tally)
@@ -267,7 +273,7 @@ def test_metrics_are_means_over_what_was_trained(name: str, bench: Bench) -> Non
 
 @pytest.mark.parametrize("candidates", ["sampled", "1vsall", "kvsall"])
 def test_batches_that_leave_dense_gradients_are_known_beforehand(name: str, candidates: str, paired: str) -> None:
-    bench = Bench(paired, **{**DUAL, "graph.candidates": candidates})
+    bench = Bench(paired, **{**EXPECTED[name].settings, "graph.candidates": candidates})
     source = source_of(bench, name)
     if not EXPECTED[name].each_pass:
         assert source.batches(bench.assigned.visit) == 0
