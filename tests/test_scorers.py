@@ -13,7 +13,7 @@ from reference.regulariser import cubed_moduli, regulariser
 from torch import Tensor
 from tucker import TuckER
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 from distjoint.model import scorers
 from distjoint.model.scorers import Dense, Scorer
 from distjoint.registry import SCORERS

@@ -57,15 +57,15 @@ from rich.console import Console
 from rich.table import Table
 
 import distjoint
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress, for_terminal, short
 from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.streams import SPLITS
-from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import Candidates, listed_rows
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
 from distjoint.model.comparisons import comparison_of
-from distjoint.progress import Progress, for_terminal, short
 
 RUNNERS = Path(__file__).with_suffix("")
 QUIET = {

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 
 Dense = Mapping[str, Tensor]
 NO_DENSE: Dense = MappingProxyType({})
