@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 
 _Member = TypeVar("_Member", bound=type[Any])
 

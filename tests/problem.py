@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.arrays import Ints
 from distjoint.backends.base import Backend, Random
 from distjoint.backends.cpu.backend import HostRandom
 from distjoint.backends.torch.backend import TorchBackend
+from distjoint.base.arrays import Ints
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.data.types import Domains

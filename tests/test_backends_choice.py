@@ -18,7 +18,7 @@ import distjoint
 from distjoint.backends import Backend, backend_of, choose_device
 from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.backends.torch.backend import TorchBackend
-from distjoint.errors import DivergedError
+from distjoint.base.errors import DivergedError
 from distjoint.model.scorers import NO_DENSE, Dense
 from distjoint.model.scorers.transe import TransE
 from distjoint.registry import SCORERS

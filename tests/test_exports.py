@@ -15,8 +15,8 @@ from gensim.models import KeyedVectors
 from runs import Rows, write_dataset, write_run
 
 import distjoint
+from distjoint.base.errors import UsageError
 from distjoint.data.vectors import read_vectors
-from distjoint.errors import UsageError
 from distjoint.evaluate.space import Space
 from distjoint.registry import EXPORTS
 from distjoint.results.export import export

@@ -19,8 +19,8 @@ from distjoint import optim
 from distjoint.backends import Backend
 from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.backends.torch.backend import TorchBackend
+from distjoint.base.errors import UsageError
 from distjoint.couplings.base import DenseParameter
-from distjoint.errors import UsageError
 from distjoint.optim import Optimizer, optimizer_of, step_rows
 from distjoint.registry import OPTIMIZERS
 from distjoint.train.dense import Dense

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from distjoint.backends.base import NotFiniteError
-from distjoint.errors import DivergedError
-from distjoint.progress import Task
+from distjoint.base.errors import DivergedError
+from distjoint.base.progress import Task
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo
 from distjoint.train import agreement
