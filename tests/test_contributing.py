@@ -13,7 +13,12 @@ import numpy as np
 import pytest
 import torch
 from small import Small, config, tensors
-from test_couplings import Plain, assert_entities_begin_as_given, assert_steps_follow_the_gradient, assert_views_agree
+from test_coupling_formulas import (
+    Plain,
+    assert_entities_begin_as_given,
+    assert_steps_follow_the_gradient,
+    assert_views_agree,
+)
 
 import distjoint
 from distjoint.backends.cpu.backend import CpuBackend

@@ -16,25 +16,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.errors import DistjointError
 from distjoint.recipes.load import load_config
 from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
-from distjoint.table.parts import Scheme, Shard, initial_shard
+from distjoint.table.parts import Shard, table_bytes
 from distjoint.train.residency import Parking, Residency, choose_groups, shard_bytes, slots_for, slots_needed
 from distjoint.train.schedule import Round, schedule
 
 pytestmark = pytest.mark.unit
 
 CPU = torch.device("cpu")
-SCHEME = Scheme(6, False, True, "none")
+SCHEME = Scheme.of(load_config(overrides={"model.dim": 6}), has_text=False, has_graph=True)
+PARTS = SCHEME.parts
 LAYOUT = Layout(8, 8, 9, 9, 20)
 WIDE = Layout(16, 16, 0, 0, 160)
-CONFIG = load_config(overrides={"model.dim": 6})
 
 
 def zeros(shard: int, layout: Layout = LAYOUT) -> Shard:
-    return {name: array * 0 for name, array in initial_shard(SCHEME, CONFIG, layout, shard).items()}
+    return {name: array * 0 for name, array in initial_shard(SCHEME, layout, shard).items()}
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def resident(slots: int, layout: Layout = LAYOUT, on_disk: bool = True) -> Itera
     """A worker alone, all shards of which begin as zeros."""
     parking = Parking(on_disk)
     try:
-        yield Residency(Arena(SCHEME, layout, slots, CPU), parking, 0, lambda _: 0, lambda shard: zeros(shard, layout))
+        yield Residency(Arena(PARTS, layout, slots, CPU), parking, 0, lambda _: 0, lambda shard: zeros(shard, layout))
     finally:
         parking.close()
 
@@ -122,8 +123,8 @@ def test_with_room_for_four_groups_the_next_ones_come_while_two_train() -> None:
             there = set(residency.arena.slot)
             assert number == 0 or shards_of(round_) <= there
             residency.settle(round_, plan[number + 1 :])
-            residency._await()
-        shard = 4 * SCHEME.bytes(WIDE) / 4 / 16
+            residency.wait()
+        shard = 4 * table_bytes(PARTS, WIDE) / 4 / 16
         assert 2 * shard * (16**2 / 4 - 16) <= residency.moved <= 2 * shard * (16**2 / 4 + 2)
 
 
@@ -140,7 +141,7 @@ def test_training_goes_on_while_a_disk_is_stuck(monkeypatch: pytest.MonkeyPatch)
     with resident(4, WIDE) as residency:
         for number in range(5):
             residency.settle(plan[number], plan[number + 1 :])
-        residency._await()
+        residency.wait()
         monkeypatch.setattr(Parking, "put", slow)
         residency.settle(plan[5], plan[6:])
         assert asked.wait(10)
@@ -167,7 +168,7 @@ def test_a_parked_shard_that_was_cut_short_is_named(tmp_path: Path, monkeypatch:
     with resident(2, WIDE) as residency:
         residency.settle(plan[0])
         residency.settle(plan[1])
-        residency._await()
+        residency.wait()
         (parked,) = tmp_path.rglob("*.bin")
         parked.write_bytes(parked.read_bytes()[:-1])
         with pytest.raises(DistjointError, match=r"\d+\.bin: cannot read a parked shard \(it ends too early\)"):
@@ -176,14 +177,14 @@ def test_a_parked_shard_that_was_cut_short_is_named(tmp_path: Path, monkeypatch:
 
 
 def test_memory_decides_slots_and_groups() -> None:
-    size = shard_bytes(SCHEME, WIDE)
-    assert choose_groups(SCHEME, WIDE, 1, 1, 4 * size) == 16  # four groups of one shard
-    assert choose_groups(SCHEME, WIDE, 1, 1, 9 * size) == 8  # four groups of two shards
-    assert choose_groups(SCHEME, WIDE, 1, 1, 3 * size) == 16  # three of one
-    assert choose_groups(SCHEME, WIDE, 1, 1, 2 * size) == 16
-    assert choose_groups(SCHEME, WIDE, 1, 1, 2 * size - 1) is None
-    assert choose_groups(SCHEME, WIDE, 2, 2, 8 * size) == 16
-    assert choose_groups(SCHEME, WIDE, 2, 1, 8 * size) == 8  # a worker has one of the two lanes
-    assert slots_for(SCHEME, WIDE, 16, 1, 5 * size) == 5
-    assert slots_for(SCHEME, WIDE, 16, 1, 99 * size) == 16
-    assert slots_for(SCHEME, WIDE, 4, 1, size) == slots_needed(WIDE, 4, 1) == 8
+    size = shard_bytes(PARTS, WIDE)
+    assert choose_groups(PARTS, WIDE, 1, 1, 4 * size) == 16  # four groups of one shard
+    assert choose_groups(PARTS, WIDE, 1, 1, 9 * size) == 8  # four groups of two shards
+    assert choose_groups(PARTS, WIDE, 1, 1, 3 * size) == 16  # three of one
+    assert choose_groups(PARTS, WIDE, 1, 1, 2 * size) == 16
+    assert choose_groups(PARTS, WIDE, 1, 1, 2 * size - 1) is None
+    assert choose_groups(PARTS, WIDE, 2, 2, 8 * size) == 16
+    assert choose_groups(PARTS, WIDE, 2, 1, 8 * size) == 8  # a worker has one of the two lanes
+    assert slots_for(PARTS, WIDE, 16, 1, 5 * size) == 5
+    assert slots_for(PARTS, WIDE, 16, 1, 99 * size) == 16
+    assert slots_for(PARTS, WIDE, 4, 1, size) == slots_needed(WIDE, 4, 1) == 8

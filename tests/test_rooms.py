@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from known_violations import KNOWN
 from source import (
     PACKAGE,
     PUBLIC,
@@ -85,17 +84,10 @@ SAME_NAME = {
 """Names that classes of several modules share, and why."""
 
 
-def check(rule: str, found: Iterable[str]) -> None:
-    """Fail by what violates a rule without being known to, and by what is known to and no longer does.
-
-    Known violations have no line numbers, which change.
-    """
-    lines = {re.sub(r":\d+:", ":", place, count=1): place for place in found}
-    known = KNOWN.get(rule, set())
-    new = [place for line, place in lines.items() if line not in known]
-    assert not new, "\n".join(["", *sorted(new)])
-    mended = known - lines.keys()
-    assert not mended, "\n".join([f"mended; take out of known_violations.py, '{rule}':", *sorted(mended)])
+def check(found: Iterable[str]) -> None:
+    """Fail by the places that violate a rule."""
+    places = sorted(found)
+    assert not places, "\n".join(["", *places])
 
 
 # Which room may import which
@@ -126,7 +118,7 @@ def test_every_folder_is_a_package() -> None:
 
 
 def test_imports_between_rooms_point_one_way() -> None:
-    check("direction", (found.place for module in package() for found in imports(module) if not allowed(module, found)))
+    check(found.place for module in package() for found in imports(module) if not allowed(module, found))
 
 
 def allowed(module: Module, found: Import) -> bool:
@@ -139,7 +131,7 @@ def test_the_table_of_rooms_has_no_circle() -> None:
 
 def test_modules_import_each_other_in_no_circle() -> None:
     graph = {module.name: {found.target for found in imports(module)} for module in package()}
-    check("circles", (" <-> ".join(circle) for circle in circles(graph)))
+    check(" <-> ".join(circle) for circle in circles(graph))
 
 
 def test_what_is_imported_is_there() -> None:
@@ -152,7 +144,7 @@ def test_what_is_imported_is_there() -> None:
         return own or found.name in top_level_names(modules()[found.target])
 
     everything = modules().values()
-    check("absent", (found.place for module in everything for found in imports(module) if not is_there(module, found)))
+    check(found.place for module in everything for found in imports(module) if not is_there(module, found))
 
 
 def test_an_import_is_found_wherever_it_stands() -> None:
@@ -194,7 +186,7 @@ def test_a_circle_is_found_however_long() -> None:
 
 
 def test_no_module_uses_what_is_private_to_another() -> None:
-    check("private", (place for module in modules().values() for place in foreign_privates(module)))
+    check(place for module in modules().values() for place in foreign_privates(module))
 
 
 def foreign_privates(module: Module) -> Iterator[str]:
@@ -238,7 +230,7 @@ def test_a_private_name_is_found_however_it_is_used() -> None:
 
 
 def test_importing_a_module_only_defines() -> None:
-    check("acts", (place for module in package() for place in acts(module, module.tree.body)))
+    check(place for module in package() for place in acts(module, module.tree.body))
 
 
 def acts(module: Module, body: Iterable[ast.stmt]) -> Iterator[str]:
@@ -287,7 +279,6 @@ def test_types_of_arrays_are_defined_once() -> None:
     arrays = modules()[f"{PACKAGE}.arrays"]
     assert top_level_names(arrays) >= SHARED_TYPES
     check(
-        "types",
         (
             f"{module.file}:{value.lineno}: {name} = {ast.unparse(value)}"
             for module in package()
@@ -305,4 +296,4 @@ def test_a_class_has_a_name_of_its_own() -> None:
                 files[node.name].append(module.file)
     shared = {name for name in files if len(files[name]) > 1}
     assert SAME_NAME.keys() <= shared
-    check("names", (f"{name}: {', '.join(files[name])}" for name in shared - SAME_NAME.keys()))
+    check(f"{name}: {', '.join(files[name])}" for name in shared - SAME_NAME.keys())

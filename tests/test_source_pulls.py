@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from small import Small, config
+from test_coupling_formulas import Plain
 from torch import Tensor
 
 from distjoint.couplings.scheme import Scheme, initial_shard
@@ -16,7 +17,6 @@ from distjoint.couplings.views import Own, Word
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import PAIRS
 from distjoint.errors import DivergedError
-from distjoint.optim import Optimizer
 from distjoint.registry import OPTIMIZERS, SOURCES
 from distjoint.table.parts import Part
 from distjoint.train.build import Parts, build, local_place
@@ -28,18 +28,6 @@ from distjoint.train.sources.pulls import Pull, PullSource
 from distjoint.train.tally import Tally
 
 pytestmark = pytest.mark.unit
-
-
-class Plain(Optimizer):
-    """Gradient descent, which has no state."""
-
-    name = "plain"
-
-    def state(self, width: int) -> dict[str, int]:
-        return {}
-
-    def update(self, gradient: Tensor, state: Mapping[str, Tensor], rate: float) -> Tensor:
-        return rate * gradient
 
 
 DATA = {"cells": "text", "triples": "graph"}

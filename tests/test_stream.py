@@ -17,13 +17,16 @@ from small import Small, assert_same_bits, config, tensors
 from distjoint.data.dataset import Dataset
 from distjoint.train import train
 from distjoint.train.disk_cache import DiskCache
-from distjoint.train.stream import Decoded, Kind, Stream
+from distjoint.train.sources.cells import CellsDecoder, DecodedCells
+from distjoint.train.sources.triples import DecodedTriples, TriplesDecoder
+from distjoint.train.stream import Decoder, Stream
 
 pytestmark = pytest.mark.unit
 
 ALL = [(i, j) for i in range(8) for j in range(8)]
-KINDS: tuple[Kind, ...] = ("cells", "triples")
+SOURCES = ("cells", "triples")
 Make = Callable[..., Stream]
+Decoded = DecodedCells | DecodedTriples
 
 
 class Counted(Dataset):
@@ -38,13 +41,21 @@ class Counted(Dataset):
         return super().cells(i, j)
 
 
+def decoders_of(dataset: Dataset) -> dict[str, Decoder]:
+    return {"cells": CellsDecoder(dataset, config()), "triples": TriplesDecoder(dataset)}
+
+
+def stream_of(dataset: Dataset, **options: Any) -> Stream:
+    return Stream(dataset, decoders_of(dataset), **options)
+
+
 @pytest.fixture
 def make(small: Small) -> Iterator[Make]:
     """A stream of the joint dataset, by its budget and disk; its files are local, so no disk by default."""
     made: list[Stream] = []
 
     def go(**options: Any) -> Stream:
-        made.append(Stream(Counted.open(small.joint), config().loss, **options))
+        made.append(stream_of(Counted.open(small.joint), **options))
         return made[-1]
 
     yield go
@@ -55,18 +66,12 @@ def make(small: Small) -> Iterator[Make]:
 @pytest.fixture(scope="module")
 def size(small: Small) -> int:
     """Bytes of all cells, decoded."""
-    stream = Stream(Dataset.open(small.joint), config().loss)
-    total = sum(nbytes(stream.cells(partition)) for partition in ALL)
-    stream.close()
-    return total
+    decoder = CellsDecoder(Dataset.open(small.joint), config())
+    return sum(nbytes(decoder.decode(partition)) for partition in ALL)
 
 
 def nbytes(value: Decoded) -> int:
     return sum(getattr(value, field.name).nbytes for field in dataclasses.fields(value))
-
-
-def get(stream: Stream, kind: Kind, partition: tuple[int, int]) -> Decoded:
-    return stream.cells(partition) if kind == "cells" else stream.triples(partition)
 
 
 def assert_equal(one: Decoded, other: Decoded) -> None:
@@ -79,34 +84,34 @@ def assert_equal(one: Decoded, other: Decoded) -> None:
 def epoch(stream: Stream, seed: int) -> None:
     """Ask for every partition of counts once, in an order of its own, as an epoch does."""
     for partition in random.Random(seed).sample(ALL, len(ALL)):
-        stream.cells(partition)
+        stream.get("cells", partition)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_partition_is_the_same_from_storage_from_memory_and_from_disk(kind: Kind, make: Make) -> None:
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_partition_is_the_same_from_storage_from_memory_and_from_disk(source: str, make: Make) -> None:
     plain, cached = make(budget=0), make(budget=0, disk=1 << 30)
-    kept = make()
+    kept, decoder = make(), decoders_of(plain.dataset)[source]
     for _ in range(2):
         for partition in ALL:
-            value = get(plain, kind, partition)
-            assert_equal(value, get(kept, kind, partition))
-            assert_equal(value, get(cached, kind, partition))
-            assert not nbytes(value) or kept._size((kind, partition)) == nbytes(value)
-    if kind == "cells":
+            value = plain.get(source, partition)
+            assert_equal(value, kept.get(source, partition))
+            assert_equal(value, cached.get(source, partition))
+            assert not nbytes(value) or decoder.bytes(partition) == nbytes(value)
+    if source == "cells":
         reads = cached.dataset.reads
-        assert all(reads[partition] == 1 for partition in ALL if plain._size((kind, partition)))
+        assert all(reads[partition] == 1 for partition in ALL if decoder.bytes(partition))
 
 
 def test_every_cell_lies_between_the_tiles_it_is_found_at(make: Make) -> None:
     stream = make()
     layout = stream.dataset.layout
     for i, j in [(0, 0), (3, 5)]:
-        decoded, raw, found = stream.cells((i, j)), stream.dataset.cells(i, j), []
+        decoded, raw, found = stream.get("cells", (i, j)), stream.dataset.cells(i, j), []
         for a in range(layout.tiles_per_shard):
             for b in range(layout.tiles_per_shard):
-                tile = decoded.tile(a, b, 7, 9)
+                tile = decoded.tile(a, b, 7, 9, (i, j))
                 if tile is not None:
-                    assert (tile.row_base, tile.column_base) == (7, 9)
+                    assert (tile.row_base, tile.column_base, tile.partition) == (7, 9, (i, j))
                     rows = tile.row + layout.tile_offsets[i, a]
                     columns = tile.column + layout.tile_offsets[j, b]
                     assert rows.max() < layout.tile_offsets[i, a + 1]
@@ -121,26 +126,26 @@ def test_memory_stays_within_its_budget_and_what_is_read_ahead_stays(make: Make,
     due = ALL[:8]
     stream.read_ahead("cells", due)
     for partition in due:
-        stream.cells(partition)
+        stream.get("cells", partition)
     epoch(stream, 0)
-    assert sum(nbytes(value) for value in stream._kept.values()) <= budget
+    assert sum(nbytes(value) for value in stream.kept.values()) <= budget
     stream.dataset.reads.clear()
     for partition in due:
-        stream.cells(partition)
+        stream.get("cells", partition)
     assert not stream.dataset.reads
     stream.release("cells", due)
-    assert stream._due_bytes == 0
+    assert not stream.due
 
 
 def test_no_more_is_read_ahead_than_the_budget_holds(make: Make, size: int) -> None:
     stream = make(budget=size // 4)
     stream.read_ahead("cells", ALL)
-    for pending in list(stream._pending.values()):
-        pending.result()
-    assert sum(nbytes(value) for value in stream._kept.values()) <= size // 4
+    for source, partition in sorted(stream.due):
+        stream.get(source, partition)
+    assert sum(nbytes(value) for value in stream.kept.values()) <= size // 4
     assert 0 < len(stream.dataset.reads) < len(ALL) / 2
     for partition in ALL:
-        assert len(stream.cells(partition).row) == stream.dataset.manifest.samples("cooccurrence", *partition)
+        assert len(stream.get("cells", partition).row) == stream.dataset.manifest.samples("cooccurrence", *partition)
 
 
 def test_with_room_for_half_of_the_partitions_about_half_are_not_read_again(make: Make, size: int) -> None:
@@ -182,7 +187,7 @@ def test_a_full_disk_ends_the_cache_and_nothing_else(
     stream, plain = make(budget=0, disk=size), make()
     for _ in range(2):
         for partition in ALL:
-            assert_equal(stream.cells(partition), plain.cells(partition))
+            assert_equal(stream.get("cells", partition), plain.get("cells", partition))
     assert sorted(file.name for file in (tmp_path / "cache").iterdir()) == ["1.bin", "2.bin"]
     assert sorted(set(stream.dataset.reads.values())) == [1, 2]
 
@@ -197,16 +202,16 @@ def test_a_disk_that_cannot_be_written_at_all_is_no_failure(
 
 
 def test_what_was_cut_short_on_disk_is_read_from_storage(make: Make, tmp_path: Path) -> None:
-    cache, value = DiskCache(1 << 20), make().cells((0, 0))
+    cache, value = DiskCache(1 << 20), make().get("cells", (0, 0))
     cache.put("here", value)
     assert_equal(cache.get("here"), value)
     assert cache.get("elsewhere") is None
-    assert cache._folder is not None
-    (file,) = cache._folder.iterdir()
+    assert cache.folder is not None
+    (file,) = cache.folder.iterdir()
     os.truncate(file, file.stat().st_size - 1)
     assert cache.get("here") is None
     cache.close()
-    assert not cache._folder.exists()
+    assert not cache.folder.exists()
 
 
 def test_a_failure_to_read_ahead_is_raised_where_it_is_needed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +223,7 @@ def test_a_failure_to_read_ahead_is_raised_where_it_is_needed(make: Make, monkey
     monkeypatch.setattr(stream.dataset, "triples", fail)
     stream.read_ahead("triples", [(0, 1)])
     with pytest.raises(ValueError, match="broken"):
-        stream.triples((0, 1))
+        stream.get("triples", (0, 1))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5])

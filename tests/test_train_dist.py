@@ -24,6 +24,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from small import FAST, Small, assert_same_bits, config, info, tensors
 
+from distjoint.backends.cpu.backend import CpuBackend
+from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.errors import DistjointError
 from distjoint.progress import Silent
@@ -31,12 +33,12 @@ from distjoint.recipes.load import load_config
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo
 from distjoint.storage import locate
-from distjoint.table.parts import Scheme
 from distjoint.train import initial, train
+from distjoint.train.build import build_dense, group_place, scheme_of
 from distjoint.train.dense import Dense
-from distjoint.train.peers import Watch
+from distjoint.train.peers import Heartbeat
 from distjoint.train.plan import plan
-from distjoint.train.worker import Worker, group_place
+from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.dist
 
@@ -118,7 +120,7 @@ def run_worker(folder: str, dataset: str, record: dict[str, Any]) -> int:
     worker = Worker(run, made, Dataset.open(dataset), group_place(1), Silent())
     try:
         worker.train()
-        return sum(worker._worker_of(lane) == dist.get_rank() for lane in range(made.lanes))
+        return sum(worker.place.worker_of(lane, made.lanes) == dist.get_rank() for lane in range(made.lanes))
     finally:
         worker.close()
 
@@ -165,7 +167,7 @@ def test_given_vectors_and_frozen_rows_are_the_same_on_any_number_of_workers(
     one, many = alone(small, tmp_path / "one", settings), tmp_path / "many"
     record, data = record_of(small.joint, settings, 2), Dataset.open(small.joint)
     info = RunInfo.model_validate(record)
-    with initial.find(locate(settings["train.init"]), data, Scheme(16, True, False, "none"), Silent()) as found:
+    with initial.find(locate(settings["train.init"]), data, scheme_of(info), Silent()) as found:
         found.write(locate(str(many)), info)
     crew.do(2, run_worker, str(many), small.joint, record)
     assert_same_bits(tensors(one), tensors(many))
@@ -259,7 +261,7 @@ def test_four_lanes_go_on_within_an_epoch_with_any_number_of_workers(
 def freeze(silence: float) -> str:
     """Rank 1 is frozen; what rank 0 hears of it. Rank 2 left in good order long before, which is no news."""
     said: queue.Queue[str] = queue.Queue()
-    watch = Watch(beat=0.1, silence=silence, leave=said.put)
+    watch = Heartbeat(beat=0.1, silence=silence, leave=said.put)
     pids = [0] * dist.get_world_size()
     dist.all_gather_object(pids, os.getpid())
     if dist.get_rank() == 2:
@@ -310,10 +312,15 @@ def test_a_signal_ends_in_one_line_and_the_run_goes_on(
     assert all(np.isfinite(value).all() for value in tensors(run).values())
 
 
+def small_dense() -> Dense:
+    """Relations and map of `dual`, 4 wide."""
+    settings = load_config(overrides={"model.dim": 4, "model.reciprocal": False})
+    return build_dense(Scheme.of(settings, True, True), 3, CpuBackend(1))
+
+
 def sync_ranks() -> dict[str, Any]:
     """Each rank adds its own gradients, twice; the last has none of its own the second time."""
-    settings = load_config(overrides={"model.dim": 4, "model.reciprocal": False})
-    dense = Dense(Scheme(4, True, True, "dual"), settings, 3, torch.device("cpu"))
+    dense = small_dense()
     for turn in range(2):
         for gradient in dense.gradients.values():
             idle = turn == 1 and dist.get_rank() == dist.get_world_size() - 1
@@ -326,8 +333,7 @@ def sync_ranks() -> dict[str, Any]:
 def test_dense_gradients_are_summed_over_workers_not_averaged(crew: Crew) -> None:
     ranks = crew.do(3, sync_ranks)
     assert ranks[0] == ranks[1] == ranks[2]
-    settings = load_config(overrides={"model.dim": 4, "model.reciprocal": False})
-    single = Dense(Scheme(4, True, True, "dual"), settings, 3, torch.device("cpu"))
+    single = small_dense()
     for total in (1 + 2 + 3, 1 + 2):
         for gradient in single.gradients.values():
             gradient += total

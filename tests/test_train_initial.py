@@ -13,11 +13,11 @@ from small import Small, assert_same_bits, config, tensors
 from test_prepare_continue import Said
 
 import distjoint
+from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.data.dataset import Dataset
 from distjoint.data.vectors import read_vectors
 from distjoint.errors import DistjointError
 from distjoint.storage import locate
-from distjoint.table.parts import Scheme, initial_shard
 from distjoint.train import initial, train
 from distjoint.train.plan import plan
 from distjoint.train.worker import Worker
@@ -119,7 +119,7 @@ def start_of(small: Small, tmp_path: Path, file: str, coupling: str, said: Said 
     rows = data.rows().to_pylist()
     seen: dict[str, Vectors] = {"word": {}, "entity": {}}
     for shard in range(layout.shards):
-        parts = initial_shard(scheme, settings, layout, shard)
+        parts = initial_shard(scheme, layout, shard)
         parts = initial.begin_with(parts, initial.open_initial(locate(str(run))).shard(shard), scheme, layout, shard)
         ids, word, entity = layout.rows_of(shard), layout.has_word(shard), layout.has_entity(shard)
         for place, row in enumerate(ids[word].tolist()):
@@ -153,7 +153,7 @@ def test_a_label_names_an_entity_and_its_id_outweighs_it(tmp_path: Path) -> None
     (tmp_path / "labels.tsv").write_text("Q1\tNew York\nQ2\tNew York\nQ3\tQ1\n")
     distjoint.prepare(str(tmp_path / "data"), triples=str(tmp_path / "kg.tsv"), labels=str(tmp_path / "labels.tsv"))
     vectors = some(["Q2", "New_York", "Q1"])
-    data, scheme = Dataset.open(str(tmp_path / "data")), Scheme(DIM, False, True, "none")
+    data, scheme = Dataset.open(str(tmp_path / "data")), Scheme.of(config(), False, True)
     for order in (["Q2", "New_York", "Q1"], ["Q1", "New_York", "Q2"]):
         file = write_text(tmp_path / "v.txt", {name: vectors[name] for name in order})
         with initial.find(locate(file), data, scheme, Said()) as found:

@@ -37,7 +37,7 @@ _TIMEOUT = 3600
 _SCALING = 900.0
 """Seconds to wait for a cluster that is not this machine's own to grow."""
 _GROWING = 15.0
-_POLL = 0.5
+POLL = 0.5
 _SCRATCH = "ray"
 
 
@@ -179,7 +179,7 @@ def _follow(folder: Location, info: RunInfo, progress: Progress) -> Iterator[Non
             bar.advance(seen)
             finished = False
             while not finished:
-                finished = done.wait(_POLL)
+                finished = done.wait(POLL)
                 for line in journal.read(folder)[seen:]:
                     progress.say(epoch_line(line, info.config.train.epochs))
                     bar.advance()

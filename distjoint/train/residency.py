@@ -136,7 +136,7 @@ class Residency:
                 self._make_room(mine, ahead)
                 self._bring(shard, arriving.pop(shard, None))
         for shard in mine:
-            self._await(shard)
+            self.wait(shard)
         self._holder |= needed
         for shard, (when, rank) in ahead.items():
             elsewhere = self._holder.get(shard, self._rank) != self._rank
@@ -152,10 +152,23 @@ class Residency:
 
         Every worker calls it. Shards that no round has needed yet are dealt out, so that together they hold all.
         """
-        self._await()
+        self.wait()
         self._adopt()
         for shard in sorted([*self.arena.slot, *self._parked]):
             yield shard, self.arena.views(shard) if shard in self.arena.slot else self._unpack(shard, self._read(shard))
+
+    def wait(self, shard: int | None = None) -> None:
+        """Until a shard that is coming is there, or all is carried that was to be. Raises what went wrong first."""
+        last = self._coming.pop(shard, None) if shard is not None else None
+        if shard is None:
+            self._coming.clear()
+        elif last not in self._jobs:
+            return
+        while self._jobs:
+            job = self._jobs.popleft()
+            job.result()
+            if job is last:
+                return
 
     def _adopt(self) -> None:
         workers = dist.get_world_size() if dist.is_initialized() else 1
@@ -173,7 +186,7 @@ class Residency:
                 self._parked.discard(shard)
                 if shard in self.arena.slot:
                     self.arena.drop(shard)
-        self._await()
+        self.wait()
 
     def _needed(self, round_: Round) -> dict[int, int]:
         """The rank that needs each shard of a round."""
@@ -203,7 +216,7 @@ class Residency:
         return True
 
     def _park(self, shard: int) -> None:
-        self._await(shard)
+        self.wait(shard)
         self._carry(self.parking.put, shard, self.arena.views(shard))
         self.moved += self._size(shard)
         self.arena.drop(shard)
@@ -231,19 +244,6 @@ class Residency:
         self._jobs.append(self.parking.carry(job, *arguments))
         return self._jobs[-1]
 
-    def _await(self, shard: int | None = None) -> None:
-        """Until a shard that is coming is there, or all is carried that was to be. Raises what went wrong first."""
-        last = self._coming.pop(shard, None) if shard is not None else None
-        if shard is None:
-            self._coming.clear()
-        elif last not in self._jobs:
-            return
-        while self._jobs:
-            job = self._jobs.popleft()
-            job.result()
-            if job is last:
-                return
-
     def _exchange(self, needed: dict[int, int]) -> dict[int, Tensor]:
         """Send the shards that other workers need, receive those needed here."""
         operations, arriving, leaving = [], {}, []
@@ -265,10 +265,10 @@ class Residency:
 
     def _release(self, shard: int) -> Tensor:
         if shard in self._parked:
-            self._await()
+            self.wait()
             self._parked.discard(shard)
             return self._read(shard).to(self.arena.device)
-        self._await(shard)
+        self.wait(shard)
         flat = pack(self.arena.views(shard))
         self.arena.drop(shard)
         return flat

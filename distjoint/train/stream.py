@@ -49,6 +49,8 @@ class Stream:
     workers   workers that share this machine
     disk      bytes of decoded partitions on local disk; by default none where the dataset is local, else half of
               what is free / `workers`
+    kept      the partitions in memory
+    due       those that were read ahead, or are being, and were not released: they stay
 
     The order of partitions is drawn anew each epoch, and each is used in one visit of it. So when memory is short
     the one used last goes first, which no visit needs before the next epoch: with room for half of them, half are
@@ -70,8 +72,8 @@ class Stream:
             free = 0 if dataset.folder.is_local else shutil.disk_usage(tempfile.gettempdir()).free
             disk = int(_SHARE_OF_DISK * free / workers)
         self._disk = DiskCache(disk)
-        self._kept: OrderedDict[Key, Any] = OrderedDict()
-        self._due: set[Key] = set()
+        self.kept: OrderedDict[Key, Any] = OrderedDict()
+        self.due: set[Key] = set()
         self._pending: dict[Key, Future[Any]] = {}
         self._bytes = self._due_bytes = 0
         self._lock = threading.Lock()
@@ -90,28 +92,28 @@ class Stream:
             for partition in partitions:
                 key: Key = (source, partition)
                 size = self._size(key)
-                if not size or key in self._due or self._due_bytes + size > self._budget:
+                if not size or key in self.due or self._due_bytes + size > self._budget:
                     continue
-                self._due.add(key)
+                self.due.add(key)
                 self._due_bytes += size
-                if key not in self._kept and key not in self._pending:
+                if key not in self.kept and key not in self._pending:
                     self._pending[key] = self._pool.submit(self._load, key, self._make_room(key))
 
     def release(self, source: str, partitions: Iterable[Partition]) -> None:
         """Partitions that will not be needed again soon."""
         with self._lock:
             for partition in partitions:
-                if (source, partition) in self._due:
-                    self._due.remove((source, partition))
+                if (source, partition) in self.due:
+                    self.due.remove((source, partition))
                     self._due_bytes -= self._size((source, partition))
 
     def get(self, source: str, partition: Partition) -> Any:
         """A partition as its source's decoder makes it."""
         key = (source, partition)
         with self._lock:
-            pending, found = self._pending.get(key), self._kept.get(key)
+            pending, found = self._pending.get(key), self.kept.get(key)
             if found is not None:
-                self._kept.move_to_end(key)
+                self.kept.move_to_end(key)
                 return found
             leaving = self._make_room(key) if pending is None else []
         return pending.result() if pending is not None else self._load(key, leaving)
@@ -121,10 +123,10 @@ class Stream:
         self._bytes += self._size(key)
         leaving = []
         while self._bytes > self._budget:
-            last = next((one for one in reversed(self._kept) if one not in self._due), None)
+            last = next((one for one in reversed(self.kept) if one not in self.due), None)
             if last is None:
                 break
-            leaving.append((last, self._kept.pop(last)))
+            leaving.append((last, self.kept.pop(last)))
             self._bytes -= self._size(last)
         return leaving
 
@@ -139,7 +141,7 @@ class Stream:
             self._pending.pop(key, None)
             fits = self._bytes <= self._budget
             if fits:
-                self._kept[key] = value
+                self.kept[key] = value
             else:
                 self._bytes -= self._size(key)
         if not fits:

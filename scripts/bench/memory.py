@@ -41,8 +41,9 @@ from distjoint.data.dataset import Dataset
 from distjoint.machine import memory
 from distjoint.progress import for_terminal, short
 from distjoint.runs.folder import Checkpoint, RunFolder
-from distjoint.table.parts import Scheme, Shard
+from distjoint.table.parts import Shard, table_bytes
 from distjoint.train import worker
+from distjoint.train.build import scheme_of
 from distjoint.train.plan import plan
 from distjoint.train.residency import Residency
 
@@ -117,7 +118,7 @@ def bench(args: argparse.Namespace, scratch: Path) -> None:
     tight = settings | {"train.memory": args.memory}
     data = Dataset.open(dataset)
     info = plan(data, dataset, distjoint.load_config(overrides=tight), 1)
-    table = Scheme(args.dim, "text" in info.sources, "graph" in info.sources, info.coupling).bytes(data.layout)
+    table = table_bytes(scheme_of(info).parts, data.layout)
     disk = measure(scratch / "disk.bin", parse_bytes(args.disk_bytes) or 0)
     resident = train(dataset, settings | {"train.groups": info.groups}, scratch)
     limited = train(dataset, tight | {"train.groups": info.groups}, scratch)

@@ -234,7 +234,8 @@ def member(run: str, dataset: str) -> None:
     """One of the two processes."""
     import torch.distributed as dist
 
-    from distjoint.train.worker import Worker, group_place
+    from distjoint.train.build import group_place
+    from distjoint.train.worker import Worker
 
     # Who does not find the other's store looks for it twice, up to 15 s apart.
     host, port, rank = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["RANK"])
