@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from distjoint.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.evaluate import compare, evaluate
 from distjoint.train import train
 from distjoint.version import __version__ as __version__

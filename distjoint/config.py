@@ -26,7 +26,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 from distjoint.registry import CANDIDATES, COUPLINGS, LOSSES, OPTIMIZERS, SCORERS, Registry
 
 _UNITS = " KMGT"
@@ -125,10 +125,10 @@ class Model(_Section):
     def _fits_the_scorer(self) -> Model:
         scorer = SCORERS[self.scorer]
         if self.dim % scorer.multiple:
-            why = f"{self.scorer} pairs real and imaginary parts, so dim must be even"
-            if not scorer.complex:
-                why = f"{self.scorer} makes a coordinate of {scorer.multiple} reals, so dim must be a multiple of that"
-            raise ValueError(f"{why}, not {self.dim}")
+            why = f"makes a coordinate of {scorer.multiple} reals, so dim must be a multiple of that"
+            if scorer.multiple == 2:
+                why = "pairs real and imaginary parts, so dim must be even"
+            raise ValueError(f"{self.scorer} {why}, not {self.dim}")
         if self.dim % scorer.dim_multiple:
             raise ValueError(f"{self.scorer} wants a dim that is a multiple of {scorer.dim_multiple}, not {self.dim}")
         if not (scorer.invertible or self.reciprocal):

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.arrays import Ints
 from distjoint.backends.base import Backend, Random
 from distjoint.backends.cpu.backend import HostRandom
 from distjoint.backends.torch.backend import TorchBackend
+from distjoint.base.arrays import Ints
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.data.types import Domains
@@ -28,7 +28,14 @@ from distjoint.train.terms import BatchLoss, TermTrainer
 
 DIM, RELATIONS, TRIPLES = 8, 3, 21
 LAYOUT = Layout(shards=2, tiles=4, words=9, aligned=5, entities=14)
-SMALL = {"model.dim": DIM, "model.coupling": "none", "model.cosine": False, "graph.chunk": 8, "graph.negatives": 4}
+SMALL = {
+    "model.dim": DIM,
+    "model.coupling": "none",
+    "model.cosine": False,
+    "graph.chunk": 8,
+    "graph.negatives": 4,
+    "graph.own_l2": 0.0,
+}
 STATES = {"state": 0.5, "square": 0.5, "steps": 3.0}
 """What optimizers' states begin with: at zero, a first gradient of 1e-8 would step as far as any other."""
 

@@ -12,11 +12,16 @@ import torch
 from problem import ComparableBackend
 from small import Small, config, tensors
 from source import Module, package
+from torch import Tensor
 
 import distjoint
 from distjoint.backends import Backend, backend_of, choose_device
 from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.backends.torch.backend import TorchBackend
+from distjoint.base.errors import DivergedError
+from distjoint.model.scorers import NO_DENSE, Dense
+from distjoint.model.scorers.transe import TransE
+from distjoint.registry import SCORERS
 from distjoint.train import build
 
 pytestmark = pytest.mark.unit
@@ -141,3 +146,29 @@ def test_a_run_on_the_torch_backend_learns_what_one_on_the_compiled_one_does(
     ]
     assert ranked[1] == pytest.approx(ranked[0], abs=0.02)
     assert tensors(tmp_path / "torch").keys() == tensors(tmp_path / "compiled").keys()
+
+
+class Overflowing(TransE):
+    """A scorer whose gradient of relations, and of nothing else, is infinite."""
+
+    name = "overflowing"
+
+    def query_gradient(
+        self, entity: Tensor, relation: Tensor, gradient: Tensor, dense: Dense = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
+        return gradient, torch.full_like(gradient, torch.inf)
+
+
+@pytest.mark.parametrize("name", ["compiled", "torch"])
+def test_a_gradient_of_relations_that_is_not_finite_stops_a_run(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """At once, or at the end of the epoch where the host did not wait to see it; rows may all be finite."""
+    if name == "torch":
+        monkeypatch.setattr(build, "backend_of", ComparableBackend)
+    SCORERS.add(Overflowing)
+    try:
+        with pytest.raises(DivergedError, match="relations: the gradient is not a finite number; no dense parameter"):
+            distjoint.train(small.graph, str(tmp_path / "run"), config({"model.scorer": "overflowing"}))
+    finally:
+        SCORERS.remove("overflowing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 from fake_device import CUDA, FakeCudaBackend, Watch, fake_device
 from members import names_of
 from problem import Problem, configuration, scheme_of, start_values
-from small import Small, config
+from small import config
 from test_backends import COMPLEX, OPTIONS, OVER_ALL, named
+from test_source_pulls import Pulled
+from test_sources import Recording
 from torch import Tensor
 
 from distjoint.backends.base import TileCells, WordParts
@@ -21,7 +23,7 @@ from distjoint.backends.torch import glove
 from distjoint.couplings.scheme import initial_shard
 from distjoint.data.dataset import Dataset
 from distjoint.model.losses import loss_of
-from distjoint.registry import COUPLINGS, LOSSES, OPTIMIZERS, SCORERS
+from distjoint.registry import COUPLINGS, LOSSES, OPTIMIZERS, SCORERS, SOURCES
 from distjoint.train import build as build_module
 from distjoint.train.build import Place, build
 from distjoint.train.lane import Lane
@@ -29,7 +31,6 @@ from distjoint.train.plan import plan
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import schedule
 from distjoint.train.sources.base import LaneVisit
-from distjoint.train.tally import Tally
 
 pytestmark = pytest.mark.unit
 
@@ -116,13 +117,22 @@ def test_a_wave_of_tiles() -> None:
             assert watch.waits == []
 
 
+@pytest.fixture
+def pulled() -> Iterator[None]:
+    """A source of pairs, besides the package's own."""
+    SOURCES.add(Pulled)
+    yield
+    SOURCES.remove(Pulled.name)
+
+
+@pytest.mark.usefixtures("pulled")
 @pytest.mark.parametrize(("coupling", "candidates"), [("dual", "sampled"), ("none", "kvsall")])
-def test_a_lane_on_its_visit(small: Small, coupling: str, candidates: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sources of a real dataset, step after step, up to the last: in that one the host looks at what was noted."""
-    data = Dataset.open(small.joint)
+def test_a_lane_on_its_visit(paired: str, coupling: str, candidates: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All sources of a real dataset, step after step, up to the last: in that one the host looks at what was noted."""
+    data = Dataset.open(paired)
     chosen = {"model.coupling": coupling, "graph.candidates": candidates}
     settings = config({**chosen, "graph.batch": 40, "train.groups": 2})
-    info = plan(data, small.joint, settings, workers=1)
+    info = plan(data, paired, settings, workers=1)
     scheme = build_module.scheme_of(info)
     shards = [initial_shard(scheme, data.layout, shard) for shard in range(data.layout.shards)]
     visit = schedule(data.layout.shards, 0, 0, 2, 1).rounds[0].visits[0]
@@ -133,14 +143,16 @@ def test_a_lane_on_its_visit(small: Small, coupling: str, candidates: str, monke
         parts = build(info, data, Place(0, 1, CUDA, 1))
         for number, shard in enumerate(shards):
             parts.resources.arena.put(number, shard)
-        tally = Tally(["cosine", "ratio", "measured", *(name for source in parts.sources for name in source.sums)])
+        tally = Recording(["cosine", "ratio", "measured", *(name for source in parts.sources for name in source.sums)])
         lane = Lane(parts.resources, parts.sources, LaneVisit(visit, epoch=1), tally)
         with Watch() as watch:
             for number in range(2):
                 lane.advance(number, 3, Rates(1.0, 1.0))
                 parts.resources.dense.sync(1.0)
         parts.close()
+    assert len(parts.sources) == 3
     assert watch.waits == []
+    assert ("measured" in tally.added) == (coupling == "dual")  # how updates of the two sides agree
     assert {"index_add_", "all", "sort"} <= watch.seen
 
 

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 import distjoint
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.cli import app as cli
 from distjoint.config import Config
-from distjoint.errors import DistjointError, UsageError
 from distjoint.recipes.load import load_config
 from distjoint.registry import SCORERS
 

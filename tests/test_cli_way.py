@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 from small import FAST, league, sentences
 
+from distjoint.base.progress import Silent
 from distjoint.cli import app as cli
 from distjoint.demo import run as demo
 from distjoint.demo import wordnet
-from distjoint.progress import Silent
 
 pytestmark = pytest.mark.unit
 

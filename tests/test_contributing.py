@@ -22,9 +22,9 @@ from test_coupling_formulas import (
 
 import distjoint
 from distjoint.backends.cpu.backend import CpuBackend
+from distjoint.base.errors import UsageError
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import PAIRS
-from distjoint.errors import UsageError
 from distjoint.model.losses import loss_of
 from distjoint.registry import ALL, CANDIDATES, OPTIMIZERS, SOURCES
 from distjoint.train.run import Result

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from small import Small, config
 
 import distjoint
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError
 from distjoint.runs.folder import RunFolder
 
 pytestmark = pytest.mark.unit

@@ -7,7 +7,7 @@ import pytest
 from runs import Rows, write_dataset, write_run
 
 import distjoint
-from distjoint.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
-from distjoint.errors import DistjointError
 from distjoint.evaluate.breakdown import CATEGORIES, breakdown, categories, groups
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import best_threshold, choose_thresholds, classify

@@ -10,9 +10,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
-from distjoint.errors import DistjointError
 from distjoint.evaluate import queries
 from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
 from distjoint.evaluate.ranking import link_prediction

@@ -11,9 +11,9 @@ from rich.console import Console
 from runs import Rows, write_dataset, write_run
 
 import distjoint
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.dataset import Dataset
 from distjoint.data.types import Domains
-from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.comparison import compare_reports
 from distjoint.evaluate.report import Report
 from distjoint.storage import locate

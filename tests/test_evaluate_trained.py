@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from runs import Rows, write_dataset, write_run
 
 import distjoint
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
-from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import entity_rows
 from distjoint.evaluate.known import KnownAnswers
 from distjoint.evaluate.ranking import link_prediction

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.evaluate import analogies as analogies_module
 from distjoint.evaluate import bootstrap
 from distjoint.evaluate.analogies import analogies

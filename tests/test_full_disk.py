@@ -12,8 +12,8 @@ import pytest
 from small import Small, assert_same_bits, config, tensors
 
 import distjoint
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import locate
 

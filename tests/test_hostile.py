@@ -14,7 +14,7 @@ import torch
 from runs import Rows, write_dataset, write_run
 
 import distjoint
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.recipes.load import load_config
 from distjoint.runs.folder import MANIFEST, RUN, CheckpointManifest, describe, shard_file
 from distjoint.storage import locate

@@ -16,9 +16,9 @@ import pytest
 from small import FAST, LEAN, Small, assert_same_bits, config, info, tensors
 
 import distjoint
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.demo import wordnet
 from distjoint.doctor.cluster import ray_cluster
-from distjoint.errors import DistjointError, UsageError
 from distjoint.jobs.submit import Jobs, with_files
 
 

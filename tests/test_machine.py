@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distjoint import machine
+from distjoint.base import machine
 
 pytestmark = pytest.mark.unit
 

@@ -13,9 +13,9 @@ import pytest
 from small import Small
 
 import distjoint
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
-from distjoint.errors import DistjointError
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit

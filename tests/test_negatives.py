@@ -15,8 +15,8 @@ from world import backend_of
 
 import distjoint
 from distjoint.backends.cpu import masks
+from distjoint.base.errors import UsageError
 from distjoint.data.types import Domains
-from distjoint.errors import UsageError
 from distjoint.train.batches import Batch, subsampled
 from distjoint.train.known import KnownPositives
 from distjoint.train.negatives import Pool, Typed, sampler_of

@@ -12,11 +12,11 @@ import typer
 from typer.testing import CliRunner
 
 import distjoint
+from distjoint.base.errors import UsageError
+from distjoint.base.options import CallOptions, keywords, like, option, options, spec_of, type_of
 from distjoint.cli.options import options_of
 from distjoint.data.request import PrepareOptions
-from distjoint.errors import UsageError
 from distjoint.evaluate.options import CompareOptions, EvaluateOptions
-from distjoint.options import CallOptions, keywords, like, option, options, spec_of, type_of
 from distjoint.train.options import TrainOptions
 
 pytestmark = pytest.mark.unit

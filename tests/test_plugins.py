@@ -15,7 +15,7 @@ from torch import Tensor
 from tucker import TuckER
 
 import distjoint
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 from distjoint.model.losses import loss_of
 from distjoint.model.scorers import Scorer, scorer
 from distjoint.registry import ALL, LOSSES, SCORERS, load_plugins, plugin_modules

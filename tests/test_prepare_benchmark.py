@@ -13,11 +13,11 @@ import pytest
 from test_prepare_continue import Said, content, interrupt_after, write_inputs
 
 import distjoint
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.benchmark import find_benchmark
 from distjoint.data.dataset import Dataset
 from distjoint.data.triples import read_graph
 from distjoint.data.types import Domains, read_types
-from distjoint.errors import DistjointError, UsageError
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit

@@ -19,13 +19,13 @@ import object_store
 import pytest
 
 import distjoint
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Silent
 from distjoint.data import partition, unfinished, workers
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
 from distjoint.data.partition import Written
 from distjoint.data.unfinished import Counted
-from distjoint.errors import DistjointError
-from distjoint.progress import Silent
 from distjoint.storage import locate
 
 SHARDS = 6

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distjoint
+from distjoint.base.progress import Silent
 from distjoint.data import cooccurrence
 from distjoint.data.dataset import Dataset
-from distjoint.progress import Silent
 from distjoint.storage import locate
 from distjoint.table.layout import Layout
 

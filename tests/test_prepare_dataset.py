@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 
 import distjoint
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data import cooccurrence, partition, spool, workers
 from distjoint.data.dataset import Dataset
 from distjoint.data.rows import choose_shards
-from distjoint.errors import DistjointError, UsageError
 
 pytestmark = pytest.mark.unit
 

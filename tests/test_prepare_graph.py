@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data import triples as triples_module
 from distjoint.data.alignment import Alignment, Name, align_by_names, align_by_pairs, names_of, read_labels, read_pairs
 from distjoint.data.triples import Graph, read_graph
-from distjoint.errors import DistjointError, UsageError
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit

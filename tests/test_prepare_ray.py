@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import distjoint
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Silent
 from distjoint.data import ray_driver
 from distjoint.data.tokens import Counter, Lexicon
-from distjoint.errors import DistjointError
-from distjoint.progress import Silent
 
 pytestmark = pytest.mark.ray
 

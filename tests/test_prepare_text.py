@@ -18,6 +18,7 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from distjoint.base.errors import DistjointError
 from distjoint.data import corpus as corpus_module
 from distjoint.data import vocabulary
 from distjoint.data.corpus import Corpus, read_ahead
@@ -26,7 +27,6 @@ from distjoint.data.spool import Spool
 from distjoint.data.text import join_names
 from distjoint.data.tokens import Counter, Lexicon, encode_blocks
 from distjoint.data.workers import Local
-from distjoint.errors import DistjointError
 
 pytestmark = pytest.mark.unit
 

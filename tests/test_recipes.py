@@ -12,8 +12,8 @@ from test_cli_way import call  # noqa: F401 - a fixture
 from test_prepare_continue import Said
 
 import distjoint
+from distjoint.base.errors import UsageError
 from distjoint.config import Config, validate
-from distjoint.errors import UsageError
 from distjoint.recipes import ANY, Recipe, find, recipes
 from distjoint.recipes.load import load_config
 from distjoint.train import train

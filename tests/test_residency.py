@@ -16,8 +16,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distjoint.base.errors import DistjointError
 from distjoint.couplings.scheme import Scheme, initial_shard
-from distjoint.errors import DistjointError
 from distjoint.recipes.load import load_config
 from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout

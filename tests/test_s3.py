@@ -13,7 +13,7 @@ from object_store import SECRET, ObjectStore, program, serve
 from small import Small, assert_same_bits, config, tensors
 
 import distjoint
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Location, locate, use_options
 

@@ -19,8 +19,8 @@ from object_store import ObjectStore, program, serve
 from small import Small, assert_same_bits, config, tensors
 
 import distjoint
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError
 from distjoint.storage import Location, expand, filesystems, locate, remote, use_options
 
 pytestmark = [

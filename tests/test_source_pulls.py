@@ -12,11 +12,11 @@ from small import Small, config
 from test_coupling_formulas import Plain
 from torch import Tensor
 
+from distjoint.base.errors import DivergedError
 from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.couplings.views import Own, Word
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import PAIRS
-from distjoint.errors import DivergedError
 from distjoint.registry import OPTIMIZERS, SOURCES
 from distjoint.table.parts import Part
 from distjoint.train.build import Parts, build, local_place

@@ -12,7 +12,7 @@ import pyarrow.fs as pafs
 import pytest
 import xxhash
 
-from distjoint.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.storage import Location, expand, locate, parse_options, use_options
 
 pytestmark = pytest.mark.unit

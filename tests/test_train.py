@@ -18,8 +18,8 @@ from small import Small, assert_same_bits, config, info, tensors
 
 import distjoint
 from distjoint.backends.cpu.backend import CpuBackend
-from distjoint.errors import DivergedError, UsageError
-from distjoint.progress import Silent
+from distjoint.base.errors import DivergedError, UsageError
+from distjoint.base.progress import Silent
 from distjoint.registry import SCORERS
 from distjoint.runs import checkpoint, journal
 from distjoint.runs.checkpoint import Position

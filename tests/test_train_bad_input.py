@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from small import FAST, Small, config, info, tensors
 
+from distjoint.base.errors import DistjointError
 from distjoint.cli import app as cli
 from distjoint.data.manifest import Manifest
-from distjoint.errors import DistjointError
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Location, locate
 from distjoint.train import plan, train

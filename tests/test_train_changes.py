@@ -17,7 +17,7 @@ from small import Small, assert_same_bits, config, info, tensors
 
 import distjoint
 from distjoint.backends.cpu import memory
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit

@@ -25,10 +25,10 @@ import torch.multiprocessing as mp
 from small import FAST, Small, assert_same_bits, config, info, tensors
 
 from distjoint.backends.cpu.backend import CpuBackend
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Silent
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError
-from distjoint.progress import Silent
 from distjoint.recipes.load import load_config
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo

@@ -13,9 +13,9 @@ import torch
 from small import Small, config, tensors
 
 import distjoint
+from distjoint.base.errors import DivergedError
 from distjoint.couplings.scheme import initial_shard
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DivergedError
 from distjoint.registry import LOSSES
 from distjoint.train.build import Parts, build, local_place
 from distjoint.train.plan import plan

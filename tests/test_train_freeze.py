@@ -11,7 +11,7 @@ import torch
 from small import Small, assert_same_bits, config, tensors
 from world import World, backend_of, draw
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 from distjoint.train import train
 from distjoint.train.worker import Worker
 

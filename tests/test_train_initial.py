@@ -13,10 +13,10 @@ from small import Small, assert_same_bits, config, tensors
 from test_prepare_continue import Said
 
 import distjoint
+from distjoint.base.errors import DistjointError
 from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.data.dataset import Dataset
 from distjoint.data.vectors import read_vectors
-from distjoint.errors import DistjointError
 from distjoint.storage import locate
 from distjoint.train import initial, train
 from distjoint.train.plan import plan

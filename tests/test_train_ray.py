@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from small import LEAN, Small, assert_same_bits, config, info, tensors
 
-from distjoint.errors import DistjointError, DivergedError, UsageError
-from distjoint.progress import Silent
+from distjoint.base.errors import DistjointError, DivergedError, UsageError
+from distjoint.base.progress import Silent
 from distjoint.registry import SCORERS, load_plugins
 from distjoint.train import cluster as driver
 from distjoint.train import train

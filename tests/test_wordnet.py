@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from distjoint.base.errors import DistjointError
 from distjoint.demo import wordnet
-from distjoint.errors import DistjointError
 
 pytestmark = pytest.mark.unit
 

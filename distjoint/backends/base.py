@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.arrays import Floats, Ints
+from distjoint.base.arrays import Floats, Ints
 from distjoint.model.comparisons import Comparison
 from distjoint.model.scorers import Scorer
 from distjoint.optim import Optimizer

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from distjoint.base.errors import DistjointError
 from distjoint.cli.common import Several
 from distjoint.cli.config import config_app
 from distjoint.cli.demo import demo
@@ -24,7 +25,6 @@ from distjoint.cli.prepare import prepare
 from distjoint.cli.query import export, nearest, predict
 from distjoint.cli.recipes import recipes
 from distjoint.cli.train import train
-from distjoint.errors import DistjointError
 from distjoint.registry import load_plugins
 
 PLUGINS = "DISTJOINT_PLUGINS"

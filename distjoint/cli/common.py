@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from distjoint.progress import Progress
+    from distjoint.base.progress import Progress
 
 WIDTH = 160
 """Columns of a table that does not go to a terminal."""
@@ -115,7 +115,7 @@ def interruptible(hint: str) -> Iterator[None]:
 
 def progress() -> Progress:
     """Progress of a command, on standard error."""
-    from distjoint.progress import for_terminal
+    from distjoint.base.progress import for_terminal
 
     return for_terminal()
 

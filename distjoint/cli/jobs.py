@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.cli.common import Json
-from distjoint.errors import DistjointError, UsageError
 
 if TYPE_CHECKING:
     from distjoint.jobs.submit import Job, Jobs

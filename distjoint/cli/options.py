@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-from distjoint.options import CallOptions, OptionSpec, spec_of, spelling, type_of
+from distjoint.base.options import CallOptions, OptionSpec, spec_of, spelling, type_of
 
 
 def options_of(model: type[CallOptions]) -> Callable[[Callable[..., None]], Callable[..., None]]:

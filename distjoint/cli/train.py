@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from distjoint.base.errors import UsageError
 from distjoint.cli.common import Json, Settings, StorageOptions, interruptible, print_result, progress, say_next
 from distjoint.cli.options import options_of
-from distjoint.errors import UsageError
 from distjoint.train.options import TrainOptions
 
 _RESUME_TAKES = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from distjoint.base.errors import UsageError
 from distjoint.config import Model
 from distjoint.couplings.base import Coupling
-from distjoint.errors import UsageError
 from distjoint.registry import COUPLINGS
 
 __all__ = ["Coupling", "coupling_of"]

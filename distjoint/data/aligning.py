@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
+from distjoint.base.errors import DistjointError
 from distjoint.data.alignment import Alignment, Name, align_by_names, align_by_pairs, read_pairs
 from distjoint.data.request import PrepareOptions
 from distjoint.data.summary import Aligned
 from distjoint.data.triples import Graph
 from distjoint.data.vocabulary import Vocabulary, key
-from distjoint.errors import DistjointError
 from distjoint.storage import locate
 
 EXAMPLES = 5

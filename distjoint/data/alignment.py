@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.corpus import open_text, split_compression
 from distjoint.data.request import Tokenizer
 from distjoint.data.vocabulary import key
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
 
 

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.numbered import NUMBERED
 from distjoint.data.streams import NEGATIVES, SPLITS
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
 
 TYPES = "entity2types.json"

@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.arrays import Bools, Doubles, Ints, TokenIds
+from distjoint.base.arrays import Bools, Doubles, Ints, TokenIds
+from distjoint.base.progress import Task
 from distjoint.data import counting
 from distjoint.data.partition import CELLS, PartitionWriter, Written
 from distjoint.data.segments import Segment, segment_length, segments
 from distjoint.data.spool import Scratch
 from distjoint.data.streams import shard_file
-from distjoint.progress import Task
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.storage import Location, Options, expand, locate
 
 BLOCK = 1 << 19

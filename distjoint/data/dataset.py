@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
-from distjoint.arrays import Bools, Floats, Ints, Offsets
+from distjoint.base.arrays import Bools, Floats, Ints, Offsets
+from distjoint.base.errors import DistjointError
 from distjoint.data.manifest import NAME, File, Manifest, Span
 from distjoint.data.partition import CELLS, HELD_OUT, PAIR_SAMPLES
 from distjoint.data.streams import COOCCURRENCE, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import Domains, observed_domains
-from distjoint.errors import DistjointError
 from distjoint.storage import Location, Options, locate
 
 _ENDS = ("head", "relation", "tail")

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress, short
 from distjoint.data.alignment import read_labels
 from distjoint.data.request import PrepareOptions
 from distjoint.data.streams import NEGATIVES
 from distjoint.data.triples import Graph, read_graph
 from distjoint.data.types import read_types
-from distjoint.errors import DistjointError
-from distjoint.progress import Progress, short
 from distjoint.storage import Location, locate
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.streams import FORMER_PAIRS, PAIRS
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
 from distjoint.table.layout import Layout, Sizes
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.arrays import Ints, TokenIds
 from distjoint.backends.cpu.compiled import exact
+from distjoint.base.arrays import Ints, TokenIds
 from distjoint.data.spool import Tokens
 from distjoint.data.tokens import SEPARATOR, Lexicon
 from distjoint.data.vocabulary import JOINT, key

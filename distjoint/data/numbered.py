@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from distjoint.arrays import Ints
-from distjoint.errors import DistjointError
+from distjoint.base.arrays import Ints
+from distjoint.base.errors import DistjointError
 from distjoint.storage import Location
 
 NUMBERED = re.compile(r"(train|valid|test)2id\.txt")

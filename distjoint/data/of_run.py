@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError
 from distjoint.runs.folder import RunFolder
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from distjoint.arrays import Bools, Ints
+from distjoint.base.arrays import Bools, Ints
+from distjoint.base.errors import UsageError
+from distjoint.base.progress import Progress
 from distjoint.data import unfinished
 from distjoint.data.alignment import Sample
 from distjoint.data.manifest import NAME as MANIFEST
@@ -22,8 +24,6 @@ from distjoint.data.partition import (
 from distjoint.data.rows import Rows
 from distjoint.data.streams import COOCCURRENCE, FORMER_PAIRS, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
-from distjoint.errors import UsageError
-from distjoint.progress import Progress
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
 from distjoint.data.manifest import File
 from distjoint.storage import Location
 from distjoint.table.layout import Layout

@@ -15,8 +15,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from distjoint.arrays import Bools, Ints
 from distjoint.backends.cpu.compiled import announce
+from distjoint.base.arrays import Bools, Ints
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.base.options import keywords
+from distjoint.base.progress import Progress, Silent
 from distjoint.data import unfinished
 from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
@@ -36,9 +39,6 @@ from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
 from distjoint.data.workers import Local, Workers
-from distjoint.errors import DistjointError, UsageError
-from distjoint.options import keywords
-from distjoint.progress import Progress, Silent
 from distjoint.storage import Location, locate
 from distjoint.table.layout import Sizes
 

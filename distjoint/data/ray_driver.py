@@ -22,8 +22,11 @@ import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from distjoint import machine
-from distjoint.arrays import Ints, TokenIds
+from distjoint.base import machine
+from distjoint.base.arrays import Ints, TokenIds
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress, Silent, Task
+from distjoint.base.ray_session import ray_session
 from distjoint.data.cooccurrence import Blocks, CountingPlan, count_shards
 from distjoint.data.corpus import Corpus, Slice
 from distjoint.data.name_trie import NameTrie
@@ -34,9 +37,6 @@ from distjoint.data.tokens import Counter, Lexicon, encode_blocks
 from distjoint.data.unfinished import NAME as UNFINISHED
 from distjoint.data.unfinished import Counted, noted
 from distjoint.data.workers import note_rate
-from distjoint.errors import DistjointError
-from distjoint.progress import Progress, Silent, Task
-from distjoint.ray_session import ray_session
 from distjoint.storage import Location, locate
 
 PART_LEAST, PART_MOST = 1 << 20, 1 << 26

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from distjoint.base.errors import UsageError
+from distjoint.base.options import CallOptions, option, options
 from distjoint.data.streams import NEGATIVES, SPLITS
-from distjoint.errors import UsageError
-from distjoint.options import CallOptions, option, options
 
 if TYPE_CHECKING:
-    from distjoint.progress import Progress
+    from distjoint.base.progress import Progress
 
 Tokenizer = Literal["unicode", "whitespace"]
 

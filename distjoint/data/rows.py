@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
 from distjoint.data.alignment import Alignment
 from distjoint.data.triples import Graph
 from distjoint.data.vocabulary import Vocabulary

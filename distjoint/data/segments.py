@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distjoint.arrays import TokenIds
+from distjoint.base.arrays import TokenIds
 from distjoint.data import counting
 from distjoint.data.spool import Tokens
 

@@ -6,6 +6,8 @@ from functools import partial
 
 import numpy as np
 
+from distjoint.base.machine import cores
+from distjoint.base.progress import Progress, short
 from distjoint.data import cooccurrence, segments
 from distjoint.data.partition import Written
 from distjoint.data.request import PrepareOptions
@@ -14,8 +16,6 @@ from distjoint.data.streams import COOCCURRENCE
 from distjoint.data.text import Text
 from distjoint.data.unfinished import Counted, Made
 from distjoint.data.workers import Workers
-from distjoint.machine import cores
-from distjoint.progress import Progress, short
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.arrays import TokenIds
-from distjoint.errors import DistjointError
+from distjoint.base.arrays import TokenIds
+from distjoint.base.errors import DistjointError
 
 BLOCK = 1 << 20
 

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from distjoint.base.progress import short
 from distjoint.data.streams import NEGATIVES, SPLITS
-from distjoint.progress import short
 
 
 @dataclass(frozen=True)

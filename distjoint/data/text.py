@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress
 from distjoint.data import vocabulary
 from distjoint.data.corpus import Corpus
 from distjoint.data.name_trie import NameTrie
@@ -16,8 +18,6 @@ from distjoint.data.spool import Tokens
 from distjoint.data.tokens import Counter, Lexicon
 from distjoint.data.vocabulary import Vocabulary
 from distjoint.data.workers import Workers
-from distjoint.errors import DistjointError
-from distjoint.progress import Progress
 
 
 @dataclass

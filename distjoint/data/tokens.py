@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.arrays import Ints, TokenIds
 from distjoint.backends.cpu.compiled import exact
+from distjoint.base.arrays import Ints, TokenIds
+from distjoint.base.errors import DistjointError
 from distjoint.data.corpus import Block
 from distjoint.data.request import Tokenizer
-from distjoint.errors import DistjointError
 
 SEPARATOR = -1
 

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from distjoint.arrays import Bools, Ints
+from distjoint.base.arrays import Bools, Ints
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.corpus import open_text, split_compression
 from distjoint.data.numbered import NUMBERED, read_numbered
 from distjoint.data.streams import NEGATIVES, SPLITS
-from distjoint.errors import DistjointError, UsageError
 from distjoint.storage import Location, Options, expand, locate
 
 _PARTS = ("head", "relation", "tail")

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from distjoint.arrays import Bools, Ints, Offsets
+from distjoint.base.arrays import Bools, Ints, Offsets
+from distjoint.base.errors import DistjointError
 from distjoint.data.alignment import fields_of_lines
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
 
 NAME = "types.parquet"

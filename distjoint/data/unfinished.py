@@ -20,13 +20,13 @@ import pyarrow.fs as pafs
 import xxhash
 from pydantic import BaseModel, ConfigDict
 
+from distjoint.base.errors import DistjointError
 from distjoint.data.manifest import File
 from distjoint.data.partition import Written
 from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows
 from distjoint.data.streams import COOCCURRENCE, shard_file
 from distjoint.data.vocabulary import Vocabulary
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 from distjoint.version import __version__

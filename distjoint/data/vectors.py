@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from distjoint.arrays import Floats
+from distjoint.base.arrays import Floats
+from distjoint.base.errors import DistjointError
 from distjoint.data.corpus import open_text, split_compression
-from distjoint.errors import DistjointError
 from distjoint.storage import Location
 
 ENTITY = "ENTITY/"

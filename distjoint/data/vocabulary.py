@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
 from distjoint.data.request import Tokenizer
 from distjoint.data.tokens import Lexicon
 

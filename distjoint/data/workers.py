@@ -14,7 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-from distjoint.arrays import Ints, TokenIds
+from distjoint.base.arrays import Ints, TokenIds
+from distjoint.base.progress import Task, short
 from distjoint.data.cooccurrence import Blocks, CountingPlan, count_shards
 from distjoint.data.corpus import Corpus
 from distjoint.data.name_trie import NameTrie
@@ -22,7 +23,6 @@ from distjoint.data.partition import Written
 from distjoint.data.spool import Spool, Tokens
 from distjoint.data.tokens import Counter, Lexicon, encode_blocks
 from distjoint.data.unfinished import Counted
-from distjoint.progress import Task, short
 
 
 class Workers(Protocol):

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 import distjoint
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress
 from distjoint.demo import wordnet
-from distjoint.errors import DistjointError
-from distjoint.progress import Progress
 from distjoint.storage import Location, locate
 
 HELD_OUT = 0.1

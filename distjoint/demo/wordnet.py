@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 
 FILES = ("data.noun", "data.verb", "data.adj", "data.adv")
 

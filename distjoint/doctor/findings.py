@@ -76,6 +76,6 @@ def sentence(error: object) -> str:
 
 def size(count: float) -> str:
     """A number of bytes for people: `1.5 GB`."""
-    from distjoint.progress import short
+    from distjoint.base.progress import short
 
     return f"{short(count)}B" if count >= 1000 else f"{count:.0f} B"

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from distjoint.base.machine import cores, memory
 from distjoint.doctor.findings import Finding, sentence, size
-from distjoint.machine import cores, memory
 
 SHARED_MEMORY, FREE_DISK, OPEN_FILES, MEMORY = 1 << 30, 10 * 10**9, 1024, 4 * 10**9
 """Bytes, bytes, files, bytes: less is a warning."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from distjoint.base.options import keywords
 from distjoint.evaluate.options import CompareOptions, EvaluateOptions
-from distjoint.options import keywords
 
 if TYPE_CHECKING:
     from distjoint.evaluate.comparison import RunComparison

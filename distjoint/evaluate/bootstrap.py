@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distjoint.arrays import Doubles, Ints
+from distjoint.base.arrays import Doubles, Ints
 
 RESAMPLES = 1000
 LEVEL = 0.95

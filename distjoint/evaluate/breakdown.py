@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
 from distjoint.data.dataset import Triples
 from distjoint.evaluate.ranks import LinkPrediction, figures
 

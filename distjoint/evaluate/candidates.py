@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.arrays import Bools, Ints
+from distjoint.base.arrays import Bools, Ints
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
-from distjoint.errors import DistjointError
 from distjoint.table.layout import Layout
 
 

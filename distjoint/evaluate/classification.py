@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from distjoint.arrays import Bools, Doubles, Ints
+from distjoint.base.arrays import Bools, Doubles, Ints
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
-from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.scoring import TripleModel
 

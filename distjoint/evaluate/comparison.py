@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 
-from distjoint.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.evaluate.link_result import Links
 from distjoint.evaluate.measures import Difference, Measure, paired_difference
 from distjoint.evaluate.options import CompareOptions, EvaluateOptions

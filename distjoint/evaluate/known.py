@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distjoint.arrays import Bools, Ints
+from distjoint.base.arrays import Bools, Ints
 from distjoint.data.dataset import Triples
 from distjoint.evaluate.scoring import Side
 

@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 import xxhash
 
 from distjoint.backends import choose_device
+from distjoint.base.errors import UsageError
+from distjoint.base.progress import Progress
 from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
 from distjoint.data.types import Domains
-from distjoint.errors import UsageError
 from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import Classification, classify
@@ -22,7 +23,6 @@ from distjoint.evaluate.link_result import Links, Sampling
 from distjoint.evaluate.options import Split, Ties
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.progress import Progress
 from distjoint.runs.folder import RunFolder
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distjoint.arrays import Bools, Doubles
+from distjoint.base.arrays import Bools, Doubles
 from distjoint.evaluate.bootstrap import Interval, Statistic, difference, interval, mean_of, spearman_of
 from distjoint.evaluate.similarity import LEAST
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from distjoint.errors import UsageError
-from distjoint.options import CallOptions, like, option, options
+from distjoint.base.errors import UsageError
+from distjoint.base.options import CallOptions, like, option, options
 
 if TYPE_CHECKING:
-    from distjoint.progress import Progress
+    from distjoint.base.progress import Progress
 
 Split = Literal["valid", "test"]
 Ties = Literal["realistic", "optimistic", "pessimistic"]

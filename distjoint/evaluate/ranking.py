@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.arrays import Bools, Ints
+from distjoint.base.arrays import Bools, Ints
+from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
-from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.queries import Counts, RankingProblem, RankingQueries
 from distjoint.evaluate.ranks import LinkPrediction

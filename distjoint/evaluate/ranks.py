@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from distjoint.arrays import Bools, Doubles, Ints
+from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.evaluate.options import Ties
 
 HITS = (1, 3, 10)

@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.bootstrap import Interval
 from distjoint.evaluate.classification import Classification

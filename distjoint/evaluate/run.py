@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from distjoint.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.base.progress import Progress, Silent
 from distjoint.evaluate.analogies import analogies as measure_analogies
 from distjoint.evaluate.links import GraphResult, LinkOptions
 from distjoint.evaluate.options import EvaluateOptions, Split, VectorKind
@@ -15,7 +16,6 @@ from distjoint.evaluate.similarity import similarity as measure_similarity
 from distjoint.evaluate.space import Space, read_spaces
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.evaluate.wordsets import Questions, WordPairs, read_analogies, read_similarity
-from distjoint.progress import Progress, Silent
 from distjoint.runs.folder import RunFolder
 
 

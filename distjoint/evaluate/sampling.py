@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
 from distjoint.evaluate.queries import RankingQueries
 
 _PAIRS = 4096

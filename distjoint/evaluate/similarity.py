@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.arrays import Doubles
+from distjoint.base.arrays import Doubles
 from distjoint.evaluate.bootstrap import Interval, interval, spearman_of
 from distjoint.evaluate.space import Space
 from distjoint.evaluate.wordsets import WordPairs

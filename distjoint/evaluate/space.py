@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distjoint.arrays import Floats, Ints
+from distjoint.base.arrays import Floats, Ints
 from distjoint.evaluate.candidates import entity_rows
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.trained import TrainedVectors

@@ -10,10 +10,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from distjoint.base.errors import DistjointError
 from distjoint.couplings import Coupling, coupling_of
 from distjoint.couplings.base import entity_block, word_block
 from distjoint.data.dataset import Triples
-from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.runs.folder import Checkpoint, RunFolder

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.storage import Options, expand, locate
 
 _SUFFIXES = (".txt", ".tsv", ".csv")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distjoint.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UsageError
 
 COMMANDS = ("prepare", "train", "evaluate", "compare", "export", "demo", "doctor")
 _NEEDED, _OFFERED = ("--config",), ("--init",)

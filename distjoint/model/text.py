@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from distjoint.arrays import Floats
+from distjoint.base.arrays import Floats
 
 
 def weigh(count: Floats, x_max: float, power: float) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 from distjoint.optim.base import Optimizer
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 from distjoint.registry import OPTIMIZERS
 
 EPSILON = 1e-10

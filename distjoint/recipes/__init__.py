@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 
 ANY = "any"
 """`Recipe.graph` of those that fit any graph."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from distjoint.base.errors import UsageError
 from distjoint.config import Config, validate
-from distjoint.errors import UsageError
 from distjoint.recipes import find
 from distjoint.storage import Options, locate
 

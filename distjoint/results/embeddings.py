@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.arrays import Bools, Floats, Ints
+from distjoint.base.arrays import Bools, Floats, Ints
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.couplings import coupling_of
 from distjoint.data.dataset import Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
-from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate.known import KnownAnswers
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.scoring import Side, TripleModel

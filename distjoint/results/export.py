@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 from distjoint.evaluate.space import Space
 from distjoint.registry import EXPORTS
 from distjoint.results.exports.base import Export

@@ -23,7 +23,7 @@ import xxhash
 from safetensors.torch import save
 from torch import Tensor
 
-from distjoint.errors import DistjointError, DivergedError
+from distjoint.base.errors import DistjointError, DivergedError
 from distjoint.runs.folder import DENSE, MANIFEST, Checkpoint, CheckpointFile, CheckpointManifest, RunInfo, shard_file
 from distjoint.storage import Location
 from distjoint.table.parts import Shard

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from distjoint.base.errors import DistjointError
 from distjoint.config import Config
-from distjoint.errors import DistjointError
 from distjoint.storage import Location, Options, locate
 from distjoint.table.layout import Layout, Sizes
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from distjoint.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.storage.remote import PATIENCE
 
 CONNECT_TIMEOUT = 5.0

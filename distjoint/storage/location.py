@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import xxhash
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.storage.options import Options
 from distjoint.storage.remote import READ_AHEAD, Reader, first_line, named, patiently
 

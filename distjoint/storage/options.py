@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 
 Options = Mapping[str, Any]
 """Credentials, endpoints and the like of a URL, by the names that fsspec has for them; see `locate`."""

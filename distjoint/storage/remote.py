@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 
 PATIENCE = 30.0
 """Retry deadline: seconds from the first failure of a request to the last attempt. A worker that retries keeps others

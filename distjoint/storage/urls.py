@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 from fsspec.registry import known_implementations
 from fsspec.utils import glob_translate
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.storage.filesystems import gcs, s3
 from distjoint.storage.location import Location
 from distjoint.storage.options import Options, with_defaults

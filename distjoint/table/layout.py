@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
 
 TILE_ROWS = 1000
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from distjoint.options import keywords
+from distjoint.base.options import keywords
 from distjoint.train.options import TrainOptions
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.arrays import Floats, Ints
+from distjoint.base.arrays import Floats, Ints
 
 _SMOOTHED = 6
 """What Sun et al. add to the two counts of a triple, so that rare ones do not weigh everything."""

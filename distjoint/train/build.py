@@ -9,9 +9,9 @@ import torch
 import torch.distributed as dist
 
 from distjoint.backends import Backend, backend_of, choose_device
+from distjoint.base.machine import cores
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.machine import cores
 from distjoint.model.scorers import scorer
 from distjoint.runs.folder import RunInfo
 from distjoint.table.arena import Arena

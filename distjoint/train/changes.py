@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from distjoint.base.errors import UsageError
 from distjoint.config import Config, validate
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.errors import UsageError
 from distjoint.runs.checkpoint import Position, newest_position
 from distjoint.runs.folder import Change, RunInfo
 from distjoint.storage import Location

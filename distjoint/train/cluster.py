@@ -19,10 +19,10 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.base.progress import Progress, Silent
+from distjoint.base.ray_session import ray_session
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError, UsageError
-from distjoint.progress import Progress, Silent
-from distjoint.ray_session import ray_session
 from distjoint.registry import load_plugins, plugin_modules
 from distjoint.runs import journal
 from distjoint.runs.checkpoint import complete

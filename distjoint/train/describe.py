@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distjoint.progress import short
+from distjoint.base.progress import short
 from distjoint.registry import SOURCES
 
 

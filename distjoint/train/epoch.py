@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from distjoint.backends.base import NotFiniteError
-from distjoint.errors import DivergedError
-from distjoint.progress import Task
+from distjoint.base.errors import DivergedError
+from distjoint.base.progress import Task
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo
 from distjoint.train import agreement
@@ -26,6 +26,7 @@ _TEXT_STEPS = 32
 """Steps of a round that has no triples: how often the progress bar moves."""
 _SHOWN_EVERY = 0.25
 """Seconds between two looks at losses for the progress bar: a device is waited for then."""
+_DENSE_FAILED = "relations: the gradient is not a finite number; no dense parameter was stepped by it"
 
 Save = Callable[[Position, Mapping[str, float]], None]
 """Takes a checkpoint within an epoch, if one is due, with the sums so far of all workers."""
@@ -98,9 +99,7 @@ class EpochLoop:
         try:
             squares = self._dense.sync(now.graph)
         except NotFiniteError:
-            raise DivergedError(
-                "relations: the gradient is not a finite number; no dense parameter was stepped by it"
-            ) from None
+            raise DivergedError(_DENSE_FAILED) from None
         tally.add("syncs", 1)
         for name, square in squares.items():
             tally.add(f"{name}_squares", square)
@@ -122,6 +121,8 @@ class EpochLoop:
 
     def _epoch_metrics(self, epoch: int, sums: dict[str, float]) -> dict[str, Any]:
         ending, workers = rates(self._scheme, (epoch + 1) / self._info.config.train.epochs), self._place.workers
+        if not all(math.isfinite(sums[f"{name}_squares"]) for name in self._dense.values):
+            raise DivergedError(_DENSE_FAILED)  # by a backend that did not wait to see it
         sizes = {f"{source.name}_step_size": source.step_size(ending) for source in self._parts.sources}
         return {"epoch": epoch + 1, **self._metrics(sums, workers), **sizes, "seconds": sums[SECONDS] / workers}
 

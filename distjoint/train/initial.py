@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress
 from distjoint.couplings.base import words_of_entities
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.vectors import Named, read_vectors
-from distjoint.errors import DistjointError
-from distjoint.progress import Progress
 from distjoint.runs.folder import MANIFEST, Checkpoint, CheckpointManifest, RunInfo, describe, shard_file
 from distjoint.storage import Location
 from distjoint.table.layout import Layout

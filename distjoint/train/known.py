@@ -6,9 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from distjoint.arrays import Ints
 from distjoint.backends import Backend
 from distjoint.backends.base import KnownSide
+from distjoint.base.arrays import Ints
 from distjoint.train.batches import Batch
 
 

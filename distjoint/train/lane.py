@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distjoint.arrays import Ints
+from distjoint.base.arrays import Ints
 from distjoint.train.agreement import Agreement
 from distjoint.train.rates import Rates
 from distjoint.train.sources.base import LaneVisit, Resources, Source

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.arrays import Doubles, Ints
 from distjoint.backends import Backend
 from distjoint.backends.base import Random
+from distjoint.base.arrays import Doubles, Ints
 from distjoint.data.types import Domains
 from distjoint.train.known import KnownPositives
 

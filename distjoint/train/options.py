@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from distjoint.options import CallOptions, option, options
+from distjoint.base.options import CallOptions, option, options
 
 if TYPE_CHECKING:
+    from distjoint.base.progress import Progress
     from distjoint.config import Config
-    from distjoint.progress import Progress
 
 
 @options

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from distjoint.base.errors import UsageError
+from distjoint.base.machine import memory
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.errors import UsageError
-from distjoint.machine import memory
 from distjoint.runs.folder import RunInfo, sizes_of
 from distjoint.table.layout import Layout
 from distjoint.table.parts import table_bytes

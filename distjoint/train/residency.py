@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from distjoint.errors import DistjointError
+from distjoint.base.errors import DistjointError
 from distjoint.table.arena import Arena, pack, unpack
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Parts, Shard, packed_size

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.base.progress import Progress, Silent
 from distjoint.config import Config
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError, UsageError
 from distjoint.evaluate import evaluate
-from distjoint.progress import Progress, Silent
 from distjoint.recipes import Recipe
 from distjoint.recipes import find as find_recipe
 from distjoint.recipes.load import load_config

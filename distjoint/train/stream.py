@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
+from distjoint.base.machine import memory
 from distjoint.data.dataset import Dataset
-from distjoint.machine import memory
 from distjoint.train.disk_cache import DiskCache
 
 Partition = tuple[int, int]

@@ -14,9 +14,9 @@ import torch.distributed as dist
 
 from distjoint.backends.cpu.compiled import announce
 from distjoint.backends.cpu.memory import keep_freed
+from distjoint.base.errors import DivergedError
+from distjoint.base.progress import Progress, Task
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DivergedError
-from distjoint.progress import Progress, Task
 from distjoint.runs import checkpoint
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo

@@ -24,11 +24,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from distjoint.base.progress import short
 from distjoint.config import parse_bytes
 from distjoint.data.corpus import Corpus
 from distjoint.data.dataset import Dataset
 from distjoint.data.tokens import Counter, Lexicon, encode_blocks
-from distjoint.progress import short
 
 RECORD = 16
 """Bytes of one of Stanford's counts: two int32 and a float64."""

@@ -30,10 +30,10 @@ import numpy as np
 import pyarrow as pa
 
 import distjoint
+from distjoint.base.progress import for_terminal, short
 from distjoint.evaluate.similarity import similarity
 from distjoint.evaluate.space import Space
 from distjoint.evaluate.wordsets import read_similarity
-from distjoint.progress import for_terminal, short
 
 WINDOW, MIN_COUNT, X_MAX = 10, 5, 10
 RECORD = 16

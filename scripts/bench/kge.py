@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import distjoint
-from distjoint.progress import for_terminal, short
+from distjoint.base.progress import for_terminal, short
 
 SETTINGS = {
     "model.scorer": "complex",

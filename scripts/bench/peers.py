@@ -57,14 +57,15 @@ from rich.console import Console
 from rich.table import Table
 
 import distjoint
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress, for_terminal, short
 from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.streams import SPLITS
-from distjoint.errors import DistjointError
 from distjoint.evaluate.candidates import Candidates, listed_rows
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
-from distjoint.progress import Progress, for_terminal, short
+from distjoint.model.comparisons import comparison_of
 
 RUNNERS = Path(__file__).with_suffix("")
 QUIET = {
@@ -157,7 +158,8 @@ class Judge:
     def mrr(self, entity: NDArray[np.float32], relation: NDArray[np.float32]) -> float:
         """Filtered, over both directions, of entities float32[n, dim] and relations float32[R or 2 R, dim]."""
         vectors, reciprocal = torch.from_numpy(entity), len(relation) > self.relations
-        model = TripleModel(self.scorer, self.scorer.compare, 1.0, torch.from_numpy(relation), reciprocal)
+        comparison = comparison_of(self.scorer, cosine=False, norm=2, scale=None)
+        model = TripleModel(self.scorer, comparison, torch.from_numpy(relation), reciprocal)
         candidates = Candidates([np.arange(self.entities)], lambda _: vectors, self._listed)
         return link_prediction(model, candidates, self._asked, self._known).mrr
 

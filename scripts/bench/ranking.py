@@ -27,8 +27,8 @@ from safetensors.torch import save_file
 from synthetic import RELATIONS, make_graph
 
 import distjoint
+from distjoint.base.progress import short
 from distjoint.data.dataset import Dataset
-from distjoint.progress import short
 from distjoint.runs.folder import CheckpointManifest, RunInfo, describe, shard_file, sizes_of
 from distjoint.storage import locate
 

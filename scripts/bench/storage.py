@@ -28,8 +28,8 @@ from rich.table import Table
 from synthetic import make_graph, make_text
 
 import distjoint
+from distjoint.base.progress import short
 from distjoint.data.dataset import Dataset
-from distjoint.progress import short
 from distjoint.recipes.load import load_config
 from distjoint.storage import locate
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import distjoint
-from distjoint.progress import for_terminal
+from distjoint.base.progress import for_terminal
 from distjoint.recipes.load import parse_settings
 
 RECIPE = "fb15k-237-transe"

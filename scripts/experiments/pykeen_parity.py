@@ -26,6 +26,7 @@ from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
+from distjoint.model.comparisons import comparison_of
 
 MODELS = ("TransE", "DistMult", "ComplEx")
 WAYS = ("realistic", "optimistic", "pessimistic")
@@ -70,7 +71,8 @@ def train(args: argparse.Namespace, folder: Path, model: str, out: Path) -> dict
 def rank(saved: dict[str, NDArray[np.generic]], model: str) -> list[float]:
     """MRR by each way to rank ties, of the vectors that PyKEEN trained."""
     scorer, vectors = scorers.scorer(model.lower()), torch.from_numpy(saved["entity"])
-    dense = TripleModel(scorer, scorer.compare, 1.0, torch.from_numpy(saved["relation"]), reciprocal=False)
+    comparison = comparison_of(scorer, cosine=False, norm=2, scale=None)
+    dense = TripleModel(scorer, comparison, torch.from_numpy(saved["relation"]), reciprocal=False)
     splits = {name: Triples(*saved[name].T.copy()) for name in ("train", "valid", "test")}
     known = Triples(*np.concatenate([saved[name] for name in splits]).T.copy())
     candidates = Candidates([np.arange(len(vectors))], lambda _: vectors)

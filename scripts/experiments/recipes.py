@@ -20,9 +20,10 @@ from typing import Any
 import torch
 
 import distjoint
-from distjoint import machine, recipes
+from distjoint import recipes
+from distjoint.base import machine
+from distjoint.base.progress import for_terminal
 from distjoint.data.dataset import Dataset
-from distjoint.progress import for_terminal
 
 MEASURES = ("mrr", "hits@1", "hits@3", "hits@10")
 

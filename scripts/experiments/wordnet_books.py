@@ -35,8 +35,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import distjoint
+from distjoint.base.progress import Progress, for_terminal
 from distjoint.demo import wordnet
-from distjoint.progress import Progress, for_terminal
 
 HELD_OUT = 0.05
 QUARTER = 0.25

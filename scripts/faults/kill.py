@@ -33,9 +33,9 @@ from typing import Any
 import numpy as np
 
 import distjoint
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Silent
 from distjoint.data.dataset import Dataset
-from distjoint.errors import DistjointError
-from distjoint.progress import Silent
 from distjoint.runs import checkpoint
 from distjoint.runs.folder import Checkpoint, RunFolder, RunInfo
 from distjoint.storage import locate

@@ -17,7 +17,7 @@ from typing import Any
 import numba
 from numba.core import event
 
-from distjoint.progress import Progress
+from distjoint.base.progress import Progress
 
 # What the compiler may assume of floats. Sums may be reordered, which is what makes them vectors; NaN and infinity
 # may not be assumed away (`nnan`, `ninf`), or a diverging run would look healthy.

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.arrays import Ints
 from distjoint.backends.base import KnownSide
 from distjoint.backends.cpu.compiled import compiled
+from distjoint.base.arrays import Ints
 
 MANY, ROOM = 64, 64 << 20
 """Answers that make it worth to look candidates up among them, instead of them among candidates; and bytes for that,

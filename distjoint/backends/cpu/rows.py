@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.arrays import Ints
 from distjoint.backends.cpu.compiled import compiled
+from distjoint.base.arrays import Ints
 
 
 @dataclass(frozen=True)

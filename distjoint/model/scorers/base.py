@@ -19,10 +19,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 
-Compare = str
-"""Name of a comparison in the registry: `dot`, `distance`, ..."""
 Dense = Mapping[str, Tensor]
 NO_DENSE: Dense = MappingProxyType({})
 """The dense parameters of a scorer that has none."""
@@ -35,15 +33,13 @@ class Scorer(ABC):
     """
 
     name: ClassVar[str]
-    compare: ClassVar[Compare]
-    """How a query and a candidate are compared unless cosine scores are asked for."""
+    compare: ClassVar[str]
+    """Name of the comparison of a query and a candidate, unless scores are cosines."""
     multiple: ClassVar[int] = 1
     """Reals of an entity's vector that make one coordinate: 2 for complex numbers, 4 for quaternions. dim must be a
     multiple; the nuclear 3-norm takes the moduli of these coordinates."""
     dim_multiple: ClassVar[int] = 1
     """What dim must be a multiple of besides: 2 for a scorer of two halves that mean different things."""
-    complex: ClassVar[bool] = False
-    """Whether entity vectors are complex: `multiple` is 2."""
     product: ClassVar[Literal["real", "complex"] | None] = None
     """Whether a query is the product of entity and relation, coordinate by coordinate: the compiled backend then has a
     faster way to it."""

@@ -14,7 +14,6 @@ class ComplEx(Scorer):
     name = "complex"
     compare = "dot"
     multiple = 2
-    complex = True
     product = "complex"
     linear_in_relation = True
 

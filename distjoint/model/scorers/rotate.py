@@ -18,7 +18,6 @@ class RotatE(Scorer):
     name = "rotate"
     compare = "distance"
     multiple = 2
-    complex = True
 
     def relation_dim(self, dim: int) -> int:
         return dim // 2

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from distjoint.arrays import Floats, Offsets
+from distjoint.base.arrays import Floats, Offsets
 from distjoint.evaluate.space import Space
 from distjoint.storage import Location
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distjoint.arrays import Floats
+from distjoint.base.arrays import Floats
 from distjoint.data.vectors import ENTITY
 from distjoint.evaluate.space import Space
 from distjoint.results.exports.base import Export, blocks, open_whole, row_offsets

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.arrays import Floats, Ints
 from distjoint.backends.base import Random
+from distjoint.base.arrays import Floats, Ints
 from distjoint.train.batches import Batch
 from distjoint.train.candidates.base import CandidateStrategy, Step
 from distjoint.train.negatives import Pool

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.arrays import Ints
 from distjoint.backends import Backend
 from distjoint.backends.base import NONE, NotFiniteError
+from distjoint.base.arrays import Ints
+from distjoint.base.errors import DivergedError
+from distjoint.base.progress import short
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
-from distjoint.errors import DivergedError
-from distjoint.progress import short
 from distjoint.registry import SOURCES
 from distjoint.table.arena import Arena
 from distjoint.table.parts import Part

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distjoint.arrays import Floats, Ints, Offsets
 from distjoint.backends.base import TileCells, WordParts
+from distjoint.base.arrays import Floats, Ints, Offsets
+from distjoint.base.errors import DivergedError
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import COOCCURRENCE
-from distjoint.errors import DivergedError
 from distjoint.model.text import initial_states, weigh
 from distjoint.table.parts import Part
 from distjoint.train.rates import Rates

@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from distjoint.arrays import Floats, Offsets
+from distjoint.base.arrays import Floats, Offsets
 from distjoint.config import Config
 from distjoint.couplings.views import View
 from distjoint.data.dataset import Dataset

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from distjoint.arrays import Bools, Ints, Offsets
 from distjoint.backends.base import NotFiniteError
+from distjoint.base.arrays import Bools, Ints, Offsets
+from distjoint.base.errors import DivergedError
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import Manifest
 from distjoint.data.types import Domains
-from distjoint.errors import DivergedError
 from distjoint.table.parts import Part
 from distjoint.train.batches import Batch, shuffled, subsampled
 from distjoint.train.candidates import CandidateStrategy, Step, candidates_of

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, dataclass_transform, get_type_hints
 
-from distjoint.errors import UsageError
+from distjoint.base.errors import UsageError
 
 _P = ParamSpec("_P")
 _O = TypeVar("_O")

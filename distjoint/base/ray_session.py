@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import ray
 
-from distjoint.progress import Progress
+from distjoint.base.progress import Progress
 
 
 @contextmanager
