@@ -126,7 +126,9 @@ def make_paired(folder: Path) -> str:
     lines = [*((team(k), team(k)) for k in range(TEAMS)), *further]
     pairs.write_text("".join("\t".join(line) + "\n" for line in lines))
     graph = {"triples": str(files[0]), "valid": str(files[1]), "align": str(pairs)}
-    distjoint.prepare(str(folder / "paired"), corpus=str(text), **graph, shards=8, min_count=1, window=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "TILE_ROWS", 8)
+        distjoint.prepare(str(folder / "paired"), corpus=str(text), **graph, shards=8, min_count=1, window=5)
     return str(folder / "paired")
 
 

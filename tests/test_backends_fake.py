@@ -13,7 +13,7 @@ from fake_device import CUDA, FakeCudaBackend, Watch, fake_device
 from members import names_of
 from problem import Problem, configuration, scheme_of, start_values
 from small import config
-from test_backends import COMPLEX, OPTIONS, OVER_ALL, named
+from test_backends import COMPLEX, named
 from test_source_pulls import Pulled
 from test_sources import Recording
 from torch import Tensor
@@ -74,29 +74,34 @@ def test_every_scorer_loss_and_coupling(scorer: str, coupling: str) -> None:
 
 @pytest.mark.parametrize("compared", [{**COMPLEX, "model.cosine": True}, {"model.norm": 1}], ids=named)
 def test_every_other_comparison_and_loss(compared: Settings) -> None:
-    for in_batch in (True, False):
-        step({**compared, "graph.in_batch": in_batch}, EVERY)
-    for candidates in OVER_ALL:
-        step({**compared, "graph.candidates": candidates}, OVER_ALL_LOSSES)
+    step({**compared, "graph.in_batch": False}, EVERY)
+    step({**compared, "graph.candidates": "kvsall"}, OVER_ALL_LOSSES)
 
 
-@pytest.mark.parametrize("optimizer", names_of(OPTIMIZERS))
+@pytest.mark.parametrize("optimizer", [name for name in names_of(OPTIMIZERS) if name != "adagrad"])
 @pytest.mark.parametrize("coupling", names_of(COUPLINGS))
-def test_every_optimizer_and_coupling(coupling: str, optimizer: str) -> None:
+def test_every_other_optimizer_and_coupling(coupling: str, optimizer: str) -> None:
     step({"model.coupling": coupling, "graph.optimizer": optimizer})
 
 
-DROPPED: Settings = {"graph.dropout": 0.2, "graph.relation_dropout": 0.1}
-TELLING = {"graph.power", "graph.typed", "graph.relation_weight", "graph.smoothing", "train.freeze", "graph.n3"}
-"""Options by which a step does other operations on the device, not the same ones on other numbers."""
+MORE: Settings = {**COMPLEX, "graph.n3": 0.1, "graph.l2": 0.1, "graph.relation_weight": 0.7, "graph.dropout": 0.2}
+OPTIONS: list[Settings] = [
+    {**MORE, "graph.typed": True, "graph.power": 0.75, "graph.relation_dropout": 0.1},
+    {**MORE, "graph.candidates": "1vsall", "graph.smoothing": 0.1},
+    {**MORE, "graph.negatives": 0, "graph.in_batch": False},
+    {"graph.power": 0.75, "graph.chunk": 1, "graph.mask_known": False},
+    {"model.coupling": "dual", "graph.own_l2": 0.1, "train.freeze": ["entities", "map"]},
+    {"model.coupling": "tie", "train.freeze": ["words"]},
+]
 
 
-@pytest.mark.parametrize("options", [DROPPED, *(option for option in OPTIONS if option.keys() & TELLING)], ids=named)
+@pytest.mark.parametrize("options", OPTIONS, ids=named)
 def test_every_option(options: Settings) -> None:
     step(options)
 
 
-def test_a_wave_of_tiles() -> None:
+def test_a_wave_of_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(glove, "STEPS", 2)
     rng = np.random.default_rng(0)
     tiles = [
         TileCells(

@@ -25,6 +25,7 @@ from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.model.scorers import scorer
 from distjoint.table.arena import NONE
 from distjoint.train.build import build_dense
+from distjoint.train.sources.base import sources_of
 
 pytestmark = pytest.mark.unit
 
@@ -68,6 +69,12 @@ def test_relations_begin_as_the_scorer_says(name: str) -> None:
     assert len({tuple(one.value.flatten().tolist()) for one in tables}) == len(tables)
 
 
+def parts_of_other_sources(scheme: Scheme) -> set[str]:
+    """What sources bring along besides those of the text and of the graph."""
+    others = [kind for kind in sources_of(scheme) if kind.name not in ("cells", "triples")]
+    return {part.name for kind in others for part in kind.parts(scheme)}
+
+
 @pytest.mark.parametrize(("text", "graph"), [(True, True), (True, False), (False, True)])
 def test_parts_are_those_of_the_sides_that_train(name: str, text: bool, graph: bool) -> None:
     words = {"W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state"}
@@ -78,7 +85,7 @@ def test_parts_are_those_of_the_sides_that_train(name: str, text: bool, graph: b
             expected |= {"X", *(f"X.{kind}" for kind in state)}
         if text and graph and coupling_of(name).reads_words:
             expected |= {f"word.graph_{kind}" for kind in state}
-        assert {part.name for part in scheme.parts} == expected
+        assert {part.name for part in scheme.parts} - parts_of_other_sources(scheme) == expected
         assert {part.of for part in scheme.parts if part.name.startswith("X")} <= {"entity"}
         assert scheme.coupling.name == (name if text and graph else "none")
 
@@ -184,13 +191,13 @@ def test_the_entities_of_a_shard_are_what_the_loss_on_entities_scores(name: str,
         assert torch.equal(found, alone)
 
 
-def test_words_lie_among_entities_where_the_kinds_meet(name: str) -> None:
-    """An entity without a vector of its own is then where its word is."""
+def test_an_entity_without_a_vector_of_its_own_is_where_its_word_is_if_it_is_made_of_it(name: str) -> None:
     coupling, word = coupling_of(name), draw(4, DIM)
     dense = {key: value.double() for key, value in problem_of(CpuBackend(1), name).dense.values.items()}
     among = coupling.words_among_entities(word, dense)
     entity = VECTORS[name](torch.zeros_like(word), word, torch.ones(4, dtype=torch.bool), dense)
-    assert torch.equal(among, entity) == coupling.kinds_meet
+    assert torch.equal(among, entity) == coupling.reads_words
+    assert coupling.kinds_meet or not coupling.reads_words
 
 
 @pytest.mark.parametrize("shard", range(LAYOUT.shards))

@@ -233,9 +233,5 @@ def test_a_format_of_a_users_own_is_exported_from_the_command_line(joint: str, t
     done = call("export", joint, "--format", "names", "--kind", "entity", "--out", "out.txt")
     assert (done.returncode, done.stdout) == (0, "out.txt: 2 vectors\n"), done.stderr
     assert (tmp_path / "out.txt").read_text() == "Q144\nQ1\n"
-    assert call("export", joint, "--format", "names", "--binary", "--kind", "word", "--out", "out.txt").returncode == 0
-    assert (tmp_path / "out.txt").read_text() == "THE\nDOG\n"
     wrong = call("export", joint, "--format", "csv", "--out", "out.csv")
     assert wrong.returncode == 2 and "'names'" in wrong.stderr
-    none = call("export", joint, "--format", "glove", "--binary", "--out", "out.csv")
-    assert none.returncode == 2 and "no binary form; only word2vec" in none.stderr and "names" in none.stderr

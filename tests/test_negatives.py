@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import Small, config, league, tensors
 from world import backend_of
@@ -97,6 +97,7 @@ def test_entities_are_drawn_evenly_or_by_weight(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["cpu", "torch"])
+@settings(max_examples=25)
 @given(seeds, st.booleans())
 def test_typed_negatives_fit_a_triple_of_their_chunk_and_come_by_weight(backend: str, seed: int, even: bool) -> None:
     rng, entities, relations, count = np.random.default_rng(seed), 12, 3, 4000

@@ -23,7 +23,7 @@ from distjoint.train.build import Parts, build, local_place
 from distjoint.train.plan import plan
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Visit, schedule
-from distjoint.train.sources.base import LaneVisit, Resources, Source
+from distjoint.train.sources.base import LaneVisit, Resources, Source, sources_of
 from distjoint.train.sources.pulls import Pull, PullSource
 from distjoint.train.tally import Tally
 
@@ -110,8 +110,10 @@ def test_metrics_are_means_of_the_sums_and_the_epochs_line_has_them(name: str, s
 def test_parts_and_random_numbers_are_a_sources_own(small: Small) -> None:
     bench = Bench(small.joint)
     scheme, visit = bench.parts.resources.scheme, bench.visit().visit
-    parts = [part.name for name in SOURCES.names() for part in SOURCES[name].parts(scheme)]
-    assert sorted(parts) == sorted(bench.arena.arrays)
+    every, trained = [SOURCES[name] for name in SOURCES.names()], sources_of(scheme)
+    assert sorted(part.name for kind in trained for part in kind.parts(scheme)) == sorted(bench.arena.arrays)
+    parts = [part.name for kind in every for part in kind.parts(scheme)]
+    assert len(set(parts)) == len(parts)
     draws = [SOURCES[name].generator(bench.config, 0, visit).integers(1 << 62) for name in SOURCES.names()]
     assert len(set(draws)) == len(draws)
     bench.parts.close()

@@ -36,36 +36,48 @@ DUAL: dict[str, Any] = {"model.coupling": "dual", "graph.batch": 16}
 class Expected:
     """What is known of a source.
 
-    stream     its samples in the manifest
-    samples    the sum that counts them
-    sums       all its sums where the coupling is `dual`
-    metrics    its metrics there
-    step_size  configuration key of its step size, and its factor in `RATES`
+    stream      its samples in the manifest
+    unit        what they are called, and the sum that counts them
+    sides       of a run, which must train for it to train: `text`, `graph`
+    sums        all its sums
+    metrics     its metrics
+    steps       parts that it changes
+    step_size   configuration key of its step size, and its factor in `RATES`
+    each_pass   whether it trains on each pass over the triples, leaving gradients of dense parameters
+    coupling    under which it trains
     """
 
     stream: str
     unit: str
-    samples: str
+    sides: set[str]
     sums: set[str]
     metrics: set[str]
+    steps: set[str]
     step_size: tuple[str, float]
-    first: bool
+    first: bool = False
+    each_pass: bool = False
+    coupling: str = "dual"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"model.coupling": self.coupling, "graph.batch": 16}
 
 
 EXPECTED = {
     "cells": Expected(
         "cooccurrence",
         "cells",
-        "cells",
+        {"text"},
         {"text_loss", "cells", "text_seconds", "text_squares"},
         {"text_loss", "cells", "cells_per_second", "text_gradient_norm"},
+        {"W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state"},
         ("text.learning_rate", 0.5),
         first=True,
     ),
     "triples": Expected(
         "triples/train",
         "triples",
-        "triples",
+        {"graph"},
         {
             *("graph_loss", "graph_squares", "graph_batches", "triples", "graph_seconds"),
             *("word_loss", "word_squares", "word_batches", "word_triples"),
@@ -74,8 +86,9 @@ EXPECTED = {
             *("graph_loss", "triples", "triples_per_second", "graph_gradient_norm"),
             *("word_graph_loss", "word_graph_gradient_norm"),
         },
+        {"X", "W", "C", "X.state", "word.graph_state"},
         ("graph.learning_rate", 0.25),
-        first=False,
+        each_pass=True,
     ),
 }
 
@@ -86,8 +99,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def bench(small: Small) -> Iterator[Bench]:
-    made = Bench(small.joint, **DUAL)
+def bench(name: str, paired: str) -> Iterator[Bench]:
+    made = Bench(paired, **EXPECTED[name].settings)
     yield made
     made.parts.close()
 
@@ -119,9 +132,9 @@ def test_every_source_is_in_the_registry_and_in_this_battery() -> None:
 # Files
 
 
-def test_a_partition_takes_the_bytes_that_are_told_beforehand(name: str, small: Small) -> None:
-    data = Dataset.open(small.joint)
-    decoder, stream = SOURCES[name].decoder(data, config(DUAL)), EXPECTED[name].stream
+def test_a_partition_takes_the_bytes_that_are_told_beforehand(name: str, paired: str) -> None:
+    data = Dataset.open(paired)
+    decoder, stream = SOURCES[name].decoder(data, config(EXPECTED[name].settings)), EXPECTED[name].stream
     filled = 0
     for partition in partitions(data):
         count = data.manifest.samples(stream, *partition)
@@ -168,12 +181,14 @@ def test_decoded_triples_are_the_datasets(small: Small) -> None:
 # What a run asks of it
 
 
-def test_it_trains_where_its_side_does(name: str) -> None:
+def test_it_trains_where_its_sides_do(name: str) -> None:
+    sides, settings = EXPECTED[name].sides, EXPECTED[name].settings
     for text, graph in ((True, True), (True, False), (False, True)):
-        scheme = Scheme.of(config(DUAL), text, graph)
-        assert SOURCES[name].trains(scheme) == (text if name == "cells" else graph)
-    for alpha, trained in ((0.0, "cells"), (1.0, "triples")):
-        assert SOURCES[name].trains(Scheme.of(config({"loss.alpha": alpha}), True, True)) == (name == trained)
+        there = {side for side, on in (("text", text), ("graph", graph)) if on}
+        assert SOURCES[name].trains(Scheme.of(config(settings), text, graph)) == (sides <= there)
+    for alpha, side in ((0.0, "text"), (1.0, "graph")):
+        scheme = Scheme.of(config({**settings, "loss.alpha": alpha}), True, True)
+        assert SOURCES[name].trains(scheme) == (sides == {side})
 
 
 def test_what_it_says_of_itself_is_so(name: str, bench: Bench) -> None:
@@ -210,17 +225,17 @@ def test_a_visit_has_the_units_that_it_says_and_trains_every_sample_once_a_pass(
     manifest = bench.data.manifest
     samples = sum(manifest.samples(expected.stream, *partition) for partition in visit.partitions)
     assert samples == sum(manifest.samples(expected.stream, *partition) for partition in partitions(bench.data))
-    assert tally.sums()[expected.samples] == samples * (passes if name == "triples" else 1)
+    assert tally.sums()[expected.unit] == samples * (passes if expected.each_pass else 1)
     with pytest.raises(StopIteration):
         work.do(1, RATES, tally)
     work.verify()
     work.release()
 
 
-def test_a_visit_in_pieces_has_the_bits_of_one_in_a_single_run(name: str, small: Small) -> None:
+def test_a_visit_in_pieces_has_the_bits_of_one_in_a_single_run(name: str, paired: str) -> None:
     found = []
     for pieces in (1, 4):
-        bench = Bench(small.joint, **DUAL)
+        bench = Bench(paired, **EXPECTED[name].settings)
         work, tally = bench.work(name)
         for k in range(pieces):
             work.do(work.units * (k + 1) // pieces - work.done, RATES, tally)
@@ -236,9 +251,7 @@ def test_only_its_own_rows_are_stepped(name: str, bench: Bench) -> None:
     work = source.visit(bench.assigned)
     work.do(work.units, RATES, Recording(source.sums))
     changed = {part for part, value in bench.copy().items() if not torch.equal(value, before[part])}
-    own = {"cells": {"W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state"}}
-    of_graph = {"X", "X.state", "word.graph_state"}
-    assert changed == {"W", "C"} | own.get(name, of_graph)
+    assert changed == EXPECTED[name].steps
 
 
 def test_metrics_are_means_over_what_was_trained(name: str, bench: Bench) -> None:
@@ -247,26 +260,25 @@ def test_metrics_are_means_over_what_was_trained(name: str, bench: Bench) -> Non
     assert source.metrics(tally.sums(), workers=1) == {}
     work.do(work.units, RATES, tally)
     sums = tally.sums()
-    found, count = source.metrics(sums, workers=2), sums[expected.samples]
+    found, count, title = source.metrics(sums, workers=2), sums[expected.unit], source.title
     assert found.keys() == expected.metrics
-    side = "text" if name == "cells" else "graph"
-    assert found[f"{side}_loss"] == pytest.approx(sums[f"{side}_loss"] / count)
-    assert found[expected.samples] == count
-    assert found[f"{expected.samples}_per_second"] == pytest.approx(2 * count / sums[f"{side}_seconds"])
-    units = count if name == "cells" else sums["graph_batches"]
-    assert found[f"{side}_gradient_norm"] == pytest.approx((sums[f"{side}_squares"] / units) ** 0.5)
+    assert found[f"{title}_loss"] == pytest.approx(sums[f"{title}_loss"] / count)
+    assert found[expected.unit] == count
+    assert found[f"{expected.unit}_per_second"] == pytest.approx(2 * count / sums[f"{title}_seconds"])
+    means = sums[f"{title}_squares"] / sums.get(f"{title}_batches", count)
+    assert found[f"{title}_gradient_norm"] == pytest.approx(means**0.5)
     if name == "triples":
         assert found["word_graph_loss"] == pytest.approx(sums["word_loss"] / sums["word_triples"])
 
 
 @pytest.mark.parametrize("candidates", ["sampled", "1vsall", "kvsall"])
-def test_batches_that_leave_dense_gradients_are_known_beforehand(name: str, candidates: str, small: Small) -> None:
-    bench = Bench(small.joint, **{**DUAL, "graph.candidates": candidates})
+def test_batches_that_leave_dense_gradients_are_known_beforehand(name: str, candidates: str, paired: str) -> None:
+    bench = Bench(paired, **{**EXPECTED[name].settings, "graph.candidates": candidates})
     source = source_of(bench, name)
-    if name == "cells":
+    if not EXPECTED[name].each_pass:
         assert source.batches(bench.assigned.visit) == 0
     else:
-        once = -(-bench.data.manifest.counts["triples/train"] // 16)
+        once = -(-bench.data.manifest.counts[EXPECTED[name].stream] // 16)
         assert source.batches(bench.assigned.visit) == once * (1 if candidates == "sampled" else 2)
         work = source.visit(LaneVisit(bench.assigned.visit, epoch=0, passes=3))
         assert work.units == 3 * source.batches(bench.assigned.visit)
