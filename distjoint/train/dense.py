@@ -58,7 +58,8 @@ class Dense:
             rows, own = self._rows(name, self.gradients[name]), self._rows(name, value)
             if name not in self._frozen:
                 rows = rows if allowed is None else torch.where(allowed, rows, 0.0)
-                own -= self._optimizer.update(rows, self.states[name], factor * self._rates[name])
+                step = self._optimizer.update(rows, self.states[name], factor * self._rates[name])
+                own -= step if allowed is None else torch.where(allowed, step, 0.0)
             self.gradients[name].zero_()
         return squares
 
