@@ -66,7 +66,5 @@ class Lane:
 
 def shared_rows(resources: Resources, assigned: LaneVisit) -> Ints:
     """Arena rows of a visit that have a training triple and a word, so that both sides step them."""
-    arena, shards = resources.arena, assigned.visit.shards
-    rows = np.concatenate([arena.base(shard) + np.arange(arena.layout.shard_rows(shard)) for shard in shards])
-    ids = np.concatenate([arena.layout.rows_of(shard) for shard in shards])
-    return rows[arena.has_word[rows] & (resources.degree[ids] > 0)]
+    rows, _ = resources.trained_rows(assigned.visit)
+    return rows[resources.arena.has_word[rows]]

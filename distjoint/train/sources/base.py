@@ -65,6 +65,14 @@ class Resources:
         """int64[rows], by row id: training triples of an entity; one without any serves as no negative."""
         return np.asarray(self.dataset.rows(["degree"]).column("degree").to_numpy())
 
+    def trained_rows(self, visit: Visit) -> tuple[Ints, Ints]:
+        """Arena rows and row ids of a visit's entities that have a training triple: int64[n] each."""
+        arena, shards = self.arena, visit.shards
+        ids = np.concatenate([arena.layout.rows_of(shard) for shard in shards])
+        rows = np.concatenate([arena.base(shard) + np.arange(arena.layout.shard_rows(shard)) for shard in shards])
+        trained = self.degree[ids] > 0
+        return rows[trained], ids[trained]
+
 
 @dataclass(frozen=True)
 class LaneVisit:

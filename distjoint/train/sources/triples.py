@@ -221,18 +221,10 @@ class TriplesWork(VisitWork):
         blocks = blocks_of(self.assigned.following[1], self._on.manifest) if self.assigned.following else []
         return blocks[0] if blocks else []
 
-    def _entities(self) -> tuple[Ints, Ints]:
-        """Arena rows and row ids of the visit's entities with a training triple."""
-        arena, shards = self._on.arena, self.assigned.visit.shards
-        ids = np.concatenate([arena.layout.rows_of(shard) for shard in shards])
-        rows = np.concatenate([arena.base(shard) + np.arange(arena.layout.shard_rows(shard)) for shard in shards])
-        trained = self._on.degree[ids] > 0
-        return rows[trained], ids[trained]
-
     def _make_pools(self) -> list[Pool]:
         """For each graph loss, what may serve as negatives: entities with a training triple, or those with a word."""
         arena, config, domains = self._on.arena, self._on.config.graph, self._source.domains
-        (rows, ids), known = self._entities(), self._known()
+        (rows, ids), known = self._on.trained_rows(self.assigned.visit), self._known()
         weight = self._on.degree[ids].astype(np.float64) ** config.power
         type_of = np.full(arena.rows, -1, np.int64)
         if domains:
