@@ -6,7 +6,6 @@ can do is asked of its class: none is known here by name. `recipes/load.py` read
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
@@ -27,19 +26,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from distjoint.base.errors import UsageError
+from distjoint.base.sizes import parse_bytes
 from distjoint.registry import CANDIDATES, COUPLINGS, LOSSES, OPTIMIZERS, SCORERS, Registry
-
-_UNITS = " KMGT"
-
-
-def parse_bytes(value: str | int | None) -> int | None:
-    """`2GB`, `500M`, `1.5 GB` or a number of bytes, as bytes. raises ValueError"""
-    if value is None or isinstance(value, int):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?)(i?)B?\s*", str(value), re.IGNORECASE)
-    if not match:
-        raise ValueError(f"{value!r} is not a size; write it like 2GB or 500MB")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** _UNITS.index(match[2].upper() or " "))
 
 
 def _listed(value: Any) -> Any:

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.config import Config, parse_bytes
+from distjoint.base.sizes import parse_bytes
+from distjoint.config import Config
 from distjoint.model.scorers.base import NO_DENSE, Dense, Scorer
 from distjoint.recipes.load import load_config
 from distjoint.registry import SCORERS, Registry

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from distjoint.base.errors import UsageError
 from distjoint.base.options import CallOptions, option, options
+from distjoint.base.sizes import bytes_of
 from distjoint.data.streams import NEGATIVES, SPLITS
 
 if TYPE_CHECKING:
@@ -183,12 +184,7 @@ class PrepareOptions(CallOptions):
     @property
     def memory_bytes(self) -> int:
         """Bytes for counting. raises UsageError for what is no size"""
-        from distjoint.config import parse_bytes
-
-        try:
-            return int(parse_bytes(self.memory) or 0)
-        except ValueError as error:
-            raise UsageError(f"--memory: {error}") from None
+        return bytes_of("--memory", self.memory)
 
     def check(self) -> None:
         """Look at options together. raises UsageError for what cannot be meant"""

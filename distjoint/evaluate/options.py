@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from distjoint.base.errors import UsageError
 from distjoint.base.options import CallOptions, like, option, options
+from distjoint.base.sizes import bytes_of
 
 if TYPE_CHECKING:
     from distjoint.base.progress import Progress
@@ -100,12 +101,7 @@ class EvaluateOptions(CallOptions):
     @property
     def memory_bytes(self) -> int:
         """Bytes for vectors and scores. raises UsageError for what is no size"""
-        from distjoint.config import parse_bytes
-
-        try:
-            return int(parse_bytes(self.memory) or 0)
-        except ValueError as error:
-            raise UsageError(f"--memory: {error}") from None
+        return bytes_of("--memory", self.memory)
 
     def check(self) -> None:
         """Raise UsageError for a memory that is no size."""

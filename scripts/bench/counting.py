@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distjoint.base.progress import short
-from distjoint.config import parse_bytes
+from distjoint.base.sizes import parse_bytes
 from distjoint.data.corpus import Corpus
 from distjoint.data.dataset import Dataset
 from distjoint.data.tokens import Counter, Lexicon, encode_blocks

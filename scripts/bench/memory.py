@@ -38,7 +38,7 @@ from synthetic import make_graph, make_text
 import distjoint
 from distjoint.base.machine import memory
 from distjoint.base.progress import for_terminal, short
-from distjoint.config import parse_bytes
+from distjoint.base.sizes import parse_bytes
 from distjoint.data.dataset import Dataset
 from distjoint.runs.folder import Checkpoint, RunFolder
 from distjoint.table.parts import Shard, table_bytes
