@@ -19,7 +19,7 @@ from torch import Tensor
 from distjoint.base.arrays import Floats, Ints
 from distjoint.model.comparisons import Comparison
 from distjoint.model.scorers import Scorer
-from distjoint.optim import Optimizer
+from distjoint.optim import Optimizer, step_rows
 
 NONE = -1
 """Index of no row: gathered as zeros, never stepped."""
@@ -260,7 +260,6 @@ class Backend(ABC):
         returns    float[rows of the slice, dim]
         """
 
-    @abstractmethod
     def step(
         self,
         optimizer: Optimizer,
@@ -271,7 +270,8 @@ class Backend(ABC):
         rate: float,
         allowed: Tensor | None = None,
     ) -> None:
-        """Step rows of one part, or of several whose sum is the vector; as `optim.step_rows`."""
+        """Step rows of one part, or of several whose sum is the vector: `optim.step_rows`, unless a backend has better."""
+        step_rows(optimizer, parts, state, index, gradient, rate, allowed)
 
     @abstractmethod
     def regularise(

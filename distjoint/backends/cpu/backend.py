@@ -37,7 +37,7 @@ from distjoint.backends.cpu.softmax import softmax
 from distjoint.backends.queries import TorchQueries
 from distjoint.model.comparisons import Comparison
 from distjoint.model.scorers import Scorer
-from distjoint.optim import Optimizer, step_rows
+from distjoint.optim import Optimizer
 
 _Slice = TypeVar("_Slice")
 _Result = TypeVar("_Result")
@@ -129,7 +129,7 @@ class CpuBackend(Backend):
         if optimizer.name == "adagrad" and len(parts) <= 2:
             adagrad.step(parts, state["state"], index, gradient, rate, allowed)
         else:
-            step_rows(optimizer, parts, state, index, gradient, rate, allowed)
+            super().step(optimizer, parts, state, index, gradient, rate, allowed)
 
     def regularise(
         self, multiple: int, n3: float, l2: float, vectors: Tensor, weight: Tensor, gradient: Tensor

@@ -6,7 +6,7 @@ exceed: the rest is padding that changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -30,7 +30,6 @@ from distjoint.backends.torch.glove import train_wave
 from distjoint.backends.torch.masks import SearchedMask
 from distjoint.model.comparisons import Comparison
 from distjoint.model.scorers import Scorer
-from distjoint.optim import Optimizer, step_rows
 
 
 class DeviceRandom:
@@ -84,18 +83,6 @@ class TorchBackend(Backend):
 
     def sum_rows(self, gradient: Tensor, occurrences: Tensor, rows: slice) -> Tensor:
         return gradient.new_zeros(rows.stop, gradient.shape[1]).index_add_(0, occurrences, gradient)[rows.start :]
-
-    def step(
-        self,
-        optimizer: Optimizer,
-        parts: Sequence[Tensor],
-        state: Mapping[str, Tensor],
-        index: Tensor,
-        gradient: Tensor,
-        rate: float,
-        allowed: Tensor | None = None,
-    ) -> None:
-        step_rows(optimizer, parts, state, index, gradient, rate, allowed)
 
     def regularise(
         self, multiple: int, n3: float, l2: float, vectors: Tensor, weight: Tensor, gradient: Tensor
