@@ -270,7 +270,7 @@ class Backend(ABC):
         rate: float,
         allowed: Tensor | None = None,
     ) -> None:
-        """Step rows of one part, or of several whose sum is the vector: `optim.step_rows`, unless a backend has better."""
+        """Step rows of one part, or of several whose sum is the vector: `optim.step_rows`, or faster."""
         step_rows(optimizer, parts, state, index, gradient, rate, allowed)
 
     @abstractmethod
