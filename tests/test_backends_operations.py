@@ -119,27 +119,39 @@ def test_the_regulariser_is_that_of_the_reference(backend: Backend, multiple: in
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("where", ["apart", "among", "unknown"])
 @pytest.mark.parametrize("width", [0, 1, 5, 40])
-def test_the_softmax_is_that_of_torch(backend: Backend, width: int, apart: bool, masked: bool) -> None:
-    """Weights are those of one direction; a target that stands apart has its share; far scores do not overflow."""
-    if not (width or apart):
+def test_the_cross_entropy_is_that_of_torch(backend: Backend, width: int, where: str, masked: bool) -> None:
+    """Targets stand apart, are among the candidates, or are not known; far scores do not overflow."""
+    if not width and where != "apart":
         return
-    scores, target = 30 * draw(2, 3, 4, width), 30 * draw(2, 3, 4, seed=1) if apart else None
+    scores, target = 30 * draw(2, 3, 4, width), 30 * draw(2, 3, 4, seed=1) if where == "apart" else None
     weight = draw(3, 4, seed=2).abs()
+    place = torch.tensor([0, width - 1, width // 2, width // 3]).clamp_min(0) if where == "among" else None
     mask = draw(2, 3, 4, width, seed=3) > 0.5 if masked else None
-    if mask is not None and not apart:
+    if mask is not None and where == "unknown":
         mask[..., 0] = False
+    if mask is not None and place is not None:
+        mask[..., torch.arange(4), place] = False
+    leaves = [x for x in (scores, target) if x is not None]
+    for leaf in leaves:
+        leaf.requires_grad_()
     counted = scores if mask is None else scores.masked_fill(mask, -torch.inf)
     together = counted if target is None else torch.cat([counted, target[..., None]], -1)
-    given = there(backend, scores.float())
-    own = None if target is None else there(backend, target.float())
-    total = backend.softmax(given, there(backend, weight.float()), own, None if mask is None else there(backend, mask))
-    shares = together.softmax(-1) * weight[..., None]
-    torch.testing.assert_close(total.cpu().double(), together.logsumexp(-1), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(given.cpu().double(), shares[..., :width], rtol=1e-4, atol=1e-5)
-    if own is not None:
-        torch.testing.assert_close(own.cpu().double(), shares[..., -1], rtol=1e-4, atol=1e-5)
+    loss = together.logsumexp(-1)
+    if target is not None:
+        loss = loss - target
+    elif place is not None:
+        loss = loss - scores[..., torch.arange(4), place]
+    expected = (loss * weight).sum()
+    gradients = torch.autograd.grad(expected, leaves)
+    given = [there(backend, leaf.detach().float()) for leaf in leaves]
+    others = [None if x is None else there(backend, x) for x in (weight.float(), place, mask)]
+    assert others[0] is not None
+    found = backend.cross_entropy(given[0], others[0], given[1] if target is not None else None, *others[1:])
+    assert float(found) == pytest.approx(float(expected.detach()), rel=1e-5)
+    for one, wanted in zip(given, gradients, strict=True):
+        torch.testing.assert_close(one.cpu().double(), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_a_look_at_numbers_finds_what_is_not_finite(backend: Backend) -> None:

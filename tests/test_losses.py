@@ -16,6 +16,7 @@ from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.backends.torch.backend import TorchBackend
 from distjoint.model import losses
 from distjoint.model.losses import TripleLoss, loss_of
+from distjoint.model.losses.base import CrossEntropy
 from distjoint.registry import LOSSES
 
 pytestmark = pytest.mark.unit
@@ -24,7 +25,10 @@ NAMES = get_args(Kind)
 MARGIN, TEMPERATURE = 1.5, 0.7
 CHUNKS, TRIPLES, NEGATIVES = 2, 4, 5
 CPU = torch.device("cpu")
-SOFTMAX = {torch.float64: TorchBackend(CPU).softmax, torch.float32: CpuBackend(1).softmax}
+CROSS_ENTROPY: dict[torch.dtype, CrossEntropy] = {
+    torch.float64: TorchBackend(CPU).cross_entropy,
+    torch.float32: CpuBackend(1).cross_entropy,
+}
 CLOSE: dict[torch.dtype, dict[str, float]] = {
     torch.float64: {"rtol": 1e-10, "atol": 1e-12},
     torch.float32: {"rtol": 1e-4, "atol": 1e-6},
@@ -85,7 +89,8 @@ class Example:
         scores, weight = self.scores.to(dtype, copy=True), self.weight.to(dtype)
         target = None if self.target is None else self.target.to(dtype, copy=True)
         with torch.no_grad():
-            return loss.sampled(scores, target, weight, self.mask, SOFTMAX[dtype])
+            value, *gradients = loss.sampled(scores, target, weight, self.mask, CROSS_ENTROPY[dtype])
+        return torch.as_tensor(value, dtype=dtype), *gradients
 
 
 def test_every_loss_is_in_the_registry_and_in_this_battery() -> None:
@@ -167,9 +172,11 @@ def test_over_all_candidates_it_is_less_the_weighed_answers_the_whole_loss(name:
     expected.backward()
     with torch.no_grad():
         given = scores.to(dtype, copy=True)
-        found = loss.over_candidates(given, weight.to(dtype), SOFTMAX[dtype])
+        found = loss.over_candidates(given, weight.to(dtype), CROSS_ENTROPY[dtype])
     answers = weight[:, None] * labels
-    torch.testing.assert_close(found.double() - (answers * scores).sum(), expected.detach(), **CLOSE[dtype])
+    torch.testing.assert_close(
+        torch.as_tensor(found).double() - (answers * scores).sum(), expected.detach(), **CLOSE[dtype]
+    )
     torch.testing.assert_close(given.double() - answers, leaf.grad, **CLOSE[dtype])
 
 
@@ -179,7 +186,7 @@ def test_over_all_candidates_it_is_less_the_weighed_answers_the_whole_loss(name:
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in OVER_ALL])
 def test_a_loss_for_sampled_negatives_says_so(name: str) -> None:
     with pytest.raises(NotImplementedError, match=f"loss '{name}' is for sampled negatives"):
-        loss_of(name, 1.0, 1.0).over_candidates(draw(2, 3), draw(2), SOFTMAX[torch.float64])
+        loss_of(name, 1.0, 1.0).over_candidates(draw(2, 3), draw(2), CROSS_ENTROPY[torch.float64])
 
 
 def test_a_loss_that_defines_nothing_is_named() -> None:

@@ -266,7 +266,7 @@ def test_a_dataset_with_more_shards_than_rows_trains(coupling: str, tmp_path: Pa
 def test_every_scorer_learns_the_league(scorer: str, cosine: bool, run: Train, small: Small) -> None:
     """Triples of train are told from all others."""
     settings = {"model.scorer": scorer, "model.cosine": cosine, "model.dim": 32}
-    made = run({**settings, "train.epochs": 3, "train.triple_passes": 40}, small.known)
+    made = run({**settings, "train.epochs": 2, "train.triple_passes": 30}, small.known)
     report = distjoint.evaluate(str(made), link_prediction="valid").to_dict()["link_prediction"]
     assert report["mrr"] > 0.9
 

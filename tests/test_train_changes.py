@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import warnings
 from pathlib import Path
@@ -40,11 +41,18 @@ CHANGES: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module")
+def finished(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, to be copied."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    distjoint.train(small.joint, str(run), config({"train.epochs": 2}))
+    return run
+
+
 @pytest.mark.parametrize("key", sorted(CHANGES))
-def test_a_setting_that_may_change_does_and_is_recorded(key: str, small: Small, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    before = config({"train.epochs": 2})
-    distjoint.train(small.joint, str(run), before)
+def test_a_setting_that_may_change_does_and_is_recorded(key: str, finished: Path, tmp_path: Path) -> None:
+    run, before = tmp_path / "run", config({"train.epochs": 2})
+    shutil.copytree(finished, run)
     settings = {"train.epochs": 4, key: CHANGES[key]} | ({"train.validate_every": 1} if key == "train.patience" else {})
     result = distjoint.train(resume=str(run), settings=settings)
     assert result.last_epoch == 4

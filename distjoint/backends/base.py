@@ -1,4 +1,4 @@
-"""The operations a backend has: rows, softmax, filter masks, queries, waves of GloVe tiles, and threads to run them.
+"""The operations a backend has: rows, cross-entropy, filter masks, queries, waves of GloVe tiles, and threads.
 
 Training is written in these and in plain torch operations. A backend is chosen once, at start (choice.py); outside this
 room nothing asks what the device is.
@@ -296,14 +296,19 @@ class Backend(ABC):
     # Scores
 
     @abstractmethod
-    def softmax(self, scores: Tensor, weight: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Softmax of each query's scores, in place and times its weight; returns logarithms of sums of exponentials.
+    def cross_entropy(
+        self, scores: Tensor, weight: Tensor, target: Tensor | None, place: Tensor | None, mask: Tensor | None
+    ) -> float | Tensor:
+        """Softmax cross-entropy of queries, weighted and summed; scores and target become its gradient.
 
-        scores    float[..., candidates], contiguous; no candidates at all where a target stands apart
-        weight    float: as many as queries, or as those of one direction
-        target    float[...]: a score that stands apart, with its share of the softmax; None for none
-        mask      bool, the shape of scores: filter mask, True for candidates that are left out
-        returns   float[...]
+        Without `target` and `place` it is the part that knows no target: logarithms of the sums of exponentials.
+
+        scores    float[..., candidates], contiguous; no candidates at all where targets stand apart
+        weight    float: as many as queries, or the trailing dimensions of that shape
+        target    float[...], contiguous: the targets' scores, where they are not among the candidates
+        place     int64, as weight: which candidate is the target, where it is one
+        mask      bool, the shape of scores: filter mask, True for candidates that are left out; never at a target
+        returns   float[]
         """
 
     @abstractmethod

@@ -15,8 +15,8 @@ from distjoint.base.arrays import Doubles, Ints
 from distjoint.data.types import Domains
 from distjoint.train.known import KnownPositives
 
-_TASKS = 4
-"""Parts of a batch whose candidates are looked through at a time."""
+_MARKS = 1 << 19
+"""Places of a filter mask in a slice of work on a CPU: below that, Python's overhead outweighs a second thread."""
 
 
 class Sampler(Protocol):
@@ -142,14 +142,18 @@ class Pool:
         _, chunks, width = candidates.shape
         mask = torch.zeros(2, chunks, relation.shape[1], width, dtype=torch.bool, device=candidates.device)
 
-        def mark(part: slice) -> None:
-            for side in (0, 1):
-                here, into = candidates[side, part], mask[side, part]
-                self.sampler.mark(side, relation[part], here, into)
-                if self.known is not None:
-                    self.known.mask.mark(side, head[part], relation[part], tail[part], here, into)
+        sides = tuple(zip(candidates, mask, strict=True))
 
-        for _ in backend.map(mark, backend.slices(chunks, -(-chunks // _TASKS))):
+        def mark(part: slice) -> None:
+            triples = head[part], relation[part], tail[part]
+            for side, (every, marks) in enumerate(sides):
+                here, into = every[part], marks[part]
+                self.sampler.mark(side, triples[1], here, into)
+                if self.known is not None:
+                    self.known.mask.mark(side, *triples, here, into)
+
+        size = _MARKS // max(1, relation.shape[1] * width)
+        for _ in backend.map(mark, backend.slices(chunks, max(1, size))):
             pass
         if in_batch:
             mask.diagonal(dim1=-2, dim2=-1).fill_(False)

@@ -31,9 +31,9 @@ from distjoint.backends.base import (
     WordParts,
 )
 from distjoint.backends.cpu import adagrad, glove, rows
+from distjoint.backends.cpu.cross_entropy import cross_entropy
 from distjoint.backends.cpu.masks import KnownMask
 from distjoint.backends.cpu.queries import ProductQueries
-from distjoint.backends.cpu.softmax import softmax
 from distjoint.backends.queries import TorchQueries
 from distjoint.model.comparisons import Comparison
 from distjoint.model.scorers import Scorer
@@ -140,8 +140,10 @@ class CpuBackend(Backend):
         if not all(math.isfinite(float(value)) for value in values):
             raise NotFiniteError
 
-    def softmax(self, scores: Tensor, weight: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
-        return softmax(scores, weight, target, mask)
+    def cross_entropy(
+        self, scores: Tensor, weight: Tensor, target: Tensor | None, place: Tensor | None, mask: Tensor | None
+    ) -> float:
+        return cross_entropy(scores, weight, target, place, mask)
 
     def queries(
         self, scorer: Scorer, comparison: Comparison, in_batch: bool, tables: QueryTables, chunks: slice

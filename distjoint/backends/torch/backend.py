@@ -101,19 +101,30 @@ class TorchBackend(Backend):
         finite = [value.isfinite() for value in values if isinstance(value, Tensor)]
         return torch.stack(finite).all() if finite else None
 
-    def softmax(self, scores: Tensor, weight: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
+    def cross_entropy(
+        self, scores: Tensor, weight: Tensor, target: Tensor | None, place: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
         if mask is not None:
             scores.masked_fill_(mask, -torch.inf)
         top = scores.amax(-1) if scores.shape[-1] else scores.new_full(scores.shape[:-1], -torch.inf)
         top = top if target is None else torch.maximum(top, target)
-        summed = scores.sub_(top[..., None]).exp_().sum(-1)
-        mine = None if target is None else target.sub_(top).exp_()
-        summed = summed if mine is None else summed + mine
+        scores.sub_(top[..., None])
+        if target is not None:
+            right = target.sub_(top).clone()
+        elif place is not None:
+            column = place.expand(scores.shape[:-1])[..., None]
+            right = scores.gather(-1, column)[..., 0]
+        else:
+            right = -top
+        summed = scores.exp_().sum(-1)
+        summed = summed if target is None else summed + target.exp_()
         share = weight / summed
         scores.mul_(share[..., None])
-        if mine is not None:
-            mine.mul_(share)
-        return summed.log() + top
+        if target is not None:
+            target.mul_(share).sub_(weight)
+        elif place is not None:
+            scores.scatter_add_(-1, column, -weight.expand(scores.shape[:-1])[..., None].to(scores.dtype))
+        return (weight * (summed.log() - right)).sum()
 
     def queries(
         self, scorer: Scorer, comparison: Comparison, in_batch: bool, tables: QueryTables, chunks: slice

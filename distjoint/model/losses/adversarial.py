@@ -18,7 +18,12 @@ class Adversarial(base.TripleLoss):
     name = "adversarial"
 
     def sampled(
-        self, scores: Tensor, target: Tensor | None, weight: Tensor, mask: Tensor | None, softmax: base.Softmax
+        self,
+        scores: Tensor,
+        target: Tensor | None,
+        weight: Tensor,
+        mask: Tensor | None,
+        cross_entropy: base.CrossEntropy,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         negative = base.negatives(scores, target is None, mask)
         share = (scores * self.temperature).masked_fill(~negative, -torch.inf).softmax(-1).nan_to_num_()

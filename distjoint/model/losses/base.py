@@ -13,9 +13,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-Softmax = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
-"""A backend's softmax: (scores, weight, target, mask) to the logarithm of each row's sum of exponentials. See
-`Backend.softmax`."""
+CrossEntropy = Callable[[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None], float | Tensor]
+"""A backend's softmax cross-entropy: (scores, weight, target, place, mask) to the weighted loss, gradients in place.
+See `Backend.cross_entropy`."""
 
 
 class TripleLoss(ABC):
@@ -45,8 +45,8 @@ class TripleLoss(ABC):
         raise NotImplementedError(f"loss '{self.name}' defines neither of_queries nor sampled")
 
     def sampled(
-        self, scores: Tensor, target: Tensor | None, weight: Tensor, mask: Tensor | None, softmax: Softmax
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        self, scores: Tensor, target: Tensor | None, weight: Tensor, mask: Tensor | None, cross_entropy: CrossEntropy
+    ) -> tuple[float | Tensor, Tensor, Tensor | None]:
         """Weighted loss of a batch, summed, and the gradients of the scores; may take the memory of both.
 
         scores    float[2, chunks, triples, candidates]; without `target`, candidate k is the target of triple k
@@ -63,7 +63,7 @@ class TripleLoss(ABC):
             gradients = torch.autograd.grad(loss, [leaf] if apart is None else [leaf, apart])
         return loss.detach(), gradients[0], None if apart is None else gradients[1]
 
-    def over_candidates(self, scores: Tensor, weight: Tensor, softmax: Softmax) -> Tensor:
+    def over_candidates(self, scores: Tensor, weight: Tensor, cross_entropy: CrossEntropy) -> float | Tensor:
         """The part of the loss over all candidates that does not know the answers; its gradient replaces the scores.
 
         The loss is this less the scores that the target weighs.

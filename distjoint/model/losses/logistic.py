@@ -16,12 +16,17 @@ class Logistic(base.TripleLoss):
     over_all = True
 
     def sampled(
-        self, scores: Tensor, target: Tensor | None, weight: Tensor, mask: Tensor | None, softmax: base.Softmax
+        self,
+        scores: Tensor,
+        target: Tensor | None,
+        weight: Tensor,
+        mask: Tensor | None,
+        cross_entropy: base.CrossEntropy,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         share = base.even_shares(base.negatives(scores, target is None, mask), scores.dtype)
         return binary(scores, target, share, weight)
 
-    def over_candidates(self, scores: Tensor, weight: Tensor, softmax: base.Softmax) -> Tensor:
+    def over_candidates(self, scores: Tensor, weight: Tensor, cross_entropy: base.CrossEntropy) -> Tensor:
         loss = (weight * softplus(scores).sum(1)).sum()
         scores.sigmoid_().mul_(weight[:, None])
         return loss

@@ -13,7 +13,12 @@ class Margin(base.TripleLoss):
     name = "margin"
 
     def sampled(
-        self, scores: Tensor, target: Tensor | None, weight: Tensor, mask: Tensor | None, softmax: base.Softmax
+        self,
+        scores: Tensor,
+        target: Tensor | None,
+        weight: Tensor,
+        mask: Tensor | None,
+        cross_entropy: base.CrossEntropy,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         right = base.split_target(scores, target)
         short = scores - right[..., None] + self.margin

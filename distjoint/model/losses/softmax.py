@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from distjoint.model.losses import base
@@ -15,12 +16,15 @@ class Softmax(base.TripleLoss):
     shares_target = True
 
     def sampled(
-        self, scores: Tensor, target: Tensor | None, weight: Tensor, mask: Tensor | None, softmax: base.Softmax
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        right = base.split_target(scores, target)
-        total = softmax(scores, weight, target, mask)
-        (scores.diagonal(dim1=-2, dim2=-1) if target is None else target).sub_(weight)
-        return ((total - right) * weight).sum(), scores, target
+        self,
+        scores: Tensor,
+        target: Tensor | None,
+        weight: Tensor,
+        mask: Tensor | None,
+        cross_entropy: base.CrossEntropy,
+    ) -> tuple[float | Tensor, Tensor, Tensor | None]:
+        place = torch.arange(scores.shape[-2], device=scores.device) if target is None else None
+        return cross_entropy(scores, weight, target, place, mask), scores, target
 
-    def over_candidates(self, scores: Tensor, weight: Tensor, softmax: base.Softmax) -> Tensor:
-        return (softmax(scores, weight, None, None) * weight).sum()
+    def over_candidates(self, scores: Tensor, weight: Tensor, cross_entropy: base.CrossEntropy) -> float | Tensor:
+        return cross_entropy(scores, weight, None, None, None)

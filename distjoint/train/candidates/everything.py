@@ -185,7 +185,7 @@ class Everything(CandidateStrategy):
         loss = -(right * scores[answers.query, answers.candidate]).sum()
         if smoothing:
             loss = loss - (spread * scores.sum(1)).sum()
-        loss = loss + self.trainer.loss.over_candidates(scores, answers.weight, self.trainer.backend.softmax)
+        loss = loss + self.trainer.loss.over_candidates(scores, answers.weight, self.trainer.backend.cross_entropy)
         scores.index_put_((answers.query, answers.candidate), -right, accumulate=True)
         if smoothing:
             scores.sub_(spread[:, None])

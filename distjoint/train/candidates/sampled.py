@@ -141,13 +141,13 @@ class Sampled(CandidateStrategy):
             d_ends,
         )
 
-        def score(part: slice) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        def score(part: slice) -> tuple[float | Tensor, Tensor, Tensor, dict[str, Tensor]]:
             queries = backend.queries(trainer.scorer, trainer.comparison, in_batch, tables, part)
             candidates = select(embeddings.candidates, plan.places[:, part, competing])
             mask = None if plan.mask is None else plan.mask[:, part]
             scores, distance = trainer.comparison.scores(queries.vectors, candidates)
             loss, gradient, d_target = trainer.loss.sampled(
-                scores, queries.target, plan.weight[part], mask, backend.softmax
+                scores, queries.target, plan.weight[part], mask, backend.cross_entropy
             )
             gradient = trainer.comparison.score_backward(gradient, distance)
             d_queries = trainer.comparison.vector_backward(gradient, queries.vectors, candidates)
@@ -169,4 +169,4 @@ class Sampled(CandidateStrategy):
 def _summed(places: Tensor, weight: Tensor, count: int) -> Tensor:
     """float32[count]: the sum of the weights that fall on each place."""
     sums = torch.zeros(count, dtype=torch.float64, device=places.device)
-    return sums.index_add_(0, places, weight.double()).float()
+    return sums.scatter_add_(0, places, weight.double()).float()
