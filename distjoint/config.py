@@ -181,11 +181,24 @@ class Graph(_Section):
         "none", description="Whether steps shrink to zero over the run, besides what the optimizer does."
     )
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of the run over which steps grow to their full size.")
-    map_learning_rate: float = Field(0.01, gt=0, description="Step size for the map of coupling dual.")
+    map_learning_rate: float = Field(0.01, gt=0, description="Step size for the map of couplings dual and described.")
+    into_words: float = Field(
+        1.0,
+        ge=0,
+        description="Coupling described: step size for words, as a multiple of learning_rate; 0 leaves them to the "
+        "text.",
+    )
+    refreshes: int = Field(
+        1, ge=1, description="Coupling described: how often entities read their text, in each pass over the triples."
+    )
+    own_end: bool = Field(
+        False,
+        description="Whether the given ends of a chunk's triples are negatives too; sampled candidates only.",
+    )
     own_l2: float = Field(
         0.03,
         ge=0,
-        description="Coupling dual: pull of an entity's own vector X to zero, and so of the entity to its word.",
+        description="Couplings dual and described: pull of an entity's own vector X to zero, and so to what words say.",
     )
     batch: int = Field(4096, ge=1, description="Triples per step.")
     chunk: int = Field(64, ge=1, description="Triples that share negatives; sampled candidates only.")

@@ -133,6 +133,7 @@ COUPLINGS = Registry(
         "none": "couplings.separate:Separate",
         "tie": "couplings.tie:Tie",
         "dual": "couplings.dual:Dual",
+        "described": "couplings.described:Described",
     },
 )
 CANDIDATES = Registry(
@@ -149,6 +150,7 @@ SOURCES = Registry(
     "sources",
     {  # in the order in which they train
         "cells": "train.sources.cells:CellSource",
+        "mentions": "train.sources.mentions:MentionSource",
         "triples": "train.sources.triples:TripleSource",
     },
 )

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from distjoint.base.arrays import Floats, Ints
 from distjoint.model.comparisons import Comparison
@@ -107,6 +108,20 @@ class Distinct:
 
     rows: Tensor
     inverse: Tensor
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Rows that are each a weighted sum of others: row k of those at [starts[k], starts[k + 1]).
+
+    starts   int64[rows + 1]
+    index    int64[n]
+    weight   float32[n]
+    """
+
+    starts: Tensor
+    index: Tensor
+    weight: Tensor
 
 
 class Random(Protocol):
@@ -259,6 +274,14 @@ class Backend(ABC):
         gradient   float[n, dim], one row for each occurrence
         returns    float[rows of the slice, dim]
         """
+
+    def weighted_sums(self, vectors: Tensor, bags: Bags, rows: slice) -> Tensor:
+        """Some rows of the sums that bags are of `vectors`: float32[rows of the slice, dim]."""
+        starts, index, weight = bags.starts[rows.start : rows.stop + 1], bags.index, bags.weight
+        if len(starts) < len(bags.starts):
+            some = slice(int(starts[0]), int(starts[-1]))
+            starts, index, weight = starts - starts[0], index[some], weight[some]
+        return embedding_bag(index, vectors, starts, mode="sum", per_sample_weights=weight, include_last_offset=True)
 
     def step(
         self,

@@ -76,6 +76,8 @@ class Coupling(ABC):
     """What `train.freeze` calls the dense parameters that only this coupling has."""
     kinds_meet: ClassVar[bool] = True
     """Whether words and entities can be compared with each other."""
+    made_of: ClassVar[tuple[str, ...]] = ("X", "W", "C")
+    """Parts that entity vectors are made of."""
 
     def dense(
         self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
@@ -101,6 +103,29 @@ class Coupling(ABC):
         word     float[rows, dim], W + C; zero where an entity has no word
         worded   bool[rows]: which entities have one
         """
+
+    def entity_block(
+        self, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]
+    ) -> Tensor:
+        """The entities of a shard as the graph scores them: float[entity rows, dim].
+
+        parts   at least those of `made_of`, where the text trains too
+        """
+        own = parts["X"]
+        if not self.reads_words:
+            return own
+        has_word, has_entity = (
+            torch.from_numpy(rows).to(own.device) for rows in (layout.has_word(shard), layout.has_entity(shard))
+        )
+        # The same rows seen from both sides: entities that have a word, words that have an entity.
+        worded, word = has_word[has_entity], torch.zeros_like(own)
+        word[worded] = word_block(parts)[has_entity[has_word]]
+        return self.entity_vectors(own, word, worded, dense)
+
+    def says_something(self, parts: Mapping[str, Tensor], layout: Layout, shard: int) -> Tensor:
+        """bool[entity rows]: whose vector means something though no training triple names them."""
+        worded = torch.from_numpy(layout.has_word(shard)[layout.has_entity(shard)])
+        return worded if self.reads_words else torch.zeros_like(worded)
 
     def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         """Words where the entities are, to be compared with them: float[words, dim] to the same shape."""
@@ -132,25 +157,6 @@ def relation_parameters(
     for name, value in scorer.dense(dim, generator).items():
         found[f"{prefix}scorer.{name}"] = DenseParameter(value, "relations", rate, by_row=False)
     return found
-
-
-def entity_block(
-    coupling: Coupling, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]
-) -> Tensor:
-    """The entities of a shard as the graph scores them: float[entity rows, dim].
-
-    parts   at least X, and W and C where the coupling reads words
-    """
-    own = parts["X"]
-    if not coupling.reads_words:
-        return own
-    has_word, has_entity = (
-        torch.from_numpy(rows).to(own.device) for rows in (layout.has_word(shard), layout.has_entity(shard))
-    )
-    # The same rows seen from both sides: entities that have a word, words that have an entity.
-    worded, word = has_word[has_entity], torch.zeros_like(own)
-    word[worded] = word_block(parts)[has_entity[has_word]]
-    return coupling.entity_vectors(own, word, worded, dense)
 
 
 def word_block(parts: Mapping[str, Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ from distjoint.registry import SOURCES
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Part, Parts, Shard, state_parts
 
-_RESIDUAL = 1e-3
+RESIDUAL = 1e-3
 """Start of X beside a word: near zero, so that the entity begins as its word."""
 _PARTS_OF_GROUP = {"words": "W", "contexts": "C", "entities": "X"}
 """What `train.freeze` calls the parts."""
@@ -90,12 +90,17 @@ def initial_shard(scheme: Scheme, layout: Layout, shard: int) -> Shard:
 
 
 def _entities(scheme: Scheme, layout: Layout, shard: int, generator: torch.Generator) -> Tensor:
-    model = scheme.config.model
     own = torch.randn(layout.shard_entities(shard), scheme.dim, generator=generator)
-    comparison = comparison_of(scorer(model.scorer), model.cosine, model.norm, model.scale)
-    spread = 0.1 if comparison.is_product else scheme.dim**-0.5
+    spread = spread_of(scheme.config)
     own *= spread
     if scheme.coupling.reads_words:
         aligned = torch.from_numpy(layout.has_word(shard)[layout.has_entity(shard)])
-        own[aligned] *= _RESIDUAL / spread
+        own[aligned] *= RESIDUAL / spread
     return own
+
+
+def spread_of(config: Config) -> float:
+    """Standard deviation of the numbers that X begins as."""
+    model = config.model
+    comparison = comparison_of(scorer(model.scorer), model.cosine, model.norm, model.scale)
+    return 0.1 if comparison.is_product else float(model.dim**-0.5)

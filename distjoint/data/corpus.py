@@ -67,28 +67,36 @@ class Corpus:
     """Files of text and how to read them.
 
     sizes    bytes of each file as it is stored
+    about    absolute URLs of those whose lines begin with an entity and a tab, which are no text
     """
 
     files: tuple[Location, ...]
     sizes: tuple[int, ...] = ()
+    about: frozenset[str] = frozenset()
     field: str = "text"
     column: str = "text"
 
     @classmethod
     def find(
-        cls, patterns: Sequence[str], field: str = "text", column: str = "text", options: Options | None = None
+        cls,
+        patterns: Sequence[str],
+        field: str = "text",
+        column: str = "text",
+        options: Options | None = None,
+        about: Sequence[str] = (),
     ) -> Corpus:
-        """The files that URLs, globs and folders stand for, each once, in order.
+        """The files that URLs, globs and folders stand for, each once, in order; those of `about` come last.
 
         raises DistjointError where a pattern finds nothing or a file is empty
         """
+        described = dict.fromkeys(name for pattern in about for name in expand(pattern, options))
         names = dict.fromkeys(name for pattern in patterns for name in expand(pattern, options))
-        files = tuple(locate(name, options) for name in names)
+        files = tuple(locate(name, options) for name in {**names, **described})
         with ThreadPoolExecutor(_SIZES_AT_ONCE) as pool:
             sizes = tuple(pool.map(Location.size, files))
         if 0 in sizes:
             raise DistjointError(f"{files[sizes.index(0)]}: the file is empty")
-        return cls(files, sizes, field, column)
+        return cls(files, sizes, frozenset(locate(name, options).absolute for name in described), field, column)
 
     @property
     def bytes(self) -> int:
@@ -121,6 +129,8 @@ class Corpus:
 
     def _slice(self, part: Slice) -> Iterator[Block]:
         name, compression = split_compression(part.file.path)
+        if part.file.absolute in self.about:
+            return _after_tab(part, compression)
         if name.endswith(_PARQUET):
             return _parquet(part.file, self.column)
         if name.endswith(_JSON_LINES):
@@ -212,6 +222,13 @@ def _json_lines(part: Slice, compression: str | None, field: str) -> Iterator[Bl
                 texts.append(_json_text(part.file, line, record, field))
         line -= 1  # what follows the block's last newline begins the next block
         yield Block(part.file, _documents(texts), block.read, block.last)
+
+
+def _after_tab(part: Slice, compression: str | None) -> Iterator[Block]:
+    """The lines without their first field; one that has no other is no text."""
+    for block in _lines(part, compression):
+        texts = [line.partition(b"\t")[2] for line in block.text.split(b"\n")]
+        yield Block(part.file, b"".join(text + b"\n" for text in texts if text), block.read, block.last)
 
 
 def _lines(part: Slice, compression: str | None) -> Iterator[Block]:

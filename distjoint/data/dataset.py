@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from distjoint.base.arrays import Bools, Floats, Ints, Offsets
 from distjoint.base.errors import DistjointError
 from distjoint.data.manifest import NAME, File, Manifest, Span
-from distjoint.data.partition import CELLS, HELD_OUT, PAIR_SAMPLES
+from distjoint.data.partition import CELLS, HELD_OUT, MENTION_SAMPLES, PAIR_SAMPLES
 from distjoint.data.streams import COOCCURRENCE, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import Domains, observed_domains
 from distjoint.storage import Location, Options, locate
 
 _ENDS = ("head", "relation", "tail")
-_TYPES = {field.name: field.type for schema in (CELLS, HELD_OUT, PAIR_SAMPLES) for field in schema}
+_TYPES = {field.name: field.type for schema in (CELLS, HELD_OUT, PAIR_SAMPLES, MENTION_SAMPLES) for field in schema}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def with_benchmark(options: PrepareOptions) -> tuple[PrepareOptions, str | None]
 def input_files(options: PrepareOptions) -> list[Location]:
     """Every file that is read. raises DistjointError where a pattern finds nothing"""
     storage = options.storage_options
-    patterns = [*options.texts, *(path for path in options.paths.values() if path)]
+    patterns = [*options.texts, *options.about, *(path for path in options.paths.values() if path)]
     files = [locate(name, storage) for pattern in patterns for name in expand(pattern, storage)]
     if options.triple_columns is None:
         files += {place.url: place for file in files for place in name_files(file)}.values()

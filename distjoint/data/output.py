@@ -12,8 +12,10 @@ from distjoint.data import unfinished
 from distjoint.data.alignment import Sample
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import File, Span
+from distjoint.data.mentions import Mentions
 from distjoint.data.partition import (
     HELD_OUT,
+    MENTION_SAMPLES,
     PAIR_SAMPLES,
     TRIPLES,
     PartitionWriter,
@@ -22,7 +24,7 @@ from distjoint.data.partition import (
     write_table,
 )
 from distjoint.data.rows import Rows
-from distjoint.data.streams import COOCCURRENCE, FORMER_PAIRS, PAIRS, triples_of
+from distjoint.data.streams import COOCCURRENCE, FORMER_PAIRS, MENTIONS, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
@@ -35,6 +37,7 @@ OURS = (
     "triples",
     COOCCURRENCE,
     PAIRS,
+    MENTIONS,
     FORMER_PAIRS,
     unfinished.NAME,
 )
@@ -137,3 +140,16 @@ class Streams:
                 columns = {"entity": first.astype(np.int32), "word": second.astype(np.int32)}
                 writer.add(i, j, columns | {"weight": weight[chosen], "how": how[chosen]})
         self.add(PAIRS, writer.written())
+
+    def write_mentions(self, mentions: Mentions) -> None:
+        """What is said of entities, by partition."""
+        if not len(mentions):
+            return
+        (self.folder / MENTIONS).make_dir()
+        entity, word = self.rows.of_entity[mentions.entity], self.rows.of_word[mentions.word]
+        weight = mentions.weight.astype(np.float32)
+        with PartitionWriter(self.folder, f"{MENTIONS}/part-00000.parquet", MENTION_SAMPLES) as writer:
+            for i, j, chosen, first, second in by_partition(self.layout, entity, word, self.seed):
+                columns = {"entity": first.astype(np.int32), "word": second.astype(np.int32)}
+                writer.add(i, j, columns | {"weight": weight[chosen]})
+        self.add(MENTIONS, writer.written())

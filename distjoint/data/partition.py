@@ -43,6 +43,14 @@ PAIR_SAMPLES = pa.schema(
     ]
 )
 
+MENTION_SAMPLES = pa.schema(
+    [
+        pa.field("entity", pa.int32(), nullable=False),
+        pa.field("word", pa.int32(), nullable=False),
+        pa.field("weight", pa.float32(), nullable=False),
+    ]
+)
+
 
 @dataclass
 class Written:

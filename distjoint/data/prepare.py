@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
 
 from distjoint.backends.cpu.compiled import announce
 from distjoint.base.arrays import Bools, Ints
@@ -28,18 +30,19 @@ from distjoint.data.inputs import input_files, with_benchmark
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
+from distjoint.data.mentions import Mentions, describe, find_mentions, no_mentions, read_descriptions
 from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
 from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, number_relations, number_rows, rows_table
 from distjoint.data.shards import count_text
-from distjoint.data.streams import COOCCURRENCE, PAIRS, SPLITS, triples_of
+from distjoint.data.streams import COOCCURRENCE, MENTIONS, PAIRS, SPLITS, triples_of
 from distjoint.data.summary import Summary
 from distjoint.data.text import Text, no_text, read_text
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
 from distjoint.data.workers import Local, Workers
-from distjoint.storage import Location, locate
+from distjoint.storage import Location, expand, locate
 from distjoint.table.layout import Sizes
 
 
@@ -74,7 +77,7 @@ def prepare(options: PrepareOptions) -> Summary:
 @contextmanager
 def _workers_of(options: PrepareOptions, progress: Progress) -> Iterator[Workers]:
     """This process, or a Ray cluster's tasks where more workers are wanted and there is text to share between them."""
-    if options.workers > 1 and options.corpus:
+    if options.workers > 1 and (options.corpus or options.reads_descriptions):
         from distjoint.data import ray_driver
 
         with ray_driver.cluster(options.workers, progress) as cluster:
@@ -99,11 +102,13 @@ class _Preparation:
 
     def run(self, workers: Workers) -> Summary:
         """Make the dataset. raises DistjointError naming what is wrong with the input"""
-        corpus = self._corpus()
+        corpus, storage = self._corpus(), self.options.storage_options
         with self._timed("graph"):
             known = read_knowledge(self.options, self.progress)
             graph, labels = known.graph, known.labels
             self.notes += known.notes
+            files = [locate(name, storage) for pattern in self.options.about for name in expand(pattern, storage)]
+            texts = read_descriptions(files, graph, self.notes)
         names = names_of(graph.entities.list(), labels) if self.options.align == "auto" else []
         pairs = named_pairs(self.options, graph)
         with self._timed("text"):
@@ -113,10 +118,12 @@ class _Preparation:
         with self._timed("alignment"):
             alignment = align(self.options, names, pairs, text.vocabulary, graph, degrees, self.notes)
             rows = number_rows(len(text.vocabulary), entities, degrees, alignment)
+        with self._timed("mentions"):
+            mentions = self._mentions(known, texts, alignment, text)
         self.writing = True
         if not self.continued:
             clear(self.folder)
-        manifest = self._write(workers, known, text, alignment, rows, degrees)
+        manifest = self._write(workers, known, text, alignment, mentions, rows, degrees)
         return Summary(
             dataset=self.folder.url,
             counts=manifest.counts,
@@ -124,6 +131,7 @@ class _Preparation:
             tiles=manifest.layout.tiles,
             bytes=sum(file.bytes for file in manifest.files),
             alignment=described(self.options, alignment, text.vocabulary, graph, labels),
+            described=describe(mentions, entities, text.vocabulary.words) if len(mentions) else None,
             notes=self.notes,
             seconds=self.seconds,
         )
@@ -146,12 +154,35 @@ class _Preparation:
 
     def _corpus(self) -> Corpus | None:
         options = self.options
-        if not options.corpus:
+        about = options.about if options.reads_descriptions else ()
+        if about and not options.texts:
+            self.notes.append("There is no other text, so the descriptions are read as corpus.")
+        if not (options.texts or about):
             return None
-        return Corpus.find(options.texts, options.text_field, options.text_column, options.storage_options)
+        return Corpus.find(options.texts, options.text_field, options.text_column, options.storage_options, about)
+
+    def _mentions(
+        self, known: Knowledge, texts: Mapping[str, Sequence[str]], alignment: Alignment, text: Text
+    ) -> Mentions:
+        """What is said of the entities, by their names and descriptions."""
+        entities, words = known.graph.entities.list(), text.vocabulary.words
+        if not entities or not words:
+            return no_mentions()
+        names = [known.labels.get(entity, ()) if known.labels else () for entity in entities]
+        with self.progress.task("reading what is said of entities") as task:
+            found = find_mentions(names, [texts.get(entity, ()) for entity in entities], alignment, words, self.options)
+            task.note(f"{len(found):,} mentions")
+        return found
 
     def _write(
-        self, workers: Workers, known: Knowledge, text: Text, alignment: Alignment, rows: Rows, degrees: Ints
+        self,
+        workers: Workers,
+        known: Knowledge,
+        text: Text,
+        alignment: Alignment,
+        mentions: Mentions,
+        rows: Rows,
+        degrees: Ints,
     ) -> Manifest:
         """Write everything that goes to storage; the manifest last."""
         graph, splits, options = known.graph, known.graph.splits, self.options
@@ -167,6 +198,7 @@ class _Preparation:
             for split, mask in unseen.items():
                 streams.write_triples(split, splits[split], relation_ids, mask)
             streams.write_pairs(alignment.samples)
+            streams.write_mentions(mentions)
             self.folder.make_dir()
             streams.write_table("rows.parquet", rows_table(rows, text.vocabulary, graph, degrees, known.labels or {}))
             streams.write_table("relations.parquet", relations)
@@ -174,7 +206,8 @@ class _Preparation:
                 streams.write_table(TYPES, types_table(known.types, graph.entities.ids, rows.of_entity))
             manifest = Manifest(
                 layout_sizes=Sizes(**asdict(layout)),
-                counts=_counts(known, text, alignment, rows, sum(part.file.rows for part in written), unseen),
+                counts=_counts(known, text, alignment, rows, sum(part.file.rows for part in written), unseen)
+                | _counts_of(mentions),
                 options=options.record(),
                 files=tuple(streams.files),
                 streams={name: tuple(spans) for name, spans in streams.spans.items()},
@@ -183,6 +216,10 @@ class _Preparation:
             with suppress(DistjointError, OSError):  # it is complete, whatever else lies there
                 (self.folder / unfinished.NAME).delete()
         return manifest
+
+
+def _counts_of(mentions: Mentions) -> dict[str, int]:
+    return {MENTIONS: len(mentions), "described": len(np.unique(mentions.entity))} if len(mentions) else {}
 
 
 def _counts(

@@ -116,6 +116,7 @@ class TextPart:
     """
 
     files: list[tuple[str, dict[str, Any], int, int | None]]
+    about: frozenset[str]
     field: str
     column: str
     tokenizer: Tokenizer
@@ -123,12 +124,12 @@ class TextPart:
     @classmethod
     def of(cls, corpus: Corpus, slices: Sequence[Slice], tokenizer: Tokenizer) -> TextPart:
         files = [(each.file.absolute, dict(each.file.options), each.start, each.stop) for each in slices]
-        return cls(files, corpus.field, corpus.column, tokenizer)
+        return cls(files, corpus.about, corpus.field, corpus.column, tokenizer)
 
     def encode(self, lexicon: Lexicon, counter: Counter) -> Iterator[TokenIds]:
         """Token ids, block by block. raises DistjointError naming what cannot be read"""
         slices = [Slice(_seen_here(locate(url, options)), start, stop) for url, options, start, stop in self.files]
-        corpus = Corpus((), (), self.field, self.column)
+        corpus = Corpus((), (), self.about, self.field, self.column)
         try:
             for _, ids in encode_blocks(corpus.blocks(slices), lexicon, counter):
                 yield ids

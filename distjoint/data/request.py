@@ -92,6 +92,24 @@ class PrepareOptions(CallOptions):
         metavar="FILE",
         doc="Lines `entity TAB label [TAB alias...]`.",
     )
+    descriptions: str | Sequence[str] = option(
+        "Texts about entities: TSV of entity, text.",
+        default=(),
+        metavar="FILE...",
+        doc="Files, globs or folders of lines `entity TAB text`: what is said of entities of the graph. They are read "
+        "as corpus too where `read_descriptions` says so.",
+    )
+    read_descriptions: bool | None = option(
+        "Read descriptions as corpus too; by default where there is no other.",
+        default=None,
+        flag="--read-descriptions/--no-read-descriptions",
+    )
+    name_weight: float = option(
+        "Weight of a name's words among what is said of an entity.", default=2.0, metavar="WEIGHT", min=0
+    )
+    early_weight: float = option(
+        "What a description's first word weighs more than the last ones.", default=2.0, metavar="WEIGHT", min=0
+    )
     align: str = option(
         "auto, none, or a TSV file of: entity, word.",
         default="auto",
@@ -172,6 +190,16 @@ class PrepareOptions(CallOptions):
         return (self.corpus,) if isinstance(self.corpus, str) else tuple(self.corpus)
 
     @property
+    def about(self) -> tuple[str, ...]:
+        """URLs, globs and folders of the descriptions."""
+        return (self.descriptions,) if isinstance(self.descriptions, str) else tuple(self.descriptions)
+
+    @property
+    def reads_descriptions(self) -> bool:
+        """Whether they are corpus too."""
+        return bool(self.about) and (not self.texts if self.read_descriptions is None else self.read_descriptions)
+
+    @property
     def paths(self) -> dict[str, str | None]:
         """URL, glob or folder of each split's triples."""
         return {split: self.triples if split == "train" else getattr(self, split) for split in (*SPLITS, *NEGATIVES)}
@@ -189,7 +217,8 @@ class PrepareOptions(CallOptions):
     def check(self) -> None:
         """Look at options together. raises UsageError for what cannot be meant"""
         if not (self.triples or self.graph):
-            given = [name for name in (*SPLITS[1:], *NEGATIVES, "labels", "types") if getattr(self, name)]
+            belongs = (*SPLITS[1:], *NEGATIVES, "labels", "types", "descriptions")
+            given = [name for name in belongs if getattr(self, name)]
             if not self.corpus:
                 also = f"; --{_dashed(given[0])} alone is not enough" if given and given[0] in self.paths else ""
                 raise UsageError(
@@ -200,12 +229,15 @@ class PrepareOptions(CallOptions):
         for name, number in (("min-count", self.min_count), ("memory", self.memory_bytes)):
             if number < 1:
                 raise UsageError(f"--{name} is {number}; it must be at least 1")
-        if self.align not in ("auto", "none") and not (self.corpus and (self.triples or self.graph)):
+        has_text = self.corpus or self.reads_descriptions
+        if self.about and not has_text:
+            raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")
+        if self.align not in ("auto", "none") and not (has_text and (self.triples or self.graph)):
             raise UsageError(f"--align {self.align} pairs entities with words; it needs --corpus and --triples")
 
     def record(self) -> dict[str, Any]:
         """What decides the bits of a dataset, but for its shards: for the manifest."""
-        values = {**super().record(), "corpus": self.texts, "memory": self.memory_bytes}
+        values = {**super().record(), "corpus": self.texts, "memory": self.memory_bytes, "descriptions": self.about}
         order = [*_FIRST_RECORDED, *(name for name in values if name not in _FIRST_RECORDED)]
         return {name: values[name] for name in order}
 

@@ -9,6 +9,8 @@ NEGATIVES = ("valid_negatives", "test_negatives")
 COOCCURRENCE = "cooccurrence"
 PAIRS = "pairs"
 """Pairs of an entity and a word that are the same thing, and share no row."""
+MENTIONS = "mentions"
+"""Words that say something of an entity, each with a weight."""
 FORMER_PAIRS = "alignment"
 """What `PAIRS` was called in datasets of 0.1.0 and before."""
 

@@ -33,6 +33,25 @@ class Aligned:
 
 
 @dataclass(frozen=True)
+class Described:
+    """Figures of the mentions.
+
+    mentions        how many
+    entities        `0`, `1`, `2-5`, `6 or more` mentions -> entities that have so many
+    capped          entities that had more than are kept
+    tokens, known   of all descriptions; those that are words of the vocabulary
+    examples        some entities with their heaviest words
+    """
+
+    mentions: int
+    entities: Mapping[str, int]
+    capped: int
+    tokens: int
+    known: int
+    examples: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Summary:
     """Summary of a prepared dataset.
 
@@ -40,6 +59,7 @@ class Summary:
     counts     as in its manifest
     shards, tiles, bytes   of the dataset on storage
     alignment  None where there is only text or only a graph, or nothing was to be aligned
+    described  None where nothing is said of entities
     notes      sentences about what is worth knowing: duplicates dropped, unseen entities
     seconds    phase -> wall time
     """
@@ -50,6 +70,7 @@ class Summary:
     tiles: int
     bytes: int
     alignment: Aligned | None = None
+    described: Described | None = None
     notes: Sequence[str] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -58,7 +79,7 @@ class Summary:
 
     def __rich__(self) -> RenderableType:
         parts: list[RenderableType] = [Text(self.dataset, style="bold"), self.table()]
-        if self.alignment:
+        if self.alignment or self.described:
             parts.append(self.examples())
         return Group(*parts, *self.notes)
 
@@ -107,6 +128,11 @@ class Summary:
                     f"{counts['aligned_ends/1']:,} with one",
                 ),
             ]
+        if self.described:
+            found = ", ".join(f"{count:,} with {number}" for number, count in self.described.entities.items())
+            known = f"; {self.described.known:,} of {self.described.tokens:,} words of descriptions are known"
+            capped = f"; {self.described.capped:,} have too many, the heaviest are kept" * (self.described.capped > 0)
+            lines.append(("mentions", self.described.mentions, f"of entities: {found}{known}{capped}"))
         lines += [
             ("rows", counts["rows"], f"in {self.tiles:,} tiles, {self.shards} shards"),
             ("bytes", self.bytes, f"in {sum(self.seconds.values()):.1f} s" if self.seconds else ""),
@@ -114,10 +140,11 @@ class Summary:
         return lines
 
     def examples(self) -> Table:
-        """Table of a few entities of each kind of alignment."""
-        assert self.alignment is not None
+        """Table of a few entities of each kind of alignment, and of a few with what is said of them."""
+        of_alignment = self.alignment.examples if self.alignment else {}
+        of_mentions = {"said of": self.described.examples} if self.described else {}
         table = Table(show_header=False, box=None, pad_edge=False)
-        for kind, examples in self.alignment.examples.items():
+        for kind, examples in {**of_alignment, **of_mentions}.items():
             if examples:
                 table.add_row(f"{kind}:", "; ".join(examples))
         return table

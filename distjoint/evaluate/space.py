@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distjoint.base.arrays import Floats, Ints
+from distjoint.base.arrays import Bools, Floats, Ints
 from distjoint.evaluate.candidates import entity_rows
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.trained import TrainedVectors
@@ -120,12 +120,14 @@ class Spaces:
 
     labels    label of each entity, None where it is its name
     degrees   int64[entities]: training triples that each is in
+    said      bool[entities]: whose vector means something without any, by what words say of them
     """
 
     words: Space
     entities: Space
     labels: Sequence[str | None]
     degrees: Ints
+    said: Bools
 
 
 def read_spaces(trained: TrainedVectors) -> Spaces:
@@ -134,19 +136,22 @@ def read_spaces(trained: TrainedVectors) -> Spaces:
     dim, sources, first = run.info.config.model.dim, run.info.sources, layout.words
     words = np.empty((layout.words + layout.aligned if "text" in sources else 0, dim), np.float32)
     entities = np.empty((layout.rows - first if "graph" in sources else 0, dim), np.float32)
-    entity_ids = entity_rows(layout)
+    entity_ids, said = entity_rows(layout), np.zeros(len(entities), np.bool_)
     for shard in range(layout.shards):
-        of_words, of_entities = trained.words_and_entities(shard)
+        of_words, of_entities, of_text = trained.words_and_entities(shard)
         if of_words is not None:
             words[layout.rows_of(shard)[layout.has_word(shard)]] = of_words.numpy()
-        if of_entities is not None:
+        if of_entities is not None and of_text is not None:
             entities[entity_ids[shard] - first] = of_entities.numpy()
+            said[entity_ids[shard] - first] = of_text.numpy()
     word_names = table.column("word").slice(0, len(words)).to_pylist()
     below = table.slice(first, len(entities))
     ids, labels = below.column("entity").to_pylist(), below.column("label").to_pylist()
     degrees = below.column("degree").combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
     other = [label if label != name else None for label, name in zip(labels, ids, strict=True)]
-    return Spaces(Space("word", word_names, words), Space("entity", ids, entities, _aliases(below)), other, degrees)
+    return Spaces(
+        Space("word", word_names, words), Space("entity", ids, entities, _aliases(below)), other, degrees, said
+    )
 
 
 def _aliases(entities: pa.Table) -> list[tuple[str, int]]:

@@ -12,14 +12,11 @@ from torch import Tensor
 
 from distjoint.base.errors import DistjointError
 from distjoint.couplings import Coupling, coupling_of
-from distjoint.couplings.base import entity_block, word_block
+from distjoint.couplings.base import word_block
 from distjoint.data.dataset import Triples
 from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.runs.folder import Checkpoint, RunFolder
-
-_PARTS = ("X", "W", "C")
-"""Parts that vectors are made of; the others are states of the optimizer."""
 
 
 class TrainedVectors:
@@ -69,15 +66,21 @@ class TrainedVectors:
             self._kept[shard] = vectors
         return vectors
 
-    def words_and_entities(self, shard: int) -> tuple[Tensor | None, Tensor | None]:
-        """Both kinds by one reading of the shard: float32[n, dim] each, None where that kind was not trained."""
+    def words_and_entities(self, shard: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Both kinds by one reading of the shard: float32[n, dim] each, None where that kind was not trained; and of
+        entities bool[n], `Coupling.says_something`.
+        """
         parts, sources = self._parts(shard), self.run.info.sources
         words = word_block(parts) if "text" in sources else None
-        return words, self._entities(parts, shard) if "graph" in sources else None
+        if "graph" not in sources:
+            return words, None, None
+        said = self.coupling.says_something(parts, self.layout, shard)
+        return words, self._entities(parts, shard), said
 
     def _parts(self, shard: int) -> dict[str, Tensor]:
         parts = self.checkpoint.shard(shard)
-        return {name: tensor.to(self._device) for name, tensor in parts.items() if name in _PARTS}
+        made_of = {"W", "C", *self.coupling.made_of}  # the others are states of the optimizer
+        return {name: tensor.to(self._device) for name, tensor in parts.items() if name in made_of}
 
     def _entities(self, parts: dict[str, Tensor], shard: int) -> Tensor:
-        return entity_block(self.coupling, parts, self.layout, shard, self.dense)
+        return self.coupling.entity_block(parts, self.layout, shard, self.dense)

@@ -74,7 +74,9 @@ class Embeddings:
         dense: Mapping[str, Tensor],
     ) -> None:
         self.run, self.words, self.entities, self.relations = run, spaces.words, spaces.entities, list(relations)
-        self._labels, self._degrees, self._model = spaces.labels, spaces.degrees, model
+        self._labels, self._model = spaces.labels, model
+        self._plausible: Bools = (spaces.degrees > 0) | spaces.said
+        """bool[entities]: those whose vector means something; that of the others is chance."""
         self._coupling, self._dense = coupling_of(run.info.coupling, run.info.config.model), dense
 
     @classmethod
@@ -273,14 +275,6 @@ class Embeddings:
     @cached_property
     def _words_among_entities(self) -> Space:
         return Space("word", self.words.names, self._among_entities(self.words.vectors))
-
-    @cached_property
-    def _plausible(self) -> Bools:
-        """bool[entities]: those with a trained vector; that of the others is chance."""
-        trained = self._degrees > 0
-        if self._coupling.reads_words:
-            trained[: self.run.layout.aligned] = True
-        return trained
 
     def _known_answers(self, given: int, relation_id: int, side: Side, required: bool) -> Ints | None:
         """int64[n]: indices of the entities that complete a triple of the dataset.

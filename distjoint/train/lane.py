@@ -37,7 +37,7 @@ class Lane:
     def advance(self, step: int, steps: int, rates: Rates) -> None:
         """Do step `step` of `steps`: what is due of each source's work."""
         due = [
-            work.units * self._share(source, step + 1, steps) // steps - work.done
+            work.due(self._share(source, step + 1, steps), steps)
             for source, work in zip(self._sources, self._work, strict=True)
         ]
         compared = all(count for source, count in zip(self._sources, due, strict=True) if source.compared)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from distjoint.backends.base import (
     Backend,
+    Bags,
     Distinct,
     FilterMask,
     KnownSide,
@@ -115,6 +116,9 @@ class CpuBackend(Backend):
 
     def sum_rows(self, gradient: Tensor, occurrences: rows.Occurrences, rows_: slice) -> Tensor:
         return rows.sum_rows(gradient, occurrences, rows_)
+
+    def weighted_sums(self, vectors: Tensor, bags: Bags, rows_: slice) -> Tensor:
+        return rows.weighted_sums(vectors, bags.starts[rows_.start : rows_.stop + 1], bags.index, bags.weight)
 
     def step(
         self,

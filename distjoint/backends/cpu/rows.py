@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from distjoint.backends.cpu.compiled import compiled
+from distjoint.backends.cpu.simd import add_scaled
 from distjoint.base.arrays import Ints
 
 
@@ -37,6 +38,13 @@ def sum_rows(gradient: Tensor, occurrences: Occurrences, rows: slice) -> Tensor:
     summed = torch.empty(rows.stop - rows.start, gradient.shape[1])
     starts = occurrences.starts[rows.start : rows.stop + 1]
     _sum(gradient.numpy(), starts, occurrences.order, summed.numpy())
+    return summed
+
+
+def weighted_sums(vectors: Tensor, starts: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Sums of weighted rows: row k of those at [starts[k], starts[k + 1]) of `index` and `weight`."""
+    summed = torch.empty(len(starts) - 1, vectors.shape[1])
+    _weighted_sums(*(x.numpy() for x in (vectors, starts, index, weight, summed)))
     return summed
 
 
@@ -109,6 +117,16 @@ def _sum(gradient, starts, order, out):  # type: ignore[no-untyped-def]
             source = gradient[order[k]]
             for q in range(dim):
                 target[q] += source[q]
+
+
+@compiled
+def _weighted_sums(vectors, starts, index, weight, out):  # type: ignore[no-untyped-def]
+    for row in range(len(out)):
+        target = out[row]
+        for q in range(len(target)):
+            target[q] = 0
+        for k in range(starts[row], starts[row + 1]):
+            add_scaled(vectors, index[k], out, row, weight[k])
 
 
 @compiled

@@ -69,10 +69,13 @@ class Sampled(CandidateStrategy):
         columns = (padded.head, padded.relation, padded.tail, weights)
         head, relation, tail, weight = (backend.tensor(column).view(-1, chunk) for column in columns)
         drawn = config.negatives if len(pool) else 0
-        rows = torch.empty(2, len(head), chunk + drawn, dtype=torch.int64, device=backend.device)
+        given = chunk if config.own_end else 0
+        rows = torch.empty(2, len(head), chunk + given + drawn, dtype=torch.int64, device=backend.device)
         rows[0, :, :chunk], rows[1, :, :chunk] = tail, head
+        if given:
+            rows[0, :, chunk : chunk + given], rows[1, :, chunk : chunk + given] = head, tail
         if drawn:
-            rows[:, :, chunk:] = self.draw(pool, random, relation, drawn)
+            rows[:, :, chunk + given :] = self.draw(pool, random, relation, drawn)
         competing = rows if config.in_batch else rows[:, :, chunk:].contiguous()
         mask = pool.filter_mask(head, relation, tail, competing, config.in_batch, backend)
         distinct = backend.distinct(rows.view(-1), trainer.arena_rows)

@@ -110,6 +110,10 @@ class VisitWork(ABC):
         self.units, self.done, self.assigned = units, 0, assigned
         self._failed: Tensor | None = None
 
+    def due(self, share: int, steps: int) -> int:
+        """Units to be done now, where `share` of `steps` equal steps' work is to be done after this one."""
+        return self.units * share // steps - self.done
+
     @abstractmethod
     def do(self, count: int, rates: Rates, tally: Tally) -> None:
         """Train the next units.

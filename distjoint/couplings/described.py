@@ -1,0 +1,94 @@
+"""An entity is its own vector and what its text says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from distjoint.backends.base import Backend
+from distjoint.config import Config
+from distjoint.couplings.base import Coupling, DenseParameter, GraphTerm, relation_parameters
+from distjoint.couplings.views import Own
+from distjoint.model.scorers import Scorer
+from distjoint.optim import Optimizer, optimizer_of
+from distjoint.table.arena import Arena
+from distjoint.table.layout import Layout
+from distjoint.table.parts import Shard
+
+MAP = "map"
+
+
+class Described(Coupling):
+    """`described`: an entity's vector is X + T, with T its text: the sum of its mentions' words by a learned map.
+
+    T is as of the last refresh (train/sources/mentions.py), which also hands the gradient of T on to the words. X
+    begins near zero where there is text, so an entity begins as what is said of it; one without any training triple
+    stays that.
+    """
+
+    name = "described"
+    sources = ("mentions",)
+    groups = (MAP,)
+    made_of: ClassVar[tuple[str, ...]] = ("X", "T")
+
+    def dense(
+        self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
+    ) -> dict[str, DenseParameter]:
+        map_ = DenseParameter(torch.eye(config.model.dim), MAP, config.graph.map_learning_rate, by_row=False)
+        return {**relation_parameters(config, scorer, relations, generator), MAP: map_}
+
+    def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
+        optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
+        return [GraphTerm("graph", OwnAndText(arena, backend, optimizer, config.graph.own_l2))]
+
+    def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
+        raise NotImplementedError(f"coupling {self.name} makes entities of X and T")
+
+    def entity_block(
+        self, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]
+    ) -> Tensor:
+        return parts["X"] + parts["T"]
+
+    def says_something(self, parts: Mapping[str, Tensor], layout: Layout, shard: int) -> Tensor:
+        return parts["T"].any(1)
+
+    def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
+        return unit_words(words, words.mean(0))[0] @ dense[MAP]
+
+    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+        """X is the vector that is given: T comes on top."""
+        return torch.ones(len(vectors), dtype=torch.bool), vectors
+
+
+def unit_words(words: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Words as entities read them, centred and of length one, and the lengths they had: float[n, dim], float[n, 1]."""
+    centred = words - mean
+    norms = centred.norm(dim=1, keepdim=True).clamp_min_(1e-12)
+    return centred.div_(norms), norms
+
+
+class OwnAndText:
+    """View: X + T. The gradient goes to X, and is summed up in `T.gradient` until the next refresh.
+
+    own_l2   weight of |X|^2 / 2, added to the loss for each step of a row
+    """
+
+    dense: str | None = None
+
+    def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, own_l2: float) -> None:
+        self._own, self._backend, self._own_l2 = Own(arena, backend, optimizer), backend, own_l2
+        self._index, self._text, self._gradient = arena.entity_index, arena.arrays["T"], arena.arrays["T.gradient"]
+
+    def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        return self._own.gather(rows, out).add_(self._backend.gather(self._text, self._index[rows]))
+
+    def apply(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> None:
+        index = self._index[rows]
+        known = index >= 0 if allowed is None else (index >= 0) & allowed
+        self._gradient.index_add_(0, index.clamp_min(0), torch.where(known[:, None], gradient, 0.0))
+        if self._own_l2:
+            gradient.add_(self._own.gather(rows), alpha=self._own_l2)
+        self._own.apply(rows, gradient, rate, allowed)

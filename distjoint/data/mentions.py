@@ -1,0 +1,183 @@
+"""Mentions: which words say something of an entity, and how much.
+
+They are the words of its names and of its descriptions. A word says more the fewer entities it is said of; those of a
+name and the first ones of a description say what the entity is. Weights of an entity have length one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from distjoint.base.arrays import Bools, Doubles, Ints
+from distjoint.base.errors import DistjointError
+from distjoint.data.alignment import Alignment, fields_of_lines
+from distjoint.data.request import PrepareOptions
+from distjoint.data.summary import Described
+from distjoint.data.tokens import SEPARATOR, Lexicon
+from distjoint.data.triples import Graph
+from distjoint.storage import Location
+
+MOST = 512
+"""Mentions of an entity that are kept, the heaviest."""
+_EARLY_WORDS = 3
+"""Words of a description after which what its first words weigh more has fallen by a factor of e."""
+_EXAMPLES, _HEAVIEST = 5, 5
+_MARK = b"x "
+"""Begins each line that is tokenised, so that none is empty."""
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """Mentions, sorted by entity.
+
+    entity    int64[n]: numbers of entities
+    word      int64[n]: numbers of words of the vocabulary
+    weight    float64[n], > 0
+    capped    entities that have `MOST` of more
+    tokens    tokens of all descriptions, and how many of these are words of the vocabulary
+    """
+
+    entity: Ints
+    word: Ints
+    weight: Doubles
+    capped: int = 0
+    tokens: tuple[int, int] = (0, 0)
+
+    def __len__(self) -> int:
+        return len(self.entity)
+
+
+def no_mentions() -> Mentions:
+    """Where there is only text or only a graph."""
+    none = np.zeros(0, np.int64)
+    return Mentions(none, none, np.zeros(0))
+
+
+def read_descriptions(files: Sequence[Location], graph: Graph, notes: list[str]) -> dict[str, list[str]]:
+    """Descriptions of the graph's entities: entity -> texts, from lines `entity TAB text`.
+
+    notes    gets a sentence about each kind of line that is left out or merged
+    raises   DistjointError naming the line that is not one, or a file without any entity of the graph
+    """
+    found: dict[str, list[str]] = {}
+    for file in files:
+        unknown, empty, again = (list[str]() for _ in range(3))
+        lines = 0
+        for number, fields in fields_of_lines(file):
+            if len(fields) < 2 or not fields[0]:
+                raise DistjointError(f"{file}, line {number}: expected 'entity TAB text'")
+            entity, text = fields[0], " ".join(fields[1:]).strip()
+            lines += 1
+            if entity not in graph.entities:
+                unknown.append(entity)
+            elif not text:
+                empty.append(entity)
+            else:
+                again += [entity] * (entity in found)
+                found.setdefault(entity, []).append(text)
+        if len(unknown) == lines:
+            first, known = unknown[0] if unknown else "", next(iter(graph.entities.ids))
+            raise DistjointError(
+                f"{file}: none of its {lines:,} entities is in the graph: it has {first!r}, the graph has {known!r}"
+            )
+        for which, what in (
+            (unknown, "of entities that are in no triple and have no label, left out"),
+            (empty, "that hold no text"),
+            (again, "of entities that have one already, read as further text"),
+        ):
+            if which:
+                notes.append(f"Descriptions in {file} {what}: {len(which):,} (such as {which[0]}).")
+    return found
+
+
+def find_mentions(
+    names: Sequence[Iterable[str]],
+    texts: Sequence[Iterable[str]],
+    alignment: Alignment,
+    words: Sequence[str],
+    options: PrepareOptions,
+) -> Mentions:
+    """The mentions of entities, by the words of a vocabulary.
+
+    names, texts   of each entity
+    alignment      whose pairs are names too
+    """
+    places = {word: place for place, word in enumerate(words)}
+    (in_names, named, _), (in_texts, said, position) = (_words_of(kind, places, options) for kind in (names, texts))
+    pairs = [(entity, word) for entity, (word, _) in alignment.shared.items()]
+    pairs += [(sample.entity, sample.word) for sample in alignment.samples]
+    aligned = np.array(pairs, np.int64).reshape(-1, 2)
+    in_names, named = np.append(in_names, aligned[:, 0]), np.append(named, aligned[:, 1])
+    # A word counts once among all names, but each time that it stands in a description.
+    of_names = np.unique((in_names * len(words) + named)[named >= 0])
+    known = said >= 0
+    of_texts, early = (in_texts * len(words) + said)[known], 1 + options.early_weight * np.exp(-position / _EARLY_WORDS)
+    keys, inverse = np.unique(np.append(of_names, of_texts), return_inverse=True)
+    shares = np.append(np.full(len(of_names), options.name_weight), early[known])
+    entity, word = np.divmod(keys, max(len(words), 1))
+    weight = np.bincount(inverse, shares, len(keys)) * _rarity(entity, word)
+    kept, capped = _heaviest(entity, weight)
+    entity, word, weight = entity[kept], word[kept], weight[kept]
+    length = np.sqrt(np.bincount(entity, weight**2, len(names)))
+    return Mentions(entity, word, weight / length[entity], capped, (len(said), int(known.sum())))
+
+
+def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) -> Described:
+    """Figures and examples of mentions."""
+    counts = np.bincount(mentions.entity, minlength=len(entities))
+    upto = {"0": (0, 0), "1": (1, 1), "2-5": (2, 5), "6 or more": (6, counts.max(initial=0))}
+    starts = np.searchsorted(mentions.entity, np.arange(len(entities) + 1))
+    examples = []
+    for entity in np.flatnonzero(counts)[:: max(1, int((counts > 0).sum()) // _EXAMPLES)][:_EXAMPLES].tolist():
+        here = slice(starts[entity], starts[entity + 1])
+        order = np.argsort(-mentions.weight[here], kind="stable")[:_HEAVIEST]
+        heaviest = zip(mentions.word[here][order].tolist(), mentions.weight[here][order].tolist(), strict=True)
+        examples.append(f"{entities[entity]}: " + ", ".join(f"{words[word]} {weight:.2f}" for word, weight in heaviest))
+    return Described(
+        mentions=len(mentions),
+        entities={name: int(((counts >= low) & (counts <= high)).sum()) for name, (low, high) in upto.items()},
+        capped=mentions.capped,
+        tokens=mentions.tokens[0],
+        known=mentions.tokens[1],
+        examples=examples,
+    )
+
+
+def _words_of(
+    texts: Sequence[Iterable[str]], places: Mapping[str, int], options: PrepareOptions
+) -> tuple[Ints, Ints, Ints]:
+    """The words of entities' texts, text after text.
+
+    places    number of each word of the vocabulary
+    returns   int64[tokens] each: the entity, the word, -1 where it is not in the vocabulary, its place in its text
+    """
+    lines = [(entity, text) for entity, several in enumerate(texts) for text in several]
+    lexicon = Lexicon(options.tokenizer)
+    content = b"".join(_MARK + text.replace("\n", " ").replace("\0", " ").encode() + b"\n" for _, text in lines)
+    tokens = lexicon.encode(content).astype(np.int64)
+    number = np.array([places.get(word, -1) for word in lexicon.words()], np.int64)
+    ends = np.flatnonzero(tokens == SEPARATOR)
+    starts = np.append(0, ends[:-1] + 1)
+    line = np.repeat(np.arange(len(ends)), ends - starts)
+    position = np.arange(len(tokens))[tokens != SEPARATOR] - starts[line] - 1
+    said = position >= 0  # not the mark
+    owner = np.array([entity for entity, _ in lines], np.int64)
+    return owner[line[said]], number[tokens[tokens != SEPARATOR][said]], position[said]
+
+
+def _rarity(entity: Ints, word: Ints) -> Doubles:
+    """float64[n], > 0: log of one more than the entities that have mentions, by those that the word is said of."""
+    said_of = np.bincount(word)
+    return np.asarray(np.log((len(np.unique(entity)) + 1) / said_of[word]))
+
+
+def _heaviest(entity: Ints, weight: Doubles) -> tuple[Bools, int]:
+    """Which mentions are among the MOST heaviest of their entity, and how many entities have more."""
+    order = np.lexsort((-weight, entity))
+    counts = np.bincount(entity)
+    rank = np.empty(len(entity), np.int64)
+    rank[order] = np.arange(len(entity)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank < MOST, int((counts > MOST).sum())

@@ -1,0 +1,236 @@
+"""Mentions: entities read their text, and the graph's gradient goes back to the words.
+
+A refresh sums up the words of each entity's mentions, as they are by now; between two, the gradient of text vectors is
+summed where the entities lie (`OwnAndText`). The next refresh hands it on to the words and to the map, one step each.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distjoint.backends.base import Bags
+from distjoint.base.arrays import Bools, Ints
+from distjoint.base.errors import UsageError
+from distjoint.base.progress import short
+from distjoint.config import Config
+from distjoint.couplings.described import MAP, unit_words
+from distjoint.couplings.scheme import RESIDUAL, Scheme, spread_of
+from distjoint.couplings.views import Word
+from distjoint.data.dataset import Dataset
+from distjoint.data.streams import MENTIONS
+from distjoint.table.parts import Part
+from distjoint.train.rates import Rates
+from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork
+from distjoint.train.sources.pulls import DecodedPulls, PullDecoder
+from distjoint.train.tally import Tally
+
+_ROWS = 2048
+"""Entities or words in a slice of work on a CPU."""
+
+
+@dataclass(frozen=True)
+class MentionTables:
+    """The mentions among resident rows, by places in the parts X and W.
+
+    by_entity   the words of each place in X
+    by_word     the entities of each place in W
+    words       int64[n]: places in W that hold a word
+    word_rows   int64[n]: their arena rows
+    fresh       bool[places in X]: entities that have text, and share no row with a word
+    """
+
+    by_entity: Bags
+    by_word: Bags
+    words: Tensor
+    word_rows: Tensor
+    fresh: Tensor
+
+    @property
+    def mentions(self) -> int:
+        return len(self.by_entity.index)
+
+
+class MentionSource(Source):
+    """The source of what is said of entities."""
+
+    name = "mentions"
+    title = "mentions"
+    unit = "mentions"
+
+    def __init__(self, resources: Resources) -> None:
+        super().__init__(resources)
+        if MENTIONS not in resources.manifest.streams:
+            raise UsageError(
+                f"{resources.dataset.folder}: nothing is said of entities in it, which coupling "
+                f"{resources.scheme.coupling.name} reads; prepare it with --descriptions or --labels"
+            )
+        self.tables: MentionTables | None = None
+
+    @classmethod
+    def parts(cls, scheme: Scheme) -> list[Part]:
+        return [Part("T", "entity", scheme.dim), Part("T.gradient", "entity", scheme.dim)]
+
+    @classmethod
+    def decoder(cls, dataset: Dataset, config: Config) -> PullDecoder:
+        return PullDecoder(dataset, MENTIONS, ("entity", "word", "weight"))
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        return ("refreshes", "mentions_squares", "mentions", "mentions_seconds")
+
+    def visit(self, assigned: LaneVisit) -> MentionWork:
+        return MentionWork(self, assigned)
+
+    def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
+        count = sums["refreshes"]
+        if not count:
+            return {}
+        return {
+            "refreshes": count,
+            "mentions_per_second": sums["mentions"] * workers / max(sums["mentions_seconds"], 1e-9),
+            "mentions_gradient_norm": math.sqrt(sums["mentions_squares"] / count),
+        }
+
+    def step_size(self, rates: Rates) -> float:
+        return self.resources.config.graph.into_words * super().step_size(rates)
+
+    @classmethod
+    def epoch_words(cls, metrics: Mapping[str, Any]) -> list[str]:
+        if "refreshes" not in metrics:
+            return []
+        return [f"text read {metrics['refreshes']:.0f} times ({short(metrics['mentions_per_second'])} mentions/s)"]
+
+    def read(self, assigned: LaneVisit) -> MentionTables:
+        """The mentions among all rows. raises UsageError where some are not resident"""
+        on, layout = self.resources, self.resources.manifest.layout
+        if len(assigned.visit.shards) != layout.shards:
+            raise UsageError(
+                f"coupling {on.scheme.coupling.name} reads the text of all entities at once, so the whole table must "
+                "be there: set train.groups to 2 and train.lanes to 1, and train.memory to more or to nothing"
+            )
+        if self.tables is None:
+            partitions = [p for p in assigned.visit.counted if on.manifest.samples(MENTIONS, *p)]
+            on.stream.read_ahead(self.name, partitions)
+            decoded = [(p, on.stream.get(self.name, p)) for p in sorted(partitions)]
+            self.tables = self._tables(decoded)
+            on.stream.release(self.name, partitions)
+        return self.tables
+
+    def _tables(self, decoded: list[tuple[tuple[int, int], DecodedPulls]]) -> MentionTables:
+        arena, backend = self.resources.arena, self.resources.backend
+        entity_index, word_index = arena.entity_index.cpu().numpy(), arena.word_index.cpu().numpy()
+        entity = np.concatenate([entity_index[part.first + arena.base(i)] for (i, _), part in decoded])
+        word = np.concatenate([word_index[part.second + arena.base(j)] for (_, j), part in decoded])
+        weight = np.concatenate([part.weight for _, part in decoded])
+        entities, words = len(arena.arrays["X"]), len(arena.arrays["W"])
+        rows = np.flatnonzero(word_index[:-1] >= 0)
+        alone = np.zeros(entities, np.bool_)
+        alone[entity_index[:-1][(entity_index[:-1] >= 0) & (word_index[:-1] < 0)]] = True
+
+        def bags(of: Ints, index: Ints, count: int) -> Bags:
+            order = np.argsort(of, kind="stable")
+            starts = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=count))])
+            return Bags(*(backend.tensor(array) for array in (starts, index[order], weight[order])))
+
+        described: Bools = np.bincount(entity, minlength=entities) > 0
+        return MentionTables(
+            bags(entity, word, entities),
+            bags(word, entity, words),
+            backend.tensor(word_index[rows]),
+            backend.tensor(rows),
+            backend.tensor(described & alone),
+        )
+
+
+class MentionWork(VisitWork):
+    """The refreshes of a visit: one before the first triples, then as many a pass as `graph.refreshes` says."""
+
+    name = MentionSource.name
+    key = "graph.into_words"
+    unit = "refresh"
+
+    def __init__(self, source: MentionSource, assigned: LaneVisit) -> None:
+        config = source.resources.config.graph
+        super().__init__(1 + assigned.passes * config.refreshes, assigned)
+        self._source, self._on, self._tables = source, source.resources, source.read(assigned)
+        self._word = Word(self._on.arena, self._on.backend, self._on.scheme.optimizer)
+
+    def due(self, share: int, steps: int) -> int:
+        """The first refresh goes before all triples."""
+        return (1 + (self.units - 1) * share // steps if share else 0) - self.done
+
+    def do(self, count: int, rates: Rates, tally: Tally) -> None:
+        start = time.perf_counter()
+        for _ in range(count):
+            if self.done or self.assigned.epoch or self.assigned.visit.repeat:
+                tally.add("mentions_squares", self._give_back(self._source.step_size(rates)))
+            else:
+                self._begin()
+            self._refresh()
+            self.done += 1
+            tally.add("refreshes", 1)
+            tally.add("mentions", self._tables.mentions)
+        tally.add("mentions_seconds", time.perf_counter() - start)
+
+    def release(self) -> None:
+        return None
+
+    def _begin(self) -> None:
+        """X of entities that have text begins near zero; beside a word it does already."""
+        if not self._on.config.train.init:
+            scale = torch.where(self._tables.fresh, RESIDUAL / spread_of(self._on.config), 1.0)
+            self._on.arena.arrays["X"].mul_(scale[:, None])
+
+    def _words(self) -> tuple[Tensor, Tensor]:
+        """Words as entities read them, float32[places in W, dim], and their lengths before: float32[words, 1]."""
+        arrays, places = self._on.arena.arrays, self._tables.words
+        words = arrays["W"].index_select(0, places).add_(arrays["C"].index_select(0, places))
+        units, norms = unit_words(words, words.mean(0))
+        return torch.zeros_like(arrays["W"]).index_copy_(0, places, units), norms
+
+    def _refresh(self) -> None:
+        """T of all entities, of the words as they are."""
+        units, text, map_ = self._words()[0], self._on.arena.arrays["T"], self._on.dense.values[MAP]
+
+        def read(part: slice) -> None:
+            torch.mm(self._on.backend.weighted_sums(units, self._tables.by_entity, part), map_, out=text[part])
+
+        for _ in self._on.backend.map(read, self._on.backend.slices(len(text), _ROWS)):
+            pass
+
+    def _give_back(self, rate: float) -> Tensor:
+        """Hand the gradient of T on to the map and the words, which take a step; returns its squares."""
+        backend, arrays, tables = self._on.backend, self._on.arena.arrays, self._tables
+        gradient, map_ = arrays["T.gradient"], self._on.dense.values[MAP]
+        units, norms = self._words()
+        before = torch.empty_like(gradient)  # gradient of the text before the map
+
+        def of_map(part: slice) -> Tensor:
+            torch.mm(gradient[part], map_.T, out=before[part])
+            return backend.weighted_sums(units, tables.by_entity, part).T @ gradient[part]
+
+        for found in backend.map(of_map, backend.slices(len(gradient), _ROWS)):
+            self._on.dense.gradients[MAP] += found
+        squares = gradient.square().sum()
+        allowed = self.look(backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
+        if rate:
+            d_units = torch.empty_like(units)
+
+            def of_words(part: slice) -> None:
+                d_units[part] = backend.weighted_sums(before, tables.by_word, part)
+
+            for _ in backend.map(of_words, backend.slices(len(units), _ROWS)):
+                pass
+            d_units, units = d_units.index_select(0, tables.words), units.index_select(0, tables.words)
+            d_words = d_units.sub_(units.mul_((units * d_units).sum(1, keepdim=True))).div_(norms)
+            self._word.apply(tables.word_rows, d_words, rate, allowed)
+        gradient.zero_()
+        return squares
