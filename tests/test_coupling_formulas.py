@@ -17,7 +17,7 @@ from distjoint import couplings
 from distjoint.backends import Backend
 from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.backends.torch.backend import TorchBackend
-from distjoint.couplings.base import Coupling, entity_block
+from distjoint.couplings.base import Coupling
 from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.model.scorers import scorer
 from distjoint.optim import Optimizer
@@ -36,9 +36,10 @@ VECTORS: dict[str, Formula] = {
     "none": lambda own, word, worded, dense: own,
     "tie": lambda own, word, worded, dense: torch.where(worded[:, None], word, own),
     "dual": lambda own, word, worded, dense: own + word.detach() @ dense["map"],
+    "described": lambda own, word, worded, dense: own,
 }
-"""Vectors of entities, float[n, dim], from X, W + C (zero where there is no word), bool[n] and the dense parameters;
-detached where the graph's gradient does not go.
+"""Vectors of entities, float[n, dim], from X (and T on top, where there is one), W + C (zero where there is no word),
+bool[n] and the dense parameters; detached where the graph's gradient does not go.
 """
 
 DIM, RATE = 6, 0.1
@@ -84,8 +85,9 @@ class Table:
         self.shards = {shard: initial_shard(self.scheme, LAYOUT, shard) for shard in range(2)}
         self.arena = Arena(self.scheme.parts, LAYOUT, 2, backend.device)
         for shard in (1, 0):  # slots in another order than shards
-            for seed, part in enumerate("WCX"):
-                self.shards[shard][part] = draw(*self.shards[shard][part].shape, seed=10 * shard + seed)
+            for seed, part in enumerate("WCXT"):
+                if part in self.shards[shard]:
+                    self.shards[shard][part] = draw(*self.shards[shard][part].shape, seed=10 * shard + seed)
             self.arena.put(shard, self.shards[shard])
         self.dense = {
             name: draw(*one.shape, seed=7) for name, one in build_dense(self.scheme, 3, backend).values.items()
@@ -98,11 +100,12 @@ class Table:
         return torch.from_numpy(np.concatenate(rows))
 
     def parts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """X, W + C and whether there is a word, of some rows."""
+        """X with T, W + C and whether there is a word, of some rows."""
         arrays, word = self.arena.arrays, self.arena.word_index[rows]
         worded = word >= 0
         vectors = (arrays["W"] + arrays["C"])[word.clamp_min(0)]
-        return arrays["X"][self.arena.entity_index[rows]], torch.where(worded[:, None], vectors, 0.0), worded
+        own = sum((arrays[part] for part in self.coupling.own_parts), torch.zeros(()))
+        return own[self.arena.entity_index[rows]], torch.where(worded[:, None], vectors, 0.0), worded
 
 
 def assert_views_agree(name: str, formula: Formula, backend: Backend) -> None:
@@ -114,7 +117,7 @@ def assert_views_agree(name: str, formula: Formula, backend: Backend) -> None:
     found = table.terms[0].view.gather(rows, out)
     assert found.data_ptr() == out.data_ptr()
     torch.testing.assert_close(found, expected)
-    blocks = [entity_block(table.coupling, table.shards[shard], LAYOUT, shard, table.dense) for shard in range(2)]
+    blocks = [table.coupling.entity_block(table.shards[shard], LAYOUT, shard, table.dense) for shard in range(2)]
     torch.testing.assert_close(torch.cat(blocks), expected)
 
 
@@ -134,6 +137,8 @@ def assert_steps_follow_the_gradient(name: str, formula: Formula, backend: Backe
     d_word = torch.zeros_like(word) if word.grad is None else word.grad
     expected = {part: array.clone() for part, array in before.items()}
     expected["X"][places["X"]] -= RATE * d_own
+    if "T" in expected:
+        expected["T.gradient"][places["X"]] += d_own
     for part in "WC":
         expected[part][places["W"]] -= RATE / 2 * d_word[worded]
     for part, array in table.arena.arrays.items():
@@ -154,7 +159,8 @@ def assert_entities_begin_as_given(name: str, backend: Backend) -> None:
         found = {"word.place": nowhere, "word": torch.empty(0, DIM)}
         found |= {"entity.place": torch.arange(len(given)), "entity": given}
         parts = begin_with(table.shards[shard], found, table.scheme, LAYOUT, shard)
-        torch.testing.assert_close(entity_block(table.coupling, parts, LAYOUT, shard, start), given)
+        parts |= {part: torch.zeros_like(parts[part]) for part in table.coupling.own_parts[1:]}
+        torch.testing.assert_close(table.coupling.entity_block(parts, LAYOUT, shard, start), given)
 
 
 def test_every_coupling_is_in_the_registry_and_in_this_battery() -> None:

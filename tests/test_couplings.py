@@ -20,7 +20,7 @@ from distjoint.backends import Backend
 from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.backends.torch.backend import TorchBackend
 from distjoint.couplings import coupling_of
-from distjoint.couplings.base import GraphTerm, entity_block, word_block, words_of_entities
+from distjoint.couplings.base import Coupling, GraphTerm, word_block, words_of_entities
 from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.model.scorers import scorer
 from distjoint.table.arena import NONE
@@ -48,6 +48,11 @@ def problem_of(backend: Backend, name: str, **settings: Any) -> Problem:
     return Problem(backend, {"model.coupling": name, **settings})
 
 
+def reads_its_word(coupling: Coupling) -> bool:
+    """Whether an entity is made from the word it shares a row with, rather than from what words say of it."""
+    return coupling.reads_words and coupling.own_parts == ("X",)
+
+
 # What others ask it
 
 
@@ -55,7 +60,7 @@ def test_it_reads_words_where_its_formula_does(name: str) -> None:
     own, word, worded = draw(4, DIM), draw(4, DIM, seed=1), torch.tensor([True, True, False, True])
     dense = {key: value.double() for key, value in problem_of(CpuBackend(1), name).dense.values.items()}
     vectors, changed = (VECTORS[name](own, word + k * worded[:, None], worded, dense) for k in (0, 1))
-    assert (not torch.equal(vectors, changed)) == coupling_of(name).reads_words
+    assert (not torch.equal(vectors, changed)) == reads_its_word(coupling_of(name))
     torch.testing.assert_close(coupling_of(name).entity_vectors(own, word, worded, dense), vectors)
 
 
@@ -184,10 +189,10 @@ def test_the_entities_of_a_shard_are_what_the_loss_on_entities_scores(name: str,
     rows = problem.arena.base(shard) + np.flatnonzero(LAYOUT.has_entity(shard))
     expected = problem.losses[0].trainer.view.gather(torch.from_numpy(rows))
     parts = problem.arena.views(shard)
-    found = entity_block(problem.scheme.coupling, parts, LAYOUT, shard, problem.dense.values)
+    found = problem.scheme.coupling.entity_block(parts, LAYOUT, shard, problem.dense.values)
     torch.testing.assert_close(found, expected)
     if not coupling_of(name).reads_words:
-        alone = entity_block(problem.scheme.coupling, {"X": parts["X"]}, LAYOUT, shard, problem.dense.values)
+        alone = problem.scheme.coupling.entity_block({"X": parts["X"]}, LAYOUT, shard, problem.dense.values)
         assert torch.equal(found, alone)
 
 
@@ -196,7 +201,7 @@ def test_an_entity_without_a_vector_of_its_own_is_where_its_word_is_if_it_is_mad
     dense = {key: value.double() for key, value in problem_of(CpuBackend(1), name).dense.values.items()}
     among = coupling.words_among_entities(word, dense)
     entity = VECTORS[name](torch.zeros_like(word), word, torch.ones(4, dtype=torch.bool), dense)
-    assert torch.equal(among, entity) == coupling.reads_words
+    assert torch.equal(among, entity) == reads_its_word(coupling)
     assert coupling.kinds_meet or not coupling.reads_words
 
 
@@ -216,7 +221,7 @@ def test_entities_begin_with_the_vectors_given_whether_their_word_has_one_or_not
     parts["X"][places[chosen]] = own[chosen]
     assert torch.equal(word_block(parts)[word_of[taken]], words_before[word_of[taken]])
     start = build_dense(scheme, 3, CpuBackend(1)).values
-    found = entity_block(coupling, parts, LAYOUT, shard, start)[places]
+    found = coupling.entity_block(parts, LAYOUT, shard, start)[places]
     torch.testing.assert_close(found[~taken], given[~taken])
     follows = (found - words_before[word_of]).abs().amax(1) < 1e-5  # the entity is its word, which has a vector
     torch.testing.assert_close(found[taken & ~follows], given[taken & ~follows])

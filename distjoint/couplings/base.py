@@ -76,8 +76,8 @@ class Coupling(ABC):
     """What `train.freeze` calls the dense parameters that only this coupling has."""
     kinds_meet: ClassVar[bool] = True
     """Whether words and entities can be compared with each other."""
-    made_of: ClassVar[tuple[str, ...]] = ("X", "W", "C")
-    """Parts that entity vectors are made of."""
+    own_parts: ClassVar[tuple[str, ...]] = ("X",)
+    """Parts of entities whose sum is what an entity has besides its word."""
 
     def dense(
         self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
@@ -99,7 +99,7 @@ class Coupling(ABC):
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         """Vectors of entities as the graph scores them: float[rows, dim].
 
-        own      float[rows, dim], part X
+        own      float[rows, dim], the sum of `own_parts`
         word     float[rows, dim], W + C; zero where an entity has no word
         worded   bool[rows]: which entities have one
         """
@@ -109,9 +109,9 @@ class Coupling(ABC):
     ) -> Tensor:
         """The entities of a shard as the graph scores them: float[entity rows, dim].
 
-        parts   at least those of `made_of`, where the text trains too
+        parts   at least `own_parts`, and W and C where the coupling reads words
         """
-        own = parts["X"]
+        own = sum((parts[name] for name in self.own_parts[1:]), parts[self.own_parts[0]])
         if not self.reads_words:
             return own
         has_word, has_entity = (

@@ -32,7 +32,7 @@ class Described(Coupling):
     name = "described"
     sources = ("mentions",)
     groups = (MAP,)
-    made_of: ClassVar[tuple[str, ...]] = ("X", "T")
+    own_parts: ClassVar[tuple[str, ...]] = ("X", "T")
 
     def dense(
         self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
@@ -45,12 +45,7 @@ class Described(Coupling):
         return [GraphTerm("graph", OwnAndText(arena, backend, optimizer, config.graph.own_l2))]
 
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
-        raise NotImplementedError(f"coupling {self.name} makes entities of X and T")
-
-    def entity_block(
-        self, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]
-    ) -> Tensor:
-        return parts["X"] + parts["T"]
+        return own
 
     def says_something(self, parts: Mapping[str, Tensor], layout: Layout, shard: int) -> Tensor:
         return parts["T"].any(1)

@@ -15,7 +15,7 @@ from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.base.errors import DistjointError
 from distjoint.data.alignment import Alignment, fields_of_lines
 from distjoint.data.request import PrepareOptions
-from distjoint.data.summary import Described
+from distjoint.data.summary import MentionFigures
 from distjoint.data.tokens import SEPARATOR, Lexicon
 from distjoint.data.triples import Graph
 from distjoint.storage import Location
@@ -125,7 +125,7 @@ def find_mentions(
     return Mentions(entity, word, weight / length[entity], capped, (len(said), int(known.sum())))
 
 
-def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) -> Described:
+def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) -> MentionFigures:
     """Figures and examples of mentions."""
     counts = np.bincount(mentions.entity, minlength=len(entities))
     upto = {"0": (0, 0), "1": (1, 1), "2-5": (2, 5), "6 or more": (6, counts.max(initial=0))}
@@ -136,7 +136,7 @@ def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) 
         order = np.argsort(-mentions.weight[here], kind="stable")[:_HEAVIEST]
         heaviest = zip(mentions.word[here][order].tolist(), mentions.weight[here][order].tolist(), strict=True)
         examples.append(f"{entities[entity]}: " + ", ".join(f"{words[word]} {weight:.2f}" for word, weight in heaviest))
-    return Described(
+    return MentionFigures(
         mentions=len(mentions),
         entities={name: int(((counts >= low) & (counts <= high)).sum()) for name, (low, high) in upto.items()},
         capped=mentions.capped,

@@ -33,7 +33,7 @@ class Aligned:
 
 
 @dataclass(frozen=True)
-class Described:
+class MentionFigures:
     """Figures of the mentions.
 
     mentions        how many
@@ -70,7 +70,7 @@ class Summary:
     tiles: int
     bytes: int
     alignment: Aligned | None = None
-    described: Described | None = None
+    described: MentionFigures | None = None
     notes: Sequence[str] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 

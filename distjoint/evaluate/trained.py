@@ -79,8 +79,8 @@ class TrainedVectors:
 
     def _parts(self, shard: int) -> dict[str, Tensor]:
         parts = self.checkpoint.shard(shard)
-        made_of = {"W", "C", *self.coupling.made_of}  # the others are states of the optimizer
-        return {name: tensor.to(self._device) for name, tensor in parts.items() if name in made_of}
+        vectors = {"W", "C", *self.coupling.own_parts}  # the others are states of the optimizer
+        return {name: tensor.to(self._device) for name, tensor in parts.items() if name in vectors}
 
     def _entities(self, parts: dict[str, Tensor], shard: int) -> Tensor:
         return self.coupling.entity_block(parts, self.layout, shard, self.dense)

@@ -11,7 +11,9 @@ from distjoint.table.arena import Arena
 
 EPSILON = 1e-10
 Formula = Callable[[Tensor, Tensor, Tensor, Mapping[str, Tensor]], Tensor]
-"""Vectors of entities, float[n, dim], of X, W + C (zero where there is no word), bool[n] and the dense parameters."""
+"""Vectors of entities, float[n, dim], of X (and T on top, where there is one), W + C (zero where there is no word),
+bool[n] and the dense parameters.
+"""
 
 
 def leaves(arena: Arena, dense: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -29,16 +31,19 @@ def term_vectors(formula: Formula | None, arena: Arena, leaf: Mapping[str, Tenso
     word = torch.stack([leaf["W"][k] + leaf["C"][k] if k >= 0 else zero for k in words.tolist()])
     if formula is None:
         return word
-    own = torch.stack([leaf["X"][k] if k >= 0 else zero for k in owns.tolist()])
+    whole = leaf["X"] + leaf["T"] if "T" in leaf else leaf["X"]
+    own = torch.stack([whole[k] if k >= 0 else zero for k in owns.tolist()])
     return formula(own, word, words >= 0, leaf)
 
 
 def stepped(arena: Arena, leaf: Mapping[str, Tensor], rate: float) -> dict[str, Tensor]:
     """All parts after a step of row-wise AdaGrad by the gradients that are in `leaf`, where there are any.
 
-    W and C have one state, and half of the step of their sum goes to either.
+    W and C have one state, and half of the step of their sum goes to either. The gradient of T is summed up.
     """
     after = {name: leaf[name].detach().clone() for name in arena.arrays}
+    if "T" in leaf and leaf["T"].grad is not None:
+        after["T.gradient"] += leaf["T"].grad
     for parts, state in ((("X",), "X.state"), (("W", "C"), "word.graph_state")):
         slope = leaf[parts[0]].grad
         if slope is None:

@@ -95,6 +95,7 @@ class MentionSource(Source):
             return {}
         return {
             "refreshes": count,
+            "mentions": sums["mentions"],
             "mentions_per_second": sums["mentions"] * workers / max(sums["mentions_seconds"], 1e-9),
             "mentions_gradient_norm": math.sqrt(sums["mentions_squares"] / count),
         }
@@ -154,12 +155,13 @@ class MentionWork(VisitWork):
     """The refreshes of a visit: one before the first triples, then as many a pass as `graph.refreshes` says."""
 
     name = MentionSource.name
-    key = "graph.into_words"
+    key = "graph.learning_rate"
     unit = "refresh"
 
     def __init__(self, source: MentionSource, assigned: LaneVisit) -> None:
         config = source.resources.config.graph
         super().__init__(1 + assigned.passes * config.refreshes, assigned)
+        self._left = iter(range(self.units))
         self._source, self._on, self._tables = source, source.resources, source.read(assigned)
         self._word = Word(self._on.arena, self._on.backend, self._on.scheme.optimizer)
 
@@ -170,6 +172,7 @@ class MentionWork(VisitWork):
     def do(self, count: int, rates: Rates, tally: Tally) -> None:
         start = time.perf_counter()
         for _ in range(count):
+            next(self._left)
             if self.done or self.assigned.epoch or self.assigned.visit.repeat:
                 tally.add("mentions_squares", self._give_back(self._source.step_size(rates)))
             else:

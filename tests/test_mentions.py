@@ -1,0 +1,179 @@
+"""Mentions: what `prepare` says of entities by their names and descriptions, and what it says of what it leaves out."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import distjoint
+from distjoint.base.errors import DistjointError, UsageError
+from distjoint.data import mentions
+from distjoint.data.alignment import Alignment, Sample
+from distjoint.data.dataset import Dataset
+from distjoint.data.mentions import Mentions, find_mentions
+from distjoint.data.request import PrepareOptions
+from distjoint.data.streams import MENTIONS
+
+pytestmark = pytest.mark.unit
+
+OPTIONS = PrepareOptions("somewhere", corpus="text", triples="graph")
+WORDS = ["a", "dog", "animal", "barks", "new", "york", "new_york"]
+
+
+def weights(found: Mentions, words: list[str]) -> dict[tuple[int, str], float]:
+    return {(e, words[w]): x for e, w, x in zip(found.entity.tolist(), found.word.tolist(), found.weight, strict=True)}
+
+
+def test_weights_are_those_computed_by_hand() -> None:
+    """Rarity is log((entities + 1) / entities it is said of), of the three that have text."""
+    names, texts = [["Dog"], ["New York"], [], []], [["an animal, a dog that barks"], [], ["A thing. A"], ["unheard"]]
+    alignment = Alignment(shared={0: (1, "label")}, samples=[Sample(1, 6, 0.5, "label")])
+    found = weights(find_mentions(names, texts, alignment, WORDS, OPTIONS), WORDS)
+    once, twice = math.log(4 / 1), math.log(4 / 2)
+
+    def early(place: int) -> float:
+        return 1 + 2 * math.exp(-place / 3)
+
+    dog = {"dog": once * (2 + early(3)), "animal": once * early(1), "barks": once * early(5), "a": twice * early(2)}
+    york = {"new": once * 2, "york": once * 2, "new_york": once * 2}
+    thing = {"a": twice * (early(0) + early(2))}
+    expected = {}
+    for entity, said in enumerate((dog, york, thing)):
+        length = math.sqrt(sum(value**2 for value in said.values()))
+        expected |= {(entity, word): value / length for word, value in said.items()}
+    assert found == pytest.approx(expected)
+
+
+def test_settings_weigh_names_and_early_words() -> None:
+    options = PrepareOptions("somewhere", corpus="text", triples="graph", name_weight=5.0, early_weight=0.0)
+    found = weights(find_mentions([["dog"], []], [["animal barks"], []], Alignment(), WORDS, options), WORDS)
+    assert found[0, "dog"] == pytest.approx(5 * found[0, "animal"])
+    assert found[0, "barks"] == pytest.approx(found[0, "animal"])
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.lists(st.text("ab cd\n-\t\0", max_size=12), max_size=3), min_size=1, max_size=5),
+    st.lists(st.sampled_from("abcd"), max_size=3, unique=True),
+)
+def test_mentions_are_the_words_of_each_entity_alone_and_have_length_one(
+    texts: list[list[str]], words: list[str]
+) -> None:
+    found = find_mentions([[] for _ in texts], texts, Alignment(), words, OPTIONS)
+    said = defaultdict(set)
+    for entity, word in zip(found.entity.tolist(), found.word.tolist(), strict=True):
+        said[entity].add(words[word])
+    for entity, several in enumerate(texts):
+        tokens = {token for text in several for token in text.replace("-", " ").replace("\0", " ").split()}
+        assert said[entity] == tokens & set(words)
+        if said[entity]:
+            assert (found.weight[found.entity == entity] ** 2).sum() == pytest.approx(1)
+    assert (found.weight > 0).all()
+    assert (np.diff(found.entity) >= 0).all()
+
+
+def test_an_entity_of_very_many_words_keeps_the_heaviest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mentions, "MOST", 2)
+    texts = [["dog animal barks"], ["barks"], ["barks"]]
+    found = find_mentions([[], [], []], texts, Alignment(), WORDS, OPTIONS)
+    assert set(weights(found, WORDS)) == {(0, "dog"), (0, "animal"), (1, "barks"), (2, "barks")}
+    assert found.capped == 1
+
+
+# Through `prepare`
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.tsv").write_text("e1\tis\te2\ne3\tis\te2\ne4\tis\te1\n")
+    (tmp_path / "about.tsv").write_text("e1\ta dog that barks\ne2\tan animal\ne3\ta cat that meows\ttwice\n")
+    return tmp_path
+
+
+def prepared(folder: Path, **options: object) -> tuple[distjoint.data.summary.Summary, Dataset]:
+    given: dict[str, object] = {"triples": str(folder / "train.tsv"), "descriptions": str(folder / "about.tsv")}
+    summary = distjoint.prepare(str(folder / "data"), **{**given, "min_count": 1, "shards": 2, **options})
+    return summary, Dataset.open(str(folder / "data"))
+
+
+def test_descriptions_are_a_stream_by_partition_and_corpus_where_there_is_no_other(folder: Path) -> None:
+    summary, data = prepared(folder)
+    rows, found = data.rows().to_pydict(), {}
+    ids = [data.layout.rows_of(shard) for shard in range(2)]
+    for i in range(2):
+        for j in range(2):
+            part = data.samples(MENTIONS, i, j, {"entity": None, "word": None, "weight": None})
+            for entity, word, weight in zip(*part.values(), strict=True):
+                found[rows["entity"][ids[i][entity]], rows["word"][ids[j][word]]] = weight
+    assert {word for entity, word in found if entity == "e3"} == {"a", "cat", "that", "meows", "twice"}
+    assert {entity for entity, _ in found} == {"e1", "e2", "e3"}
+    assert sum(weight**2 for (entity, _), weight in found.items() if entity == "e1") == pytest.approx(1)
+    assert "e1" not in rows["word"]
+    assert summary.counts["mentions"] == data.manifest.counts["mentions"] == len(found) == 11
+    assert summary.counts["described"] == 3
+    assert summary.counts["documents"] == 3
+    assert summary.described is not None
+    assert summary.described.entities == {"0": 1, "1": 0, "2-5": 3, "6 or more": 0}
+    assert (summary.described.tokens, summary.described.known) == (11, 11)
+    assert any(line.startswith("e1: ") and "dog" in line for line in summary.described.examples)
+    assert "There is no other text, so the descriptions are read as corpus." in summary.notes
+
+
+def test_beside_a_corpus_descriptions_are_read_when_asked(folder: Path) -> None:
+    (folder / "text").write_text("a dog\na dog\n")
+    for asked, tokens in ((None, 4), (False, 4), (True, 15)):
+        summary, data = prepared(folder, corpus=str(folder / "text"), read_descriptions=asked, overwrite=True)
+        assert summary.counts["text_tokens"] == tokens
+        assert data.manifest.counts["described"] == (3 if asked else 2)  # e2 is said to be what the text does not know
+
+
+def test_names_alone_say_something_of_entities(folder: Path) -> None:
+    (folder / "text").write_text("a dog\nnew york\n")
+    (folder / "labels").write_text("e1\tDog\ne4\tNew Dog\tYork\n")
+    given = {"descriptions": (), "corpus": str(folder / "text"), "labels": str(folder / "labels")}
+    summary, _ = prepared(folder, **given)
+    assert summary.counts["mentions"] == 4
+    assert summary.described is not None
+    assert summary.described.entities["0"] == 2
+
+
+def test_what_is_left_out_or_merged_is_said(folder: Path) -> None:
+    about = folder / "about.tsv"
+    about.write_text("e1\ta dog\ne9\ta ghost\ne2\t\ne1\tbarks\ne8\tanother\n")
+    notes = prepared(folder)[0].notes
+    assert (
+        f"Descriptions in {about} of entities that are in no triple and have no label, left out: 2 (such as e9)."
+        in (notes)
+    )
+    assert f"Descriptions in {about} that hold no text: 1 (such as e2)." in notes
+    assert f"Descriptions in {about} of entities that have one already, read as further text: 1 (such as e1)." in notes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"e1\ta dog\ne2 an animal\n", r"about.tsv, line 2: expected 'entity TAB text'"),
+        (b"e1\ta dog\n\tan animal\n", r"about.tsv, line 2: expected 'entity TAB text'"),
+        (b"e8\ta dog\n", r"about.tsv: none of its 1 entities is in the graph: it has 'e8', the graph has 'e1'"),
+        (b"e1\ta d\xffg\n", r"about.tsv, line 1: byte 0xff is not UTF-8"),
+        (b"", r"about.tsv: the file is empty"),
+    ],
+)
+def test_bad_descriptions_are_named(folder: Path, content: bytes, message: str) -> None:
+    (folder / "about.tsv").write_bytes(content)
+    with pytest.raises(DistjointError, match=message):
+        prepared(folder)
+    assert not (folder / "data").exists()
+
+
+def test_descriptions_want_a_graph_and_a_text(folder: Path) -> None:
+    with pytest.raises(UsageError, match="--descriptions belongs to a graph; give its triples with --triples"):
+        prepared(folder, triples=None, corpus=str(folder / "about.tsv"))
+    with pytest.raises(UsageError, match="--no-read-descriptions leaves no text"):
+        prepared(folder, read_descriptions=False)
