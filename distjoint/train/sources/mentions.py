@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from distjoint.backends.base import Bags
-from distjoint.base.arrays import Bools, Ints
+from distjoint.base.arrays import Ints
 from distjoint.base.errors import UsageError
 from distjoint.base.progress import short
 from distjoint.config import Config
@@ -28,6 +28,7 @@ from distjoint.data.dataset import Dataset
 from distjoint.data.streams import MENTIONS
 from distjoint.table.parts import Part
 from distjoint.train.rates import Rates
+from distjoint.train.schedule import Partition
 from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork
 from distjoint.train.sources.pulls import DecodedPulls, PullDecoder
 from distjoint.train.tally import Tally
@@ -38,19 +39,21 @@ _ROWS = 2048
 
 @dataclass(frozen=True)
 class MentionTables:
-    """The mentions among resident rows, by places in the parts X and W.
+    """The mentions among all rows. Entities and words go by shard and offset, so that bits do not depend on slots.
 
-    by_entity   the words of each place in X
-    by_word     the entities of each place in W
-    words       int64[n]: places in W that hold a word
-    word_rows   int64[n]: their arena rows
-    fresh       bool[places in X]: entities that have text, and share no row with a word
+    by_entity   the words of each entity
+    by_word     the entities of each word
+    entities    int64[n]: their places in X
+    words       int64[n]: arena rows of words
+    places      int64[n]: their places in W
+    fresh       bool[entities]: those that have text, and share no row with a word
     """
 
     by_entity: Bags
     by_word: Bags
+    entities: Tensor
     words: Tensor
-    word_rows: Tensor
+    places: Tensor
     fresh: Tensor
 
     @property
@@ -125,30 +128,40 @@ class MentionSource(Source):
             on.stream.release(self.name, partitions)
         return self.tables
 
-    def _tables(self, decoded: list[tuple[tuple[int, int], DecodedPulls]]) -> MentionTables:
-        arena, backend = self.resources.arena, self.resources.backend
-        entity_index, word_index = arena.entity_index.cpu().numpy(), arena.word_index.cpu().numpy()
-        entity = np.concatenate([entity_index[part.first + arena.base(i)] for (i, _), part in decoded])
-        word = np.concatenate([word_index[part.second + arena.base(j)] for (_, j), part in decoded])
+    def _tables(self, decoded: list[tuple[Partition, DecodedPulls]]) -> MentionTables:
+        arena, backend, layout = self.resources.arena, self.resources.backend, self.resources.manifest.layout
+        shards = range(layout.shards)
+        entities, words = (
+            np.concatenate([arena.base(shard) + np.flatnonzero(has(shard)) for shard in shards])
+            for has in (layout.has_entity, layout.has_word)
+        )
+        number_of_entity, number_of_word = (numbers(rows, arena.rows) for rows in (entities, words))
+        entity = np.concatenate([number_of_entity[part.first + arena.base(i)] for (i, _), part in decoded])
+        word = np.concatenate([number_of_word[part.second + arena.base(j)] for (_, j), part in decoded])
         weight = np.concatenate([part.weight for _, part in decoded])
-        entities, words = len(arena.arrays["X"]), len(arena.arrays["W"])
-        rows = np.flatnonzero(word_index[:-1] >= 0)
-        alone = np.zeros(entities, np.bool_)
-        alone[entity_index[:-1][(entity_index[:-1] >= 0) & (word_index[:-1] < 0)]] = True
 
         def bags(of: Ints, index: Ints, count: int) -> Bags:
             order = np.argsort(of, kind="stable")
             starts = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=count))])
             return Bags(*(backend.tensor(array) for array in (starts, index[order], weight[order])))
 
-        described: Bools = np.bincount(entity, minlength=entities) > 0
+        described = np.bincount(entity, minlength=len(entities)) > 0
+        rows_of_entities, rows_of_words = backend.tensor(entities), backend.tensor(words)
         return MentionTables(
-            bags(entity, word, entities),
-            bags(word, entity, words),
-            backend.tensor(word_index[rows]),
-            backend.tensor(rows),
-            backend.tensor(described & alone),
+            bags(entity, word, len(entities)),
+            bags(word, entity, len(words)),
+            arena.entity_index[rows_of_entities],
+            rows_of_words,
+            arena.word_index[rows_of_words],
+            backend.tensor(described & ~arena.has_word[entities]),
         )
+
+
+def numbers(rows: Ints, count: int) -> Ints:
+    """int64[count]: the place of each arena row among some, -1 for others."""
+    found = np.full(count, -1, np.int64)
+    found[rows] = np.arange(len(rows))
+    return found
 
 
 class MentionWork(VisitWork):
@@ -190,29 +203,33 @@ class MentionWork(VisitWork):
         """X of entities that have text begins near zero; beside a word it does already."""
         if not self._on.config.train.init:
             scale = torch.where(self._tables.fresh, RESIDUAL / spread_of(self._on.config), 1.0)
-            self._on.arena.arrays["X"].mul_(scale[:, None])
+            own, places = self._on.arena.arrays["X"], self._tables.entities
+            own.index_copy_(0, places, own.index_select(0, places).mul_(scale[:, None]))
 
     def _words(self) -> tuple[Tensor, Tensor]:
-        """Words as entities read them, float32[places in W, dim], and their lengths before: float32[words, 1]."""
-        arrays, places = self._on.arena.arrays, self._tables.words
+        """Words as entities read them, and the lengths they had: float32[words, dim], float32[words, 1]."""
+        arrays, places = self._on.arena.arrays, self._tables.places
         words = arrays["W"].index_select(0, places).add_(arrays["C"].index_select(0, places))
-        units, norms = unit_words(words, words.mean(0))
-        return torch.zeros_like(arrays["W"]).index_copy_(0, places, units), norms
+        return unit_words(words, words.mean(0))
 
     def _refresh(self) -> None:
         """T of all entities, of the words as they are."""
-        units, text, map_ = self._words()[0], self._on.arena.arrays["T"], self._on.dense.values[MAP]
+        backend, tables, map_ = self._on.backend, self._tables, self._on.dense.values[MAP]
+        units, text = self._words()[0], self._on.arena.arrays["T"]
 
         def read(part: slice) -> None:
-            torch.mm(self._on.backend.weighted_sums(units, self._tables.by_entity, part), map_, out=text[part])
+            text.index_copy_(0, tables.entities[part], backend.weighted_sums(units, tables.by_entity, part) @ map_)
 
-        for _ in self._on.backend.map(read, self._on.backend.slices(len(text), _ROWS)):
+        for _ in backend.map(read, backend.slices(len(tables.entities), _ROWS)):
             pass
 
     def _give_back(self, rate: float) -> Tensor:
         """Hand the gradient of T on to the map and the words, which take a step; returns its squares."""
-        backend, arrays, tables = self._on.backend, self._on.arena.arrays, self._tables
-        gradient, map_ = arrays["T.gradient"], self._on.dense.values[MAP]
+        backend, tables, dense = self._on.backend, self._tables, self._on.dense
+        summed = self._on.arena.arrays["T.gradient"]
+        gradient, map_ = summed.index_select(0, tables.entities), dense.values[MAP]
+        squares = gradient.square().sum()
+        allowed = self.look(backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
         units, norms = self._words()
         before = torch.empty_like(gradient)  # gradient of the text before the map
 
@@ -221,19 +238,17 @@ class MentionWork(VisitWork):
             return backend.weighted_sums(units, tables.by_entity, part).T @ gradient[part]
 
         for found in backend.map(of_map, backend.slices(len(gradient), _ROWS)):
-            self._on.dense.gradients[MAP] += found
-        squares = gradient.square().sum()
-        allowed = self.look(backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
+            dense.gradients[MAP] += found
         if rate:
-            d_units = torch.empty_like(units)
+            d_words = torch.empty_like(units)
 
             def of_words(part: slice) -> None:
-                d_units[part] = backend.weighted_sums(before, tables.by_word, part)
+                d_unit, unit = backend.weighted_sums(before, tables.by_word, part), units[part]
+                along = (unit * d_unit).sum(1, keepdim=True)
+                d_words[part] = d_unit.sub_(unit * along).div_(norms[part])
 
             for _ in backend.map(of_words, backend.slices(len(units), _ROWS)):
                 pass
-            d_units, units = d_units.index_select(0, tables.words), units.index_select(0, tables.words)
-            d_words = d_units.sub_(units.mul_((units * d_units).sum(1, keepdim=True))).div_(norms)
-            self._word.apply(tables.word_rows, d_words, rate, allowed)
-        gradient.zero_()
+            self._word.apply(tables.words, d_words, rate, allowed)
+        summed.zero_()
         return squares

@@ -1,0 +1,237 @@
+"""Reading: the text of entities and the way back to words and map, against the same in float64 by autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import Small, Train, assert_same_bits, config, league, tensors
+from test_train_diverged import Bench
+from torch import Tensor
+
+import distjoint
+from distjoint.backends import Backend
+from distjoint.backends.base import Bags
+from distjoint.base.errors import DivergedError, UsageError
+from distjoint.couplings.scheme import RESIDUAL
+from distjoint.data.streams import MENTIONS
+from distjoint.table import layout
+from distjoint.train import build
+from distjoint.train.rates import Rates
+from distjoint.train.sources.base import LaneVisit
+
+pytestmark = pytest.mark.unit
+
+READS = {"model.coupling": "described", "graph.into_words": 2.0, "graph.own_l2": 0.0}
+RATES = Rates(1.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of the league with a description of each player, coach and team, in the words of its team's topic."""
+    folder = tmp_path_factory.mktemp("told")
+    train, valid, test = league()
+    for name, triples in (("train", train), ("valid", valid), ("test", test)):
+        (folder / f"{name}.tsv").write_text("".join("\t".join(triple) + "\n" for triple in triples))
+    rng, lines = np.random.default_rng(0), []
+    for name in dict.fromkeys(end for split in (train, valid, test) for triple in split for end in triple[::2]):
+        topic = "a" if name == "newcomer_1" else name.removeprefix("team").removeprefix("coach")[0]
+        words = rng.choice([f"topic{topic}{chr(97 + m)}" for m in range(12)], 4, replace=False)
+        if not name.startswith("city"):
+            lines.append(f"{name}\t{' '.join(words)} common{chr(97 + int(rng.integers(20)))}\n")
+    (folder / "about.tsv").write_text("".join(lines * 3))
+    graph = {split: str(folder / f"{split}.tsv") for split in ("valid", "test")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "TILE_ROWS", 8)
+        distjoint.prepare(
+            str(folder / "data"),
+            triples=str(folder / "train.tsv"),
+            **graph,
+            descriptions=str(folder / "about.tsv"),
+            min_count=1,
+            shards=8,
+        )
+    return str(folder / "data")
+
+
+@pytest.fixture(params=["cpu", "torch"])
+def bench(request: pytest.FixtureRequest, told: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    from world import backend_of
+
+    monkeypatch.setattr(build, "backend_of", lambda device, threads: backend_of(request.param))
+    made = Bench(told, **READS)
+    yield made
+    made.parts.close()
+
+
+def attention(bench: Bench) -> Tensor:
+    """float64[places in X, places in W]: weights of all mentions, read from the dataset."""
+    arena, data = bench.arena, bench.data
+    found = torch.zeros(len(arena.arrays["X"]), len(arena.arrays["W"]), dtype=torch.float64)
+    for i in range(data.layout.shards):
+        for j in range(data.layout.shards):
+            part = data.samples(MENTIONS, i, j, {"entity": None, "word": None, "weight": None})
+            for entity, word, weight in zip(*part.values(), strict=True):
+                place = arena.entity_index[arena.base(i) + entity], arena.word_index[arena.base(j) + word]
+                found[place] += float(weight)
+    return found
+
+
+def text(bench: Bench, weights: Tensor, words: Tensor, map_: Tensor) -> Tensor:
+    """T of all places in X: mean and so centre are those of the words that there are, and no gradient goes through."""
+    there = bench.arena.word_index[:-1]
+    mean = words[there[there >= 0]].mean(0).detach()
+    return weights @ torch.nn.functional.normalize(words - mean, dim=1) @ map_
+
+
+def leaves(bench: Bench) -> tuple[Tensor, Tensor]:
+    """W + C and the map, in float64."""
+    arrays, map_ = bench.arena.arrays, bench.parts.resources.dense.values["map"]
+    return (arrays["W"] + arrays["C"]).double().requires_grad_(), map_.double().requires_grad_()
+
+
+def shake(bench: Bench) -> None:
+    """Words, accumulators and a map as training would have left them."""
+    generator = torch.Generator().manual_seed(3)
+    for name in ("W", "C"):
+        bench.arena.arrays[name].normal_(generator=generator)
+    bench.arena.arrays["word.graph_state"].uniform_(generator=generator)
+    bench.parts.resources.dense.values["map"].normal_(generator=generator)
+
+
+def test_entities_read_the_words_of_their_mentions(bench: Bench) -> None:
+    shake(bench)
+    before = bench.copy()
+    work, tally = bench.work("mentions")
+    work.do(1, RATES, tally)
+    weights = attention(bench)
+    torch.testing.assert_close(
+        bench.arena.arrays["T"].double(), text(bench, weights, *leaves(bench)).detach(), rtol=1e-4, atol=1e-5
+    )
+    described = weights.sum(1) > 0
+    assert described.sum() == bench.data.manifest.counts["described"]
+    own, kept = bench.arena.arrays["X"], torch.where(described[:, None], RESIDUAL * 16**0.5, 1.0)
+    torch.testing.assert_close(own, before["X"] * kept)
+
+
+def test_the_gradient_of_text_goes_back_to_words_and_map(bench: Bench) -> None:
+    shake(bench)
+    work, tally = bench.work("mentions")
+    work.do(1, RATES, tally)
+    gradient = torch.randn(bench.arena.arrays["T"].shape, generator=torch.Generator().manual_seed(1))
+    bench.arena.arrays["T.gradient"].copy_(gradient)
+    words, map_ = leaves(bench)
+    (text(bench, attention(bench), words, map_) * gradient).sum().backward()
+    assert words.grad is not None
+    before = bench.copy()
+    work.do(1, RATES, tally)
+    dense, after = bench.parts.resources.dense, bench.arena.arrays
+    torch.testing.assert_close(dense.gradients["map"].double(), map_.grad, rtol=1e-4, atol=1e-4)
+    state = before["word.graph_state"] + words.grad.square().mean(1)
+    torch.testing.assert_close(after["word.graph_state"].double(), state.double(), rtol=1e-4, atol=1e-5)
+    rate = 2.0 * 0.1  # `into_words` times the learning rate of the small runs
+    for part in ("W", "C"):
+        step = rate / 2 * words.grad / (state + 1e-10).sqrt()[:, None]
+        torch.testing.assert_close(after[part].double(), before[part].double() - step, rtol=1e-4, atol=1e-5)
+    assert not after["T.gradient"].any()
+    now = text(bench, attention(bench), *leaves(bench)).detach()
+    torch.testing.assert_close(after["T"].double(), now, rtol=1e-4, atol=1e-5)
+    there = bench.arena.entity_index[:-1]
+    assert tally.sums()["mentions_squares"] == pytest.approx(
+        float(gradient[there[there >= 0]].square().sum()), rel=1e-5
+    )
+
+
+def test_text_is_only_read_where_nothing_goes_into_words(told: str) -> None:
+    bench = Bench(told, **{**READS, "graph.into_words": 0.0})
+    work, tally = bench.work("mentions")
+    work.do(1, RATES, tally)
+    bench.arena.arrays["T.gradient"].fill_(0.5)
+    before = bench.copy()
+    work.do(1, RATES, tally)
+    for part, value in bench.arena.arrays.items():
+        assert torch.equal(value, before[part]) == (part != "T.gradient"), part
+    bench.parts.close()
+
+
+def test_a_gradient_that_is_no_number_is_named_and_steps_no_word(told: str) -> None:
+    bench = Bench(told, **READS)
+    work, tally = bench.work("mentions")
+    work.do(1, RATES, tally)
+    bench.arena.arrays["T.gradient"][3] = torch.nan
+    before = bench.copy()
+    with pytest.raises(DivergedError, match=r"mentions: .* refresh 2 of 2\); no row was stepped by it"):
+        work.do(1, RATES, tally)
+    assert all(torch.equal(value, before[part]) for part, value in bench.arena.arrays.items() if part in "WCX")
+    bench.parts.close()
+
+
+def test_the_first_refresh_goes_before_all_triples_and_the_others_are_spread(told: str) -> None:
+    bench = Bench(told, **{**READS, "graph.refreshes": 2})
+    source = next(source for source in bench.parts.sources if source.name == "mentions")
+    names = [source.name for source in bench.parts.sources]
+    assert names.index("mentions") < names.index("triples")
+    work, done = source.visit(LaneVisit(bench.assigned.visit, epoch=1, passes=3)), []
+    assert work.units == 7
+    for step in range(12):
+        done.append(work.due(step + 1, 12))
+        work.done += done[-1]
+    assert done == [1, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
+    assert source.visit(bench.assigned).due(0, 12) == 0
+    bench.parts.close()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
+def test_weighted_sums_are_those_of_a_dense_matrix(backend: str) -> None:
+    from world import backend_of
+
+    made: Backend = backend_of(backend)
+    rng = np.random.default_rng(0)
+    weights = torch.from_numpy(rng.normal(size=(9, 7)) * (rng.random((9, 7)) < 0.4)).float()
+    row, index = weights.nonzero().T
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), torch.bincount(row, minlength=9).cumsum(0)])
+    bags, vectors = Bags(starts, index.contiguous(), weights[row, index]), torch.randn(7, 19)
+    for part in (slice(0, 9), slice(2, 5), slice(8, 9)):
+        torch.testing.assert_close(made.weighted_sums(vectors, bags, part), (weights @ vectors)[part])
+
+
+# Runs
+
+
+def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tmp_path: Path) -> None:
+    """The newcomer, who is in no training triple, is described like those of one team: its coach is who he knows."""
+    settings = {"train.epochs": 20, "train.triple_passes": 5, "model.dim": 32}
+    distjoint.train(told, str(tmp_path / "run"), config({**READS, **settings}))
+    vectors = distjoint.load(str(tmp_path / "run"))
+    answers = vectors.predict(head="newcomer_1", relation="knows", k=3, known="include")
+    assert "coacha" in {answer.name for answer in answers}
+    assert "newcomer_1" in {near.name for near in vectors.nearest("coacha", 100, kind="entity", of="entity")}
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(told: str, tmp_path: Path) -> None:
+    whole, parted = str(tmp_path / "whole"), str(tmp_path / "parted")
+    distjoint.train(told, whole, config({**READS, "train.epochs": 3}))
+    distjoint.train(told, parted, config({**READS, "train.epochs": 1}))
+    distjoint.train(resume=parted, settings={"train.epochs": 3})
+    assert_same_bits(tensors(whole), tensors(parted))
+
+
+def test_threads_change_no_bit(told: str, tmp_path: Path) -> None:
+    for threads in (1, 2):
+        distjoint.train(told, str(tmp_path / str(threads)), config({**READS, "train.threads": threads}))
+    assert_same_bits(tensors(tmp_path / "1"), tensors(tmp_path / "2"))
+
+
+def test_what_it_cannot_do_is_said(told: str, small: Small, tmp_path: Path, run: Train) -> None:
+    with pytest.raises(UsageError, match=r"set train\.groups to 2 and train\.lanes to 1"):
+        run({**READS, "train.groups": 4}, told)
+    with pytest.raises(UsageError, match=r"nothing is said of entities in it.*prepare it with --descriptions"):
+        (tmp_path / "t.tsv").write_text("a\tr\tb\n")
+        (tmp_path / "text").write_text("c d\n")
+        distjoint.prepare(
+            str(tmp_path / "d"), triples=str(tmp_path / "t.tsv"), corpus=str(tmp_path / "text"), min_count=1
+        )
+        run(READS, str(tmp_path / "d"))
