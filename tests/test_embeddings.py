@@ -125,8 +125,10 @@ def test_predict_ranks_by_score_and_knows_the_dataset(dataset):
     joint = distjoint.load(run(dataset))
     # dog likes: (-1, 3) + (0, 1) = (-1, 4); Q146 is at (-2, 4), Q60 at (1, 0) + (-2, -2) = (-1, -2)
     found = joint.predict(head="dog", relation="likes", k=20, known="include")
-    assert [(each.name, each.known) for each in found[:2]] == [("Q144", False), ("Q146", True)]
-    assert found[1].score == pytest.approx(-1) and joint.score("dog", "likes", "cat") == pytest.approx(-1)
+    assert [(each.name, each.known) for each in found[:2]] == [("Q146", True), ("Q2", False)]  # not dog itself
+    itself = joint.predict(head="dog", relation="likes", k=2, known="include", own_end=True)
+    assert [(each.name, each.known) for each in itself] == [("Q144", False), ("Q146", True)]
+    assert found[0].score == pytest.approx(-1) and joint.score("dog", "likes", "cat") == pytest.approx(-1)
     assert "Q9" not in {each.name for each in found}
     new = [each.name for each in joint.predict(head="dog", relation="likes", k=20)]
     assert new == [each.name for each in found if each.name not in ("Q146", "Q60")]

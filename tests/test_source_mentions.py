@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +12,17 @@ import torch
 from small import Small, Train, assert_same_bits, config, league, tensors
 from test_train_diverged import Bench
 from torch import Tensor
+from typer.testing import CliRunner
 
 import distjoint
 from distjoint.backends import Backend
 from distjoint.backends.base import Bags
-from distjoint.base.errors import DivergedError, UsageError
+from distjoint.base.errors import DistjointError, DivergedError, UsageError
+from distjoint.cli.app import app
 from distjoint.couplings.scheme import RESIDUAL
+from distjoint.data.dataset import Dataset
 from distjoint.data.streams import MENTIONS
+from distjoint.runs.folder import RunFolder
 from distjoint.table import layout
 from distjoint.train import build
 from distjoint.train.rates import Rates
@@ -209,6 +214,43 @@ def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tm
     answers = vectors.predict(head="newcomer_1", relation="knows", k=3, known="include")
     assert "coacha" in {answer.name for answer in answers}
     assert "newcomer_1" in {near.name for near in vectors.nearest("coacha", 100, kind="entity", of="entity")}
+    words = "topicaa topicab topicac topicad"
+    assert "coacha" in {answer.name for answer in vectors.predict(head_text=words, relation="knows", k=3)}
+    near = vectors.nearest(vectors.text_vector(words), 10, of="entity", kind="entity")
+    assert sum("a" in each.name.split("_")[0][-1] for each in near) >= 5
+    with pytest.raises(DistjointError, match="'unheard of': none of its words is in the vocabulary"):
+        vectors.text_vector("unheard of")
+    with pytest.raises(UsageError, match="one end"):
+        vectors.predict(head="newcomer_1", head_text=words, relation="knows")
+
+
+def test_text_that_is_typed_is_the_vector_of_an_entity_so_described(told: str, tmp_path: Path) -> None:
+    """But for X, and what the words have moved since the last refresh: nothing, where nothing trains them."""
+    settings = {**READS, "graph.into_words": 0.0, "train.epochs": 1, "text.learning_rate": 1e-12}
+    distjoint.train(told, str(tmp_path / "run"), config({**settings, "train.freeze": ["map"]}))
+    about = dict(line.split("\t") for line in (Path(told).parent / "about.tsv").read_text().splitlines())
+    checkpoint, data = RunFolder.open(str(tmp_path / "run")).result(), Dataset.open(told)
+    vectors, rows = distjoint.load(str(tmp_path / "run")), data.rows(["entity"]).column("entity").to_pylist()
+    (shard,), (offset,) = data.layout.locate(np.array([rows.index("newcomer_1")]))
+    place = int(data.layout.has_entity(int(shard))[: int(offset)].sum())
+    expected = checkpoint.shard(int(shard))["T"][place].numpy()
+    np.testing.assert_allclose(vectors.text_vector(about["newcomer_1"]), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_the_command_asks_with_words(told: str, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    distjoint.train(told, run, config(READS))
+    asked = CliRunner().invoke(app, ["predict", run, "--head-text", "topicaa topicab", "--relation", "knows", "--json"])
+    assert len(json.loads(asked.stdout)) == 10
+    found = CliRunner().invoke(app, ["nearest", run, "--text", "topicaa topicab", "--kind", "entity", "-k", "3"])
+    assert "text topicaa topicab" in found.stdout
+    neither = CliRunner().invoke(app, ["nearest", run])
+    assert isinstance(neither.exception, UsageError)
+
+
+def test_other_couplings_make_no_vectors_of_text(run: Train) -> None:
+    with pytest.raises(UsageError, match="coupling dual makes no vectors of text"):
+        distjoint.load(str(run({"model.coupling": "dual"}))).text_vector("teama")
 
 
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(told: str, tmp_path: Path) -> None:

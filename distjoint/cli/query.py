@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from distjoint.base.errors import UsageError
 from distjoint.cli.common import Count, Json, Run, StorageOptions, print_rows
 from distjoint.registry import EXPORTS
 
@@ -20,7 +21,12 @@ def _known_format(name: str) -> str:
 
 def nearest(
     run: Run,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A word, an entity or its label.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A word, an entity or its label.", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Instead of a name: what an entity is, in words.")
+    ] = None,
     count: Count = 10,
     of: Annotated[
         Literal["word", "entity"] | None, typer.Option(help="Which vector of a name that has two; both by default.")
@@ -34,12 +40,20 @@ def nearest(
     """The nearest neighbours of a word or an entity.
 
     \b
-    Example:
+    Examples:
       distjoint nearest runs/joint bank -k 10
+      distjoint nearest runs/described --text "a large marine mammal" --kind entity
     """
     import distjoint
 
+    if (name is None) == (text is None):
+        raise UsageError("give a NAME, or --text and what an entity is, in words")
     result = distjoint.load(run)
+    if name is None:
+        vector = result.text_vector(text or "")
+        found = [asdict(near) for near in result.nearest(vector, count, kind=to, of="entity")]
+        typer.echo(json.dumps({"text": found}, indent=2)) if as_json else print_rows(f"text {text}", found)
+        return
     # An aligned name has two vectors; an unknown one is named by the look-up itself.
     kinds: list[Any] = [of] if of else result.kinds(name) or [None]
     answers = {kind: [asdict(near) for near in result.nearest(name, count, kind=to, of=kind)] for kind in kinds}
@@ -55,7 +69,12 @@ def predict(
     relation: Annotated[str, typer.Option(metavar="NAME", help="The relation's name.", show_default=False)],
     head: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it starts from; predicts tails.")] = None,
     tail: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it leads to; predicts heads.")] = None,
+    head_text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Instead of --head: what the entity is, in words.")
+    ] = None,
+    tail_text: Annotated[str | None, typer.Option(metavar="TEXT", help="Instead of --tail, likewise.")] = None,
     count: Count = 10,
+    own_end: Annotated[bool, typer.Option("--own-end", help="The given entity may be an answer.")] = False,
     known: Annotated[
         Literal["exclude", "include"], typer.Option(help="Triples of the dataset: left out, or marked.")
     ] = "exclude",
@@ -65,17 +84,19 @@ def predict(
     """The most plausible tails or heads of a relation.
 
     \b
-    Example:
+    Examples:
       distjoint predict runs/joint --head dog --relation hypernym -k 10
+      distjoint predict runs/described --head-text "a large marine mammal" --relation hypernym
     """
     import distjoint
 
-    answers = distjoint.load(run).predict(head=head, relation=relation, tail=tail, k=count, known=known)
+    texts = {"head_text": head_text, "tail_text": tail_text}
+    answers = distjoint.load(run).predict(head, relation, tail, count, known, own_end=own_end, **texts)
     rows = [asdict(answer) for answer in answers]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        print_rows(f"{head or '?'}  {relation}  {tail or '?'}", rows)
+        print_rows(f"{head or head_text or '?'}  {relation}  {tail or tail_text or '?'}", rows)
 
 
 def export(

@@ -76,6 +76,8 @@ class Coupling(ABC):
     """What `train.freeze` calls the dense parameters that only this coupling has."""
     kinds_meet: ClassVar[bool] = True
     """Whether words and entities can be compared with each other."""
+    reads_text: ClassVar[bool] = False
+    """Whether a text is a vector: then one of words where the entities are, weighted, is an entity of that text."""
     own_parts: ClassVar[tuple[str, ...]] = ("X",)
     """Parts of entities whose sum is what an entity has besides its word."""
 

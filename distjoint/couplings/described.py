@@ -32,6 +32,7 @@ class Described(Coupling):
     name = "described"
     sources = ("mentions",)
     groups = (MAP,)
+    reads_text = True
     own_parts: ClassVar[tuple[str, ...]] = ("X", "T")
 
     def dense(

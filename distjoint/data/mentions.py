@@ -14,7 +14,7 @@ import numpy as np
 from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.base.errors import DistjointError
 from distjoint.data.alignment import Alignment, fields_of_lines
-from distjoint.data.request import PrepareOptions
+from distjoint.data.request import PrepareOptions, Tokenizer
 from distjoint.data.summary import MentionFigures
 from distjoint.data.tokens import SEPARATOR, Lexicon
 from distjoint.data.triples import Graph
@@ -106,7 +106,9 @@ def find_mentions(
     alignment      whose pairs are names too
     """
     places = {word: place for place, word in enumerate(words)}
-    (in_names, named, _), (in_texts, said, position) = (_words_of(kind, places, options) for kind in (names, texts))
+    (in_names, named, _), (in_texts, said, position) = (
+        _words_of(kind, places, options.tokenizer) for kind in (names, texts)
+    )
     pairs = [(entity, word) for entity, (word, _) in alignment.shared.items()]
     pairs += [(sample.entity, sample.word) for sample in alignment.samples]
     aligned = np.array(pairs, np.int64).reshape(-1, 2)
@@ -123,6 +125,23 @@ def find_mentions(
     entity, word, weight = entity[kept], word[kept], weight[kept]
     length = np.sqrt(np.bincount(entity, weight**2, len(names)))
     return Mentions(entity, word, weight / length[entity], capped, (len(said), int(known.sum())))
+
+
+def weigh_text(
+    text: str, words: Mapping[str, int], said_of: Ints, described: int, early_weight: float, tokenizer: Tokenizer
+) -> dict[int, float]:
+    """Weights of the words of a text that somebody types, as those of a description: word -> weight.
+
+    words       place of each word of the vocabulary
+    said_of     int64[words]: entities that each word is said of
+    described   entities of which anything is said
+    returns     weights of length one; empty where no word is known
+    """
+    _, said, position = _words_of([[text]], words, tokenizer)
+    early = (1 + early_weight * np.exp(-position / _EARLY_WORDS))[said >= 0]
+    found, inverse = np.unique(said[said >= 0], return_inverse=True)
+    weight = np.bincount(inverse, early, len(found)) * np.log((described + 1) / np.maximum(said_of[found], 1))
+    return dict(zip(found.tolist(), (weight / np.linalg.norm(weight)).tolist(), strict=True)) if len(found) else {}
 
 
 def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) -> MentionFigures:
@@ -147,7 +166,7 @@ def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) 
 
 
 def _words_of(
-    texts: Sequence[Iterable[str]], places: Mapping[str, int], options: PrepareOptions
+    texts: Sequence[Iterable[str]], places: Mapping[str, int], tokenizer: Tokenizer
 ) -> tuple[Ints, Ints, Ints]:
     """The words of entities' texts, text after text.
 
@@ -155,7 +174,7 @@ def _words_of(
     returns   int64[tokens] each: the entity, the word, -1 where it is not in the vocabulary, its place in its text
     """
     lines = [(entity, text) for entity, several in enumerate(texts) for text in several]
-    lexicon = Lexicon(options.tokenizer)
+    lexicon = Lexicon(tokenizer)
     content = b"".join(_MARK + text.replace("\n", " ").replace("\0", " ").encode() + b"\n" for _, text in lines)
     tokens = lexicon.encode(content).astype(np.int64)
     number = np.array([places.get(word, -1) for word in lexicon.words()], np.int64)

@@ -27,6 +27,7 @@ from distjoint.evaluate.scoring import Side, TripleModel
 from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.export import export as write_vectors
+from distjoint.results.typed import TypedText
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
 
@@ -157,6 +158,13 @@ class Embeddings:
                 found += self._best(space, self._across(source, vector, space), k, skip=-1)
         return sorted(found, key=lambda neighbour: -neighbour.similarity)[:k]
 
+    def text_vector(self, text: str) -> Floats:
+        """float32[dim]: the vector of an entity of which a text is all that is known; reads the dataset.
+
+        raises   UsageError where the run's coupling reads no text; DistjointError where no word of it is known
+        """
+        return self._typed.vector(text)
+
     def predict(
         self,
         head: str | None = None,
@@ -164,26 +172,38 @@ class Embeddings:
         tail: str | None = None,
         k: int = 10,
         known: Literal["exclude", "include"] = "exclude",
+        *,
+        head_text: str | None = None,
+        tail_text: str | None = None,
+        own_end: bool = False,
     ) -> list[Prediction]:
         """The entities that best complete (head, relation, ?) or (?, relation, tail), best first.
 
-        Candidates are the entities with a training triple, or with a word where the coupling gives it a vector.
+        Candidates are the entities with a training triple, or of which words say something that the coupling reads.
 
         head, tail   the one that is given, by id, label or word
         known        `exclude` leaves out triples of the dataset, which it reads; `include` marks them if it is there
+        head_text, tail_text   instead of a name: what the given end is, in words (see `text_vector`)
+        own_end      whether the given end may be an answer
         raises       DistjointError for an unknown name, UsageError unless exactly one end and a relation are given
         """
-        model = self._triple_model()
-        if relation is None or (head is None) == (tail is None):
+        model, ends = self._triple_model(), [head, tail, head_text, tail_text]
+        if relation is None or sum(end is not None for end in ends) != 1:
             raise UsageError("give a relation and one end, head or tail; the other end is predicted")
         if k < 1:
             raise UsageError(f"k = {k}: ask for at least one prediction")
-        side: Side = "tail" if tail is None else "head"
-        given, relation_id = self._entity(head if tail is None else tail), self._relation(relation)
-        query = model.queries(torch.from_numpy(self.entities.vectors[[given]]), torch.tensor([relation_id]), side)
+        side: Side = "tail" if tail is None and tail_text is None else "head"
+        name, text, relation_id = head or tail, head_text or tail_text, self._relation(relation)
+        given = None if text is not None else self._entity(name)
+        vector = self.text_vector(text or "") if given is None else self.entities.vectors[given]
+        query = model.queries(torch.from_numpy(vector[None]), torch.tensor([relation_id]), side)
         scores = model.score(query, torch.from_numpy(self.entities.vectors))[0].numpy()
         scores = np.where(self._plausible, scores, -np.inf)
-        answers = self._known_answers(given, relation_id, side, required=known == "exclude")
+        answers = None
+        if given is not None:
+            answers = self._known_answers(given, relation_id, side, required=known == "exclude")
+            if not own_end:
+                scores[given] = -np.inf
         if known == "exclude" and answers is not None:
             scores[answers] = -np.inf
         found: list[Prediction] = []
@@ -271,6 +291,15 @@ class Embeddings:
     def _among_entities(self, words: Floats) -> Floats:
         """Vectors of words where the coupling puts them beside entities."""
         return self._coupling.words_among_entities(torch.from_numpy(words), self._dense).numpy()
+
+    @cached_property
+    def _typed(self) -> TypedText:
+        if not self._coupling.reads_text:
+            raise UsageError(
+                f"{self.run.folder}: coupling {self._coupling.name} makes no vectors of text; train with "
+                "model.coupling=described"
+            )
+        return TypedText(open_dataset(self.run), self._words_among_entities)
 
     @cached_property
     def _words_among_entities(self) -> Space:
