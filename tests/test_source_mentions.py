@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import Small, Train, assert_same_bits, config, league, tensors
+from small import Train, assert_same_bits, config, league, tensors
 from test_train_diverged import Bench
 from torch import Tensor
 from typer.testing import CliRunner
@@ -267,13 +267,65 @@ def test_threads_change_no_bit(told: str, tmp_path: Path) -> None:
     assert_same_bits(tensors(tmp_path / "1"), tensors(tmp_path / "2"))
 
 
-def test_what_it_cannot_do_is_said(told: str, small: Small, tmp_path: Path, run: Train) -> None:
-    with pytest.raises(UsageError, match=r"set train\.groups to 2 and train\.lanes to 1"):
-        run({**READS, "train.groups": 4}, told)
+def test_a_dataset_in_which_nothing_is_said_is_refused(tmp_path: Path, run: Train) -> None:
+    (tmp_path / "t.tsv").write_text("a\tr\tb\n")
+    (tmp_path / "text").write_text("c d\n")
+    distjoint.prepare(str(tmp_path / "d"), triples=str(tmp_path / "t.tsv"), corpus=str(tmp_path / "text"), min_count=1)
     with pytest.raises(UsageError, match=r"nothing is said of entities in it.*prepare it with --descriptions"):
-        (tmp_path / "t.tsv").write_text("a\tr\tb\n")
-        (tmp_path / "text").write_text("c d\n")
-        distjoint.prepare(
-            str(tmp_path / "d"), triples=str(tmp_path / "t.tsv"), corpus=str(tmp_path / "text"), min_count=1
-        )
         run(READS, str(tmp_path / "d"))
+
+
+# Where shards rotate
+
+
+ROTATING = {**READS, "train.triple_passes": 2, "train.epochs": 2, "train.groups": 4}
+
+
+def whole(run: Path, part: str) -> np.ndarray:
+    """A part of all shards, in order of shard and offset."""
+    found, layout_ = tensors(run), RunFolder.open(str(run)).layout
+    names = [name for name in found if name.endswith(f"/{part}")]
+    assert len(names) == layout_.shards
+    return np.concatenate([found[name] for name in names])
+
+
+def test_a_round_of_visits_reads_what_one_refresh_does(told: str, tmp_path: Path) -> None:
+    """Of words that stay where they are, and a map that does: the sum of all visits' parts is all that is said."""
+    still = {"graph.into_words": 0.0, "text.learning_rate": 1e-12, "train.freeze": ["map"]}
+    for name, groups in (("all", 2), ("some", 4), ("each", 8)):
+        settings = {**ROTATING, **still, "train.groups": groups}
+        distjoint.train(told, str(tmp_path / name), config(settings))
+    text = whole(tmp_path / "all", "T")
+    assert (np.abs(text).sum(1) > 0).sum() == Dataset.open(told).manifest.counts["described"]
+    for name in ("some", "each"):  # a mean is that of the words that are there, so centres differ
+        found = whole(tmp_path / name, "T")
+        cosine = (found * text).sum(1) / np.maximum(np.linalg.norm(found, axis=1) * np.linalg.norm(text, axis=1), 1e-9)
+        assert np.median(cosine[np.abs(text).sum(1) > 0]) > 0.9
+
+
+def test_words_move_by_the_gradient_of_the_round_before(told: str, tmp_path: Path) -> None:
+    for name, into in (("read", 0.0), ("moved", 2.0)):
+        distjoint.train(told, str(tmp_path / name), config({**ROTATING, "graph.into_words": into}))
+    states = [whole(tmp_path / name, "word.graph_state") for name in ("read", "moved")]
+    assert not states[0].any()
+    assert (states[1] > 0).sum() > 50
+
+
+@pytest.mark.parametrize("settings", [{"train.lanes": 2}, {"train.memory": 40_000}], ids=["lanes", "disk"])
+def test_a_stopped_run_goes_on_to_the_same_bits_where_shards_rotate(
+    settings: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    every = {**ROTATING, **settings}
+    distjoint.train(told, str(tmp_path / "whole"), config({**every, "train.epochs": 3}))
+    distjoint.train(told, str(tmp_path / "parted"), config({**every, "train.epochs": 1}))
+    distjoint.train(resume=str(tmp_path / "parted"), settings={"train.epochs": 3})
+    assert_same_bits(tensors(tmp_path / "whole"), tensors(tmp_path / "parted"))
+
+
+def test_it_learns_where_shards_rotate(told: str, tmp_path: Path) -> None:
+    settings = {**ROTATING, "train.epochs": 10, "train.triple_passes": 10, "model.dim": 32}
+    made = distjoint.train(told, str(tmp_path / "run"), config(settings))
+    assert made.history[-1]["graph_loss"] < made.history[0]["graph_loss"]
+    assert made.metrics["refreshes"] == 10 * 6  # visits
+    answers = distjoint.load(str(tmp_path / "run")).predict(head="newcomer_1", relation="knows", k=3, known="include")
+    assert "coacha" in {answer.name for answer in answers}

@@ -30,18 +30,21 @@ class Scheme:
 
     text, graph   whether each side trains
     coupling      how aligned rows are bound; `none` unless both train
+    rotates       whether a visit has some shards of the table, not all
     """
 
     config: Config
     text: bool
     graph: bool
     coupling: Coupling
+    rotates: bool = False
 
     @classmethod
-    def of(cls, config: Config, has_text: bool, has_graph: bool) -> Scheme:
+    def of(cls, config: Config, has_text: bool, has_graph: bool, rotates: bool = False) -> Scheme:
         text = has_text and (config.loss.alpha < 1 or not has_graph)
         graph = has_graph and (config.loss.alpha > 0 or not has_text)
-        return cls(config, text, graph, coupling_of(config.model.coupling if text and graph else "none", config.model))
+        coupling = coupling_of(config.model.coupling if text and graph else "none", config.model)
+        return cls(config, text, graph, coupling, rotates)
 
     @property
     def dim(self) -> int:

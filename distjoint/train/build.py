@@ -75,7 +75,7 @@ class Parts:
 
 def scheme_of(info: RunInfo) -> Scheme:
     """The scheme of a run."""
-    return Scheme.of(info.config, "text" in info.sources, "graph" in info.sources)
+    return Scheme.of(info.config, "text" in info.sources, "graph" in info.sources, rotates=info.groups > 2)
 
 
 def build(info: RunInfo, dataset: Dataset, place: Place) -> Parts:

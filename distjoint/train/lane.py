@@ -30,6 +30,7 @@ class Lane:
         self._work = [source.visit(assigned) for source in sources]
         reads_words = resources.scheme.coupling.reads_words
         self._staggered = reads_words and assigned.epoch == 0 and assigned.visit.repeat == 0
+        self._awaits_text = self._staggered and resources.scheme.rotates and resources.scheme.coupling.reads_text
         comparable = reads_words and sum(source.compared for source in sources) == 2
         shared = shared_rows(resources, assigned) if comparable else np.empty(0, np.int64)
         self._agreement = Agreement(resources.arena, resources.backend.tensor(shared)) if len(shared) else None
@@ -57,8 +58,11 @@ class Lane:
 
     def _share(self, source: Source, step: int, steps: int) -> int:
         """Steps' worth of a source's work that are to be done after a step: where one goes first, all of its work in
-        the first half of the steps, and that of the others in the second.
+        the first half of the steps, and that of the others in the second. Where entities first read their text while
+        shards rotate, the graph begins when they have.
         """
+        if self._awaits_text:
+            return 0 if source.compared and not source.first else step
         if not self._staggered:
             return step
         return min(steps, 2 * step) if source.first else max(0, 2 * step - steps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from distjoint.base.errors import UsageError
 from distjoint.base.machine import memory
 from distjoint.config import Config
@@ -70,9 +72,10 @@ def check_data(scheme: Scheme, data: Dataset, dataset: str) -> None:
 
 def _choose_groups(scheme: Scheme, layout: Layout, lanes: int, workers: int) -> int:
     """As few groups as the memory allows: the resident ones of a worker's lanes must fit."""
-    limit, each, parts = scheme.config.train.memory, -(-lanes // workers), scheme.parts
-    if limit is None or table_bytes(parts, layout) <= limit * workers:
+    limit, each = scheme.config.train.memory, -(-lanes // workers)
+    if limit is None or table_bytes(replace(scheme, rotates=lanes > 1).parts, layout) <= limit * workers:
         return 2 * lanes
+    parts = replace(scheme, rotates=True).parts
     groups = choose_groups(parts, layout, lanes, each, limit)
     if groups is not None:
         return groups

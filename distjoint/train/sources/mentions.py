@@ -2,12 +2,17 @@
 
 A refresh sums up the words of each entity's mentions, as they are by now; between two, the gradient of text vectors is
 summed where the entities lie (`OwnAndText`). The next refresh hands it on to the words and to the map, one step each.
+
+With all rows resident a refresh is done at once. Where shards rotate it takes the visits of all pairs of groups: each
+adds what the words of one shard say of the entities of another to `T.next`, and hands on to those words their share of
+`T.before`, the gradient of the round of visits before. What was read becomes T when a shard's next round begins.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,20 +31,23 @@ from distjoint.couplings.scheme import RESIDUAL, Scheme, spread_of
 from distjoint.couplings.views import Word
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import MENTIONS
-from distjoint.table.parts import Part
+from distjoint.table.parts import Part, Shard
 from distjoint.train.rates import Rates
-from distjoint.train.schedule import Partition
+from distjoint.train.schedule import Partition, Visit
 from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork
 from distjoint.train.sources.pulls import DecodedPulls, PullDecoder
 from distjoint.train.tally import Tally
 
+ROUND = "T.round"
+"""Part that says which round of visits a shard is in."""
+_MOST_REPEATS = 1 << 12
 _ROWS = 2048
 """Entities or words in a slice of work on a CPU."""
 
 
 @dataclass(frozen=True)
 class MentionTables:
-    """The mentions among all rows. Entities and words go by shard and offset, so that bits do not depend on slots.
+    """The mentions of a visit. Entities and words go by shard and offset, so that bits do not depend on slots.
 
     by_entity   the words of each entity
     by_word     the entities of each word
@@ -75,11 +83,12 @@ class MentionSource(Source):
                 f"{resources.dataset.folder}: nothing is said of entities in it, which coupling "
                 f"{resources.scheme.coupling.name} reads; prepare it with --descriptions or --labels"
             )
-        self.tables: MentionTables | None = None
+        self._kept: MentionTables | None = None
 
     @classmethod
     def parts(cls, scheme: Scheme) -> list[Part]:
-        return [Part("T", "entity", scheme.dim), Part("T.gradient", "entity", scheme.dim)]
+        names = ("T", "T.gradient", *(("T.next", "T.before") if scheme.rotates else ()))
+        return [*(Part(name, "entity", scheme.dim) for name in names), *([Part(ROUND, "entity", 0)] * scheme.rotates)]
 
     @classmethod
     def decoder(cls, dataset: Dataset, config: Config) -> PullDecoder:
@@ -90,7 +99,7 @@ class MentionSource(Source):
         return ("refreshes", "mentions_squares", "mentions", "mentions_seconds")
 
     def visit(self, assigned: LaneVisit) -> MentionWork:
-        return MentionWork(self, assigned)
+        return (RotatingReading if self.resources.scheme.rotates else Reading)(self, assigned)
 
     def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
         count = sums["refreshes"]
@@ -112,33 +121,30 @@ class MentionSource(Source):
             return []
         return [f"text read {metrics['refreshes']:.0f} times ({short(metrics['mentions_per_second'])} mentions/s)"]
 
-    def read(self, assigned: LaneVisit) -> MentionTables:
-        """The mentions among all rows. raises UsageError where some are not resident"""
-        on, layout = self.resources, self.resources.manifest.layout
-        if len(assigned.visit.shards) != layout.shards:
-            raise UsageError(
-                f"coupling {on.scheme.coupling.name} reads the text of all entities at once, so the whole table must "
-                "be there: set train.groups to 2 and train.lanes to 1, and train.memory to more or to nothing"
-            )
-        if self.tables is None:
-            partitions = [p for p in assigned.visit.counted if on.manifest.samples(MENTIONS, *p)]
-            on.stream.read_ahead(self.name, partitions)
-            decoded = [(p, on.stream.get(self.name, p)) for p in sorted(partitions)]
-            self.tables = self._tables(decoded)
-            on.stream.release(self.name, partitions)
-        return self.tables
+    def read(self, visit: Visit) -> MentionTables:
+        """The mentions that a visit has."""
+        on = self.resources
+        if self._kept is not None:
+            return self._kept
+        partitions = sorted(p for p in visit.partitions if on.manifest.samples(MENTIONS, *p))
+        on.stream.read_ahead(self.name, partitions)
+        found = self._tables(sorted(visit.shards), [(p, on.stream.get(self.name, p)) for p in partitions])
+        on.stream.release(self.name, partitions)
+        if not on.scheme.rotates:
+            self._kept = found
+        return found
 
-    def _tables(self, decoded: list[tuple[Partition, DecodedPulls]]) -> MentionTables:
+    def _tables(self, shards: list[int], decoded: list[tuple[Partition, DecodedPulls]]) -> MentionTables:
         arena, backend, layout = self.resources.arena, self.resources.backend, self.resources.manifest.layout
-        shards = range(layout.shards)
         entities, words = (
             np.concatenate([arena.base(shard) + np.flatnonzero(has(shard)) for shard in shards])
             for has in (layout.has_entity, layout.has_word)
         )
         number_of_entity, number_of_word = (numbers(rows, arena.rows) for rows in (entities, words))
-        entity = np.concatenate([number_of_entity[part.first + arena.base(i)] for (i, _), part in decoded])
-        word = np.concatenate([number_of_word[part.second + arena.base(j)] for (_, j), part in decoded])
-        weight = np.concatenate([part.weight for _, part in decoded])
+        none = np.empty(0, np.int64)
+        entity = np.concatenate([none, *(number_of_entity[part.first + arena.base(i)] for (i, _), part in decoded)])
+        word = np.concatenate([none, *(number_of_word[part.second + arena.base(j)] for (_, j), part in decoded)])
+        weight = np.concatenate([np.empty(0, np.float32), *(part.weight for _, part in decoded)])
 
         def bags(of: Ints, index: Ints, count: int) -> Bags:
             order = np.argsort(of, kind="stable")
@@ -164,19 +170,19 @@ def numbers(rows: Ints, count: int) -> Ints:
     return found
 
 
-class MentionWork(VisitWork):
-    """The refreshes of a visit: one before the first triples, then as many a pass as `graph.refreshes` says."""
+class MentionWork(VisitWork, ABC):
+    """The refreshes of a visit, or its part in one."""
 
     name = MentionSource.name
     key = "graph.learning_rate"
     unit = "refresh"
 
-    def __init__(self, source: MentionSource, assigned: LaneVisit) -> None:
-        config = source.resources.config.graph
-        super().__init__(1 + assigned.passes * config.refreshes, assigned)
-        self._left = iter(range(self.units))
-        self._source, self._on, self._tables = source, source.resources, source.read(assigned)
+    def __init__(self, units: int, source: MentionSource, assigned: LaneVisit) -> None:
+        super().__init__(units, assigned)
+        self._left = iter(range(units))
+        self._source, self._on, self._tables = source, source.resources, source.read(assigned.visit)
         self._word = Word(self._on.arena, self._on.backend, self._on.scheme.optimizer)
+        self._begins = assigned.epoch == assigned.visit.repeat == 0
 
     def due(self, share: int, steps: int) -> int:
         """The first refresh goes before all triples."""
@@ -186,25 +192,23 @@ class MentionWork(VisitWork):
         start = time.perf_counter()
         for _ in range(count):
             next(self._left)
-            if self.done or self.assigned.epoch or self.assigned.visit.repeat:
-                tally.add("mentions_squares", self._give_back(self._source.step_size(rates)))
-            else:
-                self._begin()
-            self._refresh()
+            tally.add("mentions_squares", self._refresh(self._source.step_size(rates)))
             self.done += 1
             tally.add("refreshes", 1)
             tally.add("mentions", self._tables.mentions)
         tally.add("mentions_seconds", time.perf_counter() - start)
 
+    @abstractmethod
+    def _refresh(self, rate: float) -> float | Tensor:
+        """One refresh; returns the squares of the gradient that it handed on."""
+
     def release(self) -> None:
         return None
 
-    def _begin(self) -> None:
+    def _shrink(self, own: Tensor, described: Tensor) -> None:
         """X of entities that have text begins near zero; beside a word it does already."""
         if not self._on.config.train.init:
-            scale = torch.where(self._tables.fresh, RESIDUAL / spread_of(self._on.config), 1.0)
-            own, places = self._on.arena.arrays["X"], self._tables.entities
-            own.index_copy_(0, places, own.index_select(0, places).mul_(scale[:, None]))
+            own.mul_(torch.where(described, RESIDUAL / spread_of(self._on.config), 1.0)[:, None])
 
     def _words(self) -> tuple[Tensor, Tensor]:
         """Words as entities read them, and the lengths they had: float32[words, dim], float32[words, 1]."""
@@ -212,22 +216,22 @@ class MentionWork(VisitWork):
         words = arrays["W"].index_select(0, places).add_(arrays["C"].index_select(0, places))
         return unit_words(words, words.mean(0))
 
-    def _refresh(self) -> None:
-        """T of all entities, of the words as they are."""
+    def _read(self, target: str, add: bool) -> None:
+        """What the words as they are say of entities, by the map; it replaces a part or is added to it."""
         backend, tables, map_ = self._on.backend, self._tables, self._on.dense.values[MAP]
-        units, text = self._words()[0], self._on.arena.arrays["T"]
+        units, text = self._words()[0], self._on.arena.arrays[target]
+        put = text.index_add_ if add else text.index_copy_
 
         def read(part: slice) -> None:
-            text.index_copy_(0, tables.entities[part], backend.weighted_sums(units, tables.by_entity, part) @ map_)
+            put(0, tables.entities[part], backend.weighted_sums(units, tables.by_entity, part) @ map_)
 
         for _ in backend.map(read, backend.slices(len(tables.entities), _ROWS)):
             pass
 
-    def _give_back(self, rate: float) -> Tensor:
-        """Hand the gradient of T on to the map and the words, which take a step; returns its squares."""
+    def _give_back(self, source: str, rate: float) -> Tensor:
+        """Hand a gradient of T on to the map and the words, which take a step; returns its squares."""
         backend, tables, dense = self._on.backend, self._tables, self._on.dense
-        summed = self._on.arena.arrays["T.gradient"]
-        gradient, map_ = summed.index_select(0, tables.entities), dense.values[MAP]
+        gradient, map_ = self._on.arena.arrays[source].index_select(0, tables.entities), dense.values[MAP]
         squares = gradient.square().sum()
         allowed = self.look(backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
         units, norms = self._words()
@@ -250,5 +254,53 @@ class MentionWork(VisitWork):
             for _ in backend.map(of_words, backend.slices(len(units), _ROWS)):
                 pass
             self._word.apply(tables.words, d_words, rate, allowed)
-        summed.zero_()
+        return squares
+
+
+class Reading(MentionWork):
+    """All rows are resident: a refresh before the first triples, then as many a pass as `graph.refreshes` says."""
+
+    def __init__(self, source: MentionSource, assigned: LaneVisit) -> None:
+        super().__init__(1 + assigned.passes * source.resources.config.graph.refreshes, source, assigned)
+
+    def _refresh(self, rate: float) -> float | Tensor:
+        arrays, tables = self._on.arena.arrays, self._tables
+        squares: float | Tensor = 0.0
+        if self._begins and not self.done:
+            own = arrays["X"].index_select(0, tables.entities)
+            self._shrink(own, tables.fresh)
+            arrays["X"].index_copy_(0, tables.entities, own)
+        else:
+            squares = self._give_back("T.gradient", rate)
+            arrays["T.gradient"].zero_()
+        self._read("T", add=False)
+        return squares
+
+
+class RotatingReading(MentionWork):
+    """Some shards are resident: a visit's part in the refresh that takes a round of visits between all groups."""
+
+    def __init__(self, source: MentionSource, assigned: LaneVisit) -> None:
+        super().__init__(1, source, assigned)
+        number = 1.0 + assigned.epoch * _MOST_REPEATS + assigned.visit.repeat
+        for shard in assigned.visit.shards:
+            parts = self._on.arena.views(shard)
+            if len(parts[ROUND]) and (before := float(parts[ROUND][0])) != number:
+                self._turn_over(shard, parts, before)
+                parts[ROUND].fill_(number)
+
+    def _turn_over(self, shard: int, parts: Shard, before: float) -> None:
+        """A shard's first visit of a round: what was read in the last one is its text now."""
+        parts["T"].copy_(parts["T.next"])
+        parts["T.before"].copy_(parts["T.gradient"])
+        parts["T.next"].zero_()
+        parts["T.gradient"].zero_()
+        if before == 1.0:
+            layout = self._on.manifest.layout
+            alone = self._on.backend.tensor(~layout.has_word(shard)[layout.has_entity(shard)])
+            self._shrink(parts["X"], parts["T"].any(1) & alone)
+
+    def _refresh(self, rate: float) -> float | Tensor:
+        squares = 0.0 if self._begins else self._give_back("T.before", rate)
+        self._read("T.next", add=True)
         return squares
