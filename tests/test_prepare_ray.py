@@ -76,7 +76,9 @@ def write_inputs(folder: Path) -> dict[str, Any]:
     for k in range(3):
         (folder / f"e{k}.txt").write_text("\n".join(lines(4 + k, 5)))
     (folder / "kg.tsv").write_text("New_York\tin\tw2\nw1\tin\tw2\nw2_w1\tin\tw1\nNever Seen\tin\tw1\n")
-    return {"corpus": str(folder / "[a-e]*"), "triples": str(folder / "kg.tsv"), "min_count": 2, "shards": 8}
+    (folder / "said.tsv").write_text("".join(f"w{k % 3}\t{line}\n" for k, line in enumerate(lines(9, 60))))
+    said = {"descriptions": str(folder / "said.tsv"), "read_descriptions": True}
+    return {"corpus": str(folder / "[a-e]*"), "triples": str(folder / "kg.tsv"), "min_count": 2, "shards": 8, **said}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -90,6 +92,7 @@ def test_the_bits_are_those_of_one_process(tmp_path: Path, options: dict[str, An
     here, there = (distjoint.prepare(str(tmp_path / str(n)), **inputs, workers=n) for n in (1, 2))
     assert content(tmp_path / "1") == content(tmp_path / "2")
     assert here.counts == there.counts
+    assert here.counts["mentions"] > 100
     assert here.counts["names"] == (2 if options.get("tokenizer") is None else 1)
 
 
@@ -115,7 +118,7 @@ def test_a_bad_line_is_named_as_in_one_process(tmp_path: Path, name: str, bad: b
 
 
 def test_a_file_that_a_machine_does_not_see_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
-    part = ray_driver.TextPart([(str(tmp_path / "mine.txt"), {}, 0, None)], "text", "text", "unicode")
+    part = ray_driver.TextPart([(str(tmp_path / "mine.txt"), {}, 0, None)], frozenset(), "text", "text", "unicode")
     with pytest.raises(DistjointError, match=r"mine.txt: a machine of the Ray cluster does not see it; .* like s3://"):
         next(part.encode(Lexicon("unicode"), Counter()))
 
