@@ -193,7 +193,7 @@ class Graph(_Section):
     )
     own_end: bool = Field(
         False,
-        description="Whether the given ends of a chunk's triples are negatives too; sampled candidates only.",
+        description="Whether the given end of a triple is one of its own negatives; sampled candidates only.",
     )
     own_l2: float = Field(
         0.03,

@@ -132,12 +132,16 @@ class Reference:
         places = np.arange(chunks * chunk) % len(batch)
         head, relation, tail = (ids[places].reshape(chunks, chunk) for ids in (batch.head, batch.relation, batch.tail))
         weight = torch.from_numpy((np.arange(chunks * chunk) < len(batch)).astype(np.float64)).view(chunks, chunk)
+        if self.config.graph.own_end:
+            drawn = np.concatenate([np.stack([head, tail]), drawn], axis=2)
         known = np.stack(
             [
                 self.is_filtered(side, head, relation, tail, np.concatenate([(tail, head)[side], drawn[side]], axis=1))
                 for side in (0, 1)
             ]
         )
+        if self.config.graph.own_end:  # another triple's given end is no negative
+            known[..., chunk : 2 * chunk] |= ~np.eye(chunk, dtype=np.bool_)
         loss = sampled_loss(
             self.objective,
             Chunks(
@@ -257,6 +261,9 @@ def test_a_step_on_sampled_negatives(backend: Backend, sampler: str, loss: Kind,
         {"model.scorer": "complex", "graph.relation_weight": 0.7, "graph.negatives": 0, "graph.in_batch": False},
         {"graph.chunk": 64},
         {"graph.chunk": 1},
+        {"graph.own_end": True},
+        {"graph.own_end": True, "graph.in_batch": False, "model.cosine": True},
+        {"graph.own_end": True, "graph.mask_known": False, "graph.negatives": 0},
     ],
     ids=str,
 )

@@ -70,6 +70,7 @@ class Sampled(CandidateStrategy):
         head, relation, tail, weight = (backend.tensor(column).view(-1, chunk) for column in columns)
         drawn = config.negatives if len(pool) else 0
         given = chunk if config.own_end else 0
+        # Targets, given ends where these serve as negatives, and what is drawn.
         rows = torch.empty(2, len(head), chunk + given + drawn, dtype=torch.int64, device=backend.device)
         rows[0, :, :chunk], rows[1, :, :chunk] = tail, head
         if given:
@@ -78,6 +79,8 @@ class Sampled(CandidateStrategy):
             rows[:, :, chunk + given :] = self.draw(pool, random, relation, drawn)
         competing = rows if config.in_batch else rows[:, :, chunk:].contiguous()
         mask = pool.filter_mask(head, relation, tail, competing, config.in_batch, backend)
+        if given:
+            mask = _own_ends_only(mask, competing, chunk, chunk if config.in_batch else 0)
         distinct = backend.distinct(rows.view(-1), trainer.arena_rows)
         places, count = distinct.inverse.view(rows.shape), len(distinct.rows)
         ends = places[..., :chunk].reshape(-1)
@@ -167,6 +170,15 @@ class Sampled(CandidateStrategy):
             trainer.add_dense(d_dense)
             total = total + loss
         return total, d_candidates, d_ends
+
+
+def _own_ends_only(mask: Tensor | None, candidates: Tensor, chunk: int, first: int) -> Tensor:
+    """The filter mask, with the given ends of a chunk's other triples in it; these begin at candidate `first`."""
+    sides, chunks, width = candidates.shape
+    if mask is None:
+        mask = torch.zeros(sides, chunks, chunk, width, dtype=torch.bool, device=candidates.device)
+    mask[..., first : first + chunk] |= ~torch.eye(chunk, dtype=torch.bool, device=candidates.device)
+    return mask
 
 
 def _summed(places: Tensor, weight: Tensor, count: int) -> Tensor:
