@@ -22,7 +22,7 @@ import distjoint
 from distjoint.base.progress import for_terminal
 from distjoint.recipes.load import parse_settings
 
-RECIPE = "wn18rr-described"
+RECIPE = "wn18rr-joint"
 LINES: dict[str, dict[str, Any]] = {
     "described": {},
     "one refresh a pass": {"graph.refreshes": 1},

@@ -26,6 +26,8 @@ from distjoint.base.progress import for_terminal
 from distjoint.data.dataset import Dataset
 
 MEASURES = ("mrr", "hits@1", "hits@3", "hits@10")
+ABOUT = "entity2text.txt"
+"""File of descriptions in a benchmark's folder, for recipes that read text."""
 
 
 def main() -> None:
@@ -46,10 +48,12 @@ def main() -> None:
 
 def measure(args: argparse.Namespace, recipe: recipes.Recipe) -> None:
     """Train by a recipe and keep its result."""
-    graph = recipe.graph.lower()
-    data, run = args.out / "data" / graph, args.out / "runs" / recipe.name
+    graph, settings = recipe.graph.lower(), recipe.settings()
+    reads = settings["model"].get("coupling") == "described"
+    data, run = args.out / "data" / (graph + "-text" * reads), args.out / "runs" / recipe.name
     if not (data / "manifest.json").is_file():
-        distjoint.prepare(str(data), graph=str(args.graphs / graph), align="none", progress=for_terminal())
+        text = {"descriptions": str(args.graphs / graph / ABOUT), "min_count": 2} if reads else {}
+        distjoint.prepare(str(data), graph=str(args.graphs / graph), align="none", progress=for_terminal(), **text)
     kept, start = args.keep / f"{recipe.name}.json", time.perf_counter()
     earlier = json.loads(kept.read_text())["minutes"] if kept.is_file() else None
     resumed = (run / "run.json").is_file()
@@ -60,11 +64,12 @@ def measure(args: argparse.Namespace, recipe: recipes.Recipe) -> None:
         "recipe": recipe.name,
         "graph": recipe.graph,
         "commands": [
-            f"distjoint prepare --graph {graph} --align none --out data/{graph}",
-            f"distjoint train data/{graph} --recipe {recipe.name} --out runs/{recipe.name}",
+            f"distjoint prepare --graph {graph} --align none --out data/{data.name}"
+            + f" --descriptions {graph}/{ABOUT} --min-count 2" * reads,
+            f"distjoint train data/{data.name} --recipe {recipe.name} --out runs/{recipe.name}",
         ],
         "dataset": Dataset.open(str(data)).checksum(),
-        "settings": recipe.settings(),
+        "settings": settings,
         "machine": this_machine(),
         "minutes": earlier if resumed else round(seconds / 60, 1),
         "training_seconds": round(sum(line["seconds"] for line in result.history)),
