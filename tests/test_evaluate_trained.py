@@ -70,7 +70,9 @@ def test_vectors_by_shard_are_those_of_the_loaded_run(tmp_path, coupling):
     run = world(tmp_path, coupling)
     trained, loaded = TrainedVectors(run, run.result()), distjoint.load(str(run.folder))
     for shard, rows in enumerate(entity_rows(run.layout)):
-        words, entities = trained.words_and_entities(shard)
+        words, entities, said = trained.words_and_entities(shard)
+        worded = run.layout.has_word(shard)[run.layout.has_entity(shard)]
+        assert said.tolist() == [bool(word) and coupling != "none" for word in worded]
         names = [loaded.entities.names[row - run.layout.words] for row in rows]
         np.testing.assert_array_equal(entities, [loaded.vector(name, "entity") for name in names])
         np.testing.assert_array_equal(trained.entities(shard), entities)

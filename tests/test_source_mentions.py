@@ -272,7 +272,8 @@ def test_a_dataset_in_which_nothing_is_said_is_refused(tmp_path: Path, run: Trai
     (tmp_path / "text").write_text("c d\n")
     distjoint.prepare(str(tmp_path / "d"), triples=str(tmp_path / "t.tsv"), corpus=str(tmp_path / "text"), min_count=1)
     with pytest.raises(UsageError, match=r"nothing is said of entities in it.*prepare it with --descriptions"):
-        run(READS, str(tmp_path / "d"))
+        run(READS, str(tmp_path / "d"), "refused")
+    assert not (tmp_path / "refused").exists()
 
 
 # Where shards rotate

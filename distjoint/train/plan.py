@@ -14,6 +14,7 @@ from distjoint.table.layout import Layout
 from distjoint.table.parts import table_bytes
 from distjoint.train.candidates import candidates_of
 from distjoint.train.residency import choose_groups, shard_bytes, slots_needed
+from distjoint.train.sources.base import sources_of
 
 
 def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
@@ -55,6 +56,8 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
 def check_data(scheme: Scheme, data: Dataset, dataset: str) -> None:
     """raises UsageError where a dataset lacks what a configuration wants of it"""
     config, counts = scheme.config, data.manifest.counts
+    for source in sources_of(scheme):
+        source.check(scheme, data)
     if not scheme.text and not scheme.graph:
         raise UsageError(f"{dataset}: holds neither co-occurrence counts nor training triples")
     if config.train.validate_every and scheme.graph and not counts.get("triples/valid"):
@@ -72,8 +75,8 @@ def check_data(scheme: Scheme, data: Dataset, dataset: str) -> None:
 
 def _choose_groups(scheme: Scheme, layout: Layout, lanes: int, workers: int) -> int:
     """As few groups as the memory allows: the resident ones of a worker's lanes must fit."""
-    limit, each = scheme.config.train.memory, -(-lanes // workers)
-    if limit is None or table_bytes(replace(scheme, rotates=lanes > 1).parts, layout) <= limit * workers:
+    limit, each, parts = scheme.config.train.memory, -(-lanes // workers), replace(scheme, rotates=lanes > 1).parts
+    if limit is None or table_bytes(parts, layout) <= limit * workers:
         return 2 * lanes
     parts = replace(scheme, rotates=True).parts
     groups = choose_groups(parts, layout, lanes, each, limit)

@@ -184,6 +184,11 @@ class Source(ABC):
         return cls.name in scheme.coupling.sources
 
     @classmethod
+    def check(cls, scheme: Scheme, dataset: Dataset) -> None:
+        """Look at a dataset before a run begins. raises UsageError where it lacks what the source reads"""
+        return None
+
+    @classmethod
     def parts(cls, scheme: Scheme) -> list[Part]:
         """The parts of the table that it brings along, such as the state of its steps; none here."""
         return []

@@ -78,12 +78,15 @@ class MentionSource(Source):
 
     def __init__(self, resources: Resources) -> None:
         super().__init__(resources)
-        if MENTIONS not in resources.manifest.streams:
-            raise UsageError(
-                f"{resources.dataset.folder}: nothing is said of entities in it, which coupling "
-                f"{resources.scheme.coupling.name} reads; prepare it with --descriptions or --labels"
-            )
         self._kept: MentionTables | None = None
+
+    @classmethod
+    def check(cls, scheme: Scheme, dataset: Dataset) -> None:
+        if MENTIONS not in dataset.manifest.streams:
+            raise UsageError(
+                f"{dataset.folder}: nothing is said of entities in it, which coupling {scheme.coupling.name} reads; "
+                "prepare it with --descriptions or --labels"
+            )
 
     @classmethod
     def parts(cls, scheme: Scheme) -> list[Part]:
