@@ -200,7 +200,7 @@ def test_dense_parameters_begin_by_the_generator_alone_and_have_a_group_that_can
 def test_words_among_entities_keep_their_shape_and_a_loss_has_its_own_name(name: str, backend: Backend) -> None:
     table = Table(name, backend)
     words = draw(4, DIM, seed=3)
-    assert table.coupling.words_among_entities(words, table.dense).shape == words.shape
+    assert table.coupling.words_among_entities(words, table.dense, words).shape == words.shape
     names = [term.name for term in table.terms]
     assert names[0] == "graph"
     assert len(set(names)) == len(names)

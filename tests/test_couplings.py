@@ -199,7 +199,7 @@ def test_the_entities_of_a_shard_are_what_the_loss_on_entities_scores(name: str,
 def test_an_entity_without_a_vector_of_its_own_is_where_its_word_is_if_it_is_made_of_it(name: str) -> None:
     coupling, word = coupling_of(name), draw(4, DIM)
     dense = {key: value.double() for key, value in problem_of(CpuBackend(1), name).dense.values.items()}
-    among = coupling.words_among_entities(word, dense)
+    among = coupling.words_among_entities(word, dense, word)
     entity = VECTORS[name](torch.zeros_like(word), word, torch.ones(4, dtype=torch.bool), dense)
     assert torch.equal(among, entity) == reads_its_word(coupling)
     assert coupling.kinds_meet or not coupling.reads_words

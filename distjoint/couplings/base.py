@@ -129,8 +129,11 @@ class Coupling(ABC):
         worded = torch.from_numpy(layout.has_word(shard)[layout.has_entity(shard)])
         return worded if self.reads_words else torch.zeros_like(worded)
 
-    def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
-        """Words where the entities are, to be compared with them: float[words, dim] to the same shape."""
+    def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor], every: Tensor) -> Tensor:
+        """Words where the entities are, to be compared with them: float[n, dim] to the same shape.
+
+        every   float[words, dim], all words of the run
+        """
         return words
 
     def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,8 +51,8 @@ class Described(Coupling):
     def says_something(self, parts: Mapping[str, Tensor], layout: Layout, shard: int) -> Tensor:
         return parts["T"].any(1)
 
-    def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
-        return unit_words(words, words.mean(0))[0] @ dense[MAP]
+    def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor], every: Tensor) -> Tensor:
+        return unit_words(words, every.mean(0))[0] @ dense[MAP]
 
     def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
         """X is the vector that is given: T comes on top."""

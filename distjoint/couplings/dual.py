@@ -48,7 +48,7 @@ class Dual(Coupling):
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         return own + word @ dense[MAP]
 
-    def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
+    def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor], every: Tensor) -> Tensor:
         return words @ dense[MAP]
 
 

@@ -123,8 +123,8 @@ class Embeddings:
     ) -> list[Neighbour]:
         """The words and entities nearest to a name or vector, by cosine, nearest first.
 
-        Within a kind its own vectors are compared. Across kinds, entity vectors meet (W + C) M (coupling `dual`)
-        or W + C (`tie`), unstandardised; under `none` the kinds share no space, and only one's own is searched.
+        Within a kind its own vectors are compared. Across kinds, entity vectors meet (W + C) M (coupling `dual`), W + C
+        (`tie`) or the vector of the word as text (`described`), unstandardised; under `none` the kinds share no space, and only one's own is searched.
 
         name          a name, or float[dim]
         kind          only neighbours of this kind
@@ -193,8 +193,8 @@ class Embeddings:
         if k < 1:
             raise UsageError(f"k = {k}: ask for at least one prediction")
         side: Side = "tail" if tail is None and tail_text is None else "head"
-        name, text, relation_id = head or tail, head_text or tail_text, self._relation(relation)
-        given = None if text is not None else self._entity(name)
+        name, text = (head, head_text) if side == "tail" else (tail, tail_text)
+        given, relation_id = self._entity(name) if text is None else None, self._relation(relation)
         vector = self.text_vector(text or "") if given is None else self.entities.vectors[given]
         query = model.queries(torch.from_numpy(vector[None]), torch.tensor([relation_id]), side)
         scores = model.score(query, torch.from_numpy(self.entities.vectors))[0].numpy()
@@ -290,7 +290,8 @@ class Embeddings:
 
     def _among_entities(self, words: Floats) -> Floats:
         """Vectors of words where the coupling puts them beside entities."""
-        return self._coupling.words_among_entities(torch.from_numpy(words), self._dense).numpy()
+        every = torch.from_numpy(self.words.vectors)
+        return self._coupling.words_among_entities(torch.from_numpy(words), self._dense, every).numpy()
 
     @cached_property
     def _typed(self) -> TypedText:
