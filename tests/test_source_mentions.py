@@ -218,9 +218,12 @@ def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tm
     assert "coacha" in {answer.name for answer in vectors.predict(head_text=words, relation="knows", k=3)}
     near = vectors.nearest(vectors.text_vector(words), 10, of="entity", kind="entity")
     assert sum("a" in each.name.split("_")[0][-1] for each in near) >= 5
-    near = vectors.nearest("topicaa", 10, of="word", kind="entity")  # a word beside what it says something of
-    assert sum("a" in each.name.split("_")[0][-1] for each in near) >= 5
-    assert near[0].similarity > 0.3
+    one = vectors.nearest("topicaa", 10, of="word", kind="entity")  # a word beside entities is the text of that word
+    other = vectors.nearest(vectors.text_vector("topicaa"), 10, of="entity", kind="entity")
+    assert [near.name for near in one] == [near.name for near in other]
+    assert [near.similarity for near in one] == pytest.approx([near.similarity for near in other], abs=1e-5)
+    back = vectors.nearest(vectors.text_vector("topicaa"), 1, of="entity", kind="word")
+    assert (back[0].name, back[0].similarity) == ("topicaa", pytest.approx(1, abs=1e-5))
     with pytest.raises(DistjointError, match="'unheard of': none of its words is in the vocabulary"):
         vectors.text_vector("unheard of")
     with pytest.raises(UsageError, match="one end"):
