@@ -80,6 +80,14 @@ def league() -> tuple[list[Triple], list[Triple], list[Triple]]:
     return train, held[::2], [*held[1::2], ("newcomer_1", "knows", "coacha")]
 
 
+def write_league(folder: Path, ending: str = "tsv") -> dict[str, str]:
+    """Write the league's splits; the path of each."""
+    files = {split: folder / f"{split}.{ending}" for split in ("train", "valid", "test")}
+    for file, triples in zip(files.values(), league(), strict=True):
+        file.write_text("".join("\t".join(triple) + "\n" for triple in triples))
+    return {split: str(file) for split, file in files.items()}
+
+
 def sentences(count: int = 500, seed: int = 0) -> list[str]:
     """Each about one team, in its topic's words among common ones."""
     rng = np.random.default_rng(seed)
@@ -97,11 +105,8 @@ def sentences(count: int = 500, seed: int = 0) -> list[str]:
 
 def make(folder: Path, shards: int = 8) -> Small:
     """Write the raw files and prepare them four times."""
-    text, files = folder / "text.txt", {}
+    text, files = folder / "text.txt", write_league(folder)
     text.write_text("\n".join(sentences()) + "\n")
-    for split, triples in zip(("train", "valid", "test"), league(), strict=True):
-        files[split] = str(folder / f"{split}.tsv")
-        Path(files[split]).write_text("".join("\t".join(triple) + "\n" for triple in triples))
     graph = {"triples": files["train"], "valid": files["valid"], "test": files["test"]}
     known = folder / "known.tsv"
     known.write_text("".join("\t".join(triple) + "\n" for triple in league()[0][::5]))
@@ -118,14 +123,12 @@ def make(folder: Path, shards: int = 8) -> Small:
 
 def make_paired(folder: Path) -> str:
     """Prepare the league with pairs: each team is its own word, and three words of its topic besides; its URL."""
-    text, pairs, files = folder / "text.txt", folder / "pairs.tsv", [folder / "train.tsv", folder / "valid.tsv"]
+    text, pairs, files = folder / "text.txt", folder / "pairs.tsv", write_league(folder)
     text.write_text("\n".join(sentences()) + "\n")
-    for file, triples in zip(files, league(), strict=False):
-        file.write_text("".join("\t".join(triple) + "\n" for triple in triples))
     further = ((team(k), f"topic{chr(97 + k)}{chr(97 + m)}") for k in range(TEAMS) for m in range(3))
     lines = [*((team(k), team(k)) for k in range(TEAMS)), *further]
     pairs.write_text("".join("\t".join(line) + "\n" for line in lines))
-    graph = {"triples": str(files[0]), "valid": str(files[1]), "align": str(pairs)}
+    graph = {"triples": files["train"], "valid": files["valid"], "align": str(pairs)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "TILE_ROWS", 8)
         distjoint.prepare(str(folder / "paired"), corpus=str(text), **graph, shards=8, min_count=1, window=5)
@@ -183,4 +186,5 @@ __all__ = [
     "make_paired",
     "sentences",
     "tensors",
+    "write_league",
 ]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import Small, config, league, tensors
+from small import Small, config, league, tensors, write_league
 from world import backend_of
 
 import distjoint
@@ -154,10 +154,8 @@ def test_a_batch_carries_its_weights_and_padding_weighs_nothing() -> None:
 def typed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The league as a graph with types: what comes before a name's number or letter."""
     folder = tmp_path_factory.mktemp("typed")
-    train, valid, test = league()
-    for name, triples in (("train", train), ("valid", valid), ("test", test)):
-        (folder / f"{name}.txt").write_text("".join("\t".join(triple) + "\n" for triple in triples))
-    names = sorted({end for triple in train for end in (triple[0], triple[2])})
+    write_league(folder, "txt")
+    names = sorted({end for triple in league()[0] for end in (triple[0], triple[2])})
     kinds = {name: next(k for k in ("player", "coach", "team", "city") if k in name) for name in names}
     (folder / "types.txt").write_text("".join(f"{name}\t{kind}\n" for name, kind in kinds.items()))
     distjoint.prepare(str(folder / "data"), graph=str(folder), types=str(folder / "types.txt"), shards=8)

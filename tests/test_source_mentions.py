@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import Train, assert_same_bits, config, league, tensors
+from small import Train, assert_same_bits, config, league, tensors, write_league
 from test_train_diverged import Bench
 from torch import Tensor
 from typer.testing import CliRunner
+from world import backend_of
 
 import distjoint
 from distjoint.backends import Backend
@@ -38,23 +39,21 @@ RATES = Rates(1.0, 1.0)
 def told(tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of the league with a description of each player, coach and team, in the words of its team's topic."""
     folder = tmp_path_factory.mktemp("told")
-    train, valid, test = league()
-    for name, triples in (("train", train), ("valid", valid), ("test", test)):
-        (folder / f"{name}.tsv").write_text("".join("\t".join(triple) + "\n" for triple in triples))
+    files = write_league(folder)
     rng, lines = np.random.default_rng(0), []
-    for name in dict.fromkeys(end for split in (train, valid, test) for triple in split for end in triple[::2]):
+    for name in dict.fromkeys(end for split in league() for triple in split for end in triple[::2]):
         topic = "a" if name == "newcomer_1" else name.removeprefix("team").removeprefix("coach")[0]
         words = rng.choice([f"topic{topic}{chr(97 + m)}" for m in range(12)], 4, replace=False)
         if not name.startswith("city"):
             lines.append(f"{name}\t{' '.join(words)} common{chr(97 + int(rng.integers(20)))}\n")
     (folder / "about.tsv").write_text("".join(lines * 3))
-    graph = {split: str(folder / f"{split}.tsv") for split in ("valid", "test")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "TILE_ROWS", 8)
         distjoint.prepare(
             str(folder / "data"),
-            triples=str(folder / "train.tsv"),
-            **graph,
+            triples=files["train"],
+            valid=files["valid"],
+            test=files["test"],
             descriptions=str(folder / "about.tsv"),
             min_count=1,
             shards=8,
@@ -64,8 +63,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(params=["cpu", "torch"])
 def bench(request: pytest.FixtureRequest, told: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    from world import backend_of
-
     monkeypatch.setattr(build, "backend_of", lambda device, threads: backend_of(request.param))
     made = Bench(told, **READS)
     yield made
@@ -191,8 +188,6 @@ def test_the_first_refresh_goes_before_all_triples_and_the_others_are_spread(tol
 
 @pytest.mark.parametrize("backend", ["cpu", "torch"])
 def test_weighted_sums_are_those_of_a_dense_matrix(backend: str) -> None:
-    from world import backend_of
-
     made: Backend = backend_of(backend)
     rng = np.random.default_rng(0)
     weights = torch.from_numpy(rng.normal(size=(9, 7)) * (rng.random((9, 7)) < 0.4)).float()

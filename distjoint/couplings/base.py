@@ -23,6 +23,9 @@ from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
 
+MAP = "map"
+"""Name of the map from words to entities, a dense parameter of some couplings, and of its group."""
+
 
 @dataclass(frozen=True)
 class DenseParameter:
@@ -162,6 +165,11 @@ def relation_parameters(
     for name, value in scorer.dense(dim, generator).items():
         found[f"{prefix}scorer.{name}"] = DenseParameter(value, "relations", rate, by_row=False)
     return found
+
+
+def map_parameter(config: Config) -> DenseParameter:
+    """The map from words to entities: float32[dim, dim], at first the identity."""
+    return DenseParameter(torch.eye(config.model.dim), MAP, config.graph.map_learning_rate, by_row=False)
 
 
 def word_block(parts: Mapping[str, Tensor]) -> Tensor:

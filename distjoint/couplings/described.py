@@ -10,15 +10,13 @@ from torch import Tensor
 
 from distjoint.backends.base import Backend
 from distjoint.config import Config
-from distjoint.couplings.base import Coupling, DenseParameter, GraphTerm, relation_parameters
+from distjoint.couplings.base import MAP, Coupling, DenseParameter, GraphTerm, map_parameter, relation_parameters
 from distjoint.couplings.views import Own
 from distjoint.model.scorers import Scorer
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
-
-MAP = "map"
 
 
 class Described(Coupling):
@@ -38,8 +36,7 @@ class Described(Coupling):
     def dense(
         self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
     ) -> dict[str, DenseParameter]:
-        map_ = DenseParameter(torch.eye(config.model.dim), MAP, config.graph.map_learning_rate, by_row=False)
-        return {**relation_parameters(config, scorer, relations, generator), MAP: map_}
+        return {**relation_parameters(config, scorer, relations, generator), MAP: map_parameter(config)}
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
         optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)

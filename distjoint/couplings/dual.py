@@ -9,13 +9,11 @@ from torch import Tensor
 
 from distjoint.backends.base import NONE, Backend
 from distjoint.config import Config
-from distjoint.couplings.base import Coupling, DenseParameter, GraphTerm, relation_parameters
+from distjoint.couplings.base import MAP, Coupling, DenseParameter, GraphTerm, map_parameter, relation_parameters
 from distjoint.couplings.views import Own, Word
 from distjoint.model.scorers import Scorer
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.table.arena import Arena
-
-MAP = "map"
 
 
 class Dual(Coupling):
@@ -36,8 +34,7 @@ class Dual(Coupling):
     ) -> dict[str, DenseParameter]:
         of_entities = relation_parameters(config, scorer, relations, generator)
         of_words = relation_parameters(config, scorer, relations, generator, "word_")
-        map_ = DenseParameter(torch.eye(config.model.dim), MAP, config.graph.map_learning_rate, by_row=False)
-        return {**of_entities, **of_words, MAP: map_}
+        return {**of_entities, **of_words, MAP: map_parameter(config)}
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
         optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)

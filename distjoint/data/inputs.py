@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from distjoint.data.benchmark import find_benchmark
 from distjoint.data.numbered import name_files
 from distjoint.data.request import PrepareOptions
-from distjoint.storage import Location, expand, locate
+from distjoint.storage import Location, Options, expand, locate
 
 
 def with_benchmark(options: PrepareOptions) -> tuple[PrepareOptions, str | None]:
@@ -26,11 +27,16 @@ def with_benchmark(options: PrepareOptions) -> tuple[PrepareOptions, str | None]
     return filled, f"Graph found: {replace(found, paths=taken, types=types)}."
 
 
+def files_of(patterns: Iterable[str], storage: Options | None) -> list[Location]:
+    """The files that URLs, globs and folders stand for. raises DistjointError where one finds nothing"""
+    return [locate(name, storage) for pattern in patterns for name in expand(pattern, storage)]
+
+
 def input_files(options: PrepareOptions) -> list[Location]:
     """Every file that is read. raises DistjointError where a pattern finds nothing"""
     storage = options.storage_options
     patterns = [*options.texts, *options.about, *(path for path in options.paths.values() if path)]
-    files = [locate(name, storage) for pattern in patterns for name in expand(pattern, storage)]
+    files = files_of(patterns, storage)
     if options.triple_columns is None:
         files += {place.url: place for file in files for place in name_files(file)}.values()
     names = [options.labels, options.types, options.align if options.align not in ("auto", "none") else None]

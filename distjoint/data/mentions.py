@@ -116,11 +116,12 @@ def find_mentions(
     # A word counts once among all names, but each time that it stands in a description.
     of_names = np.unique((in_names * len(words) + named)[named >= 0])
     known = said >= 0
-    of_texts, early = (in_texts * len(words) + said)[known], 1 + options.early_weight * np.exp(-position / _EARLY_WORDS)
+    of_texts = (in_texts * len(words) + said)[known]
     keys, inverse = np.unique(np.append(of_names, of_texts), return_inverse=True)
-    shares = np.append(np.full(len(of_names), options.name_weight), early[known])
+    shares = np.append(np.full(len(of_names), options.name_weight), _by_place(position[known], options.early_weight))
     entity, word = np.divmod(keys, max(len(words), 1))
-    weight = np.bincount(inverse, shares, len(keys)) * _rarity(entity, word)
+    rarity = _rarity(np.bincount(word), len(np.unique(entity)))
+    weight = np.bincount(inverse, shares, len(keys)) * rarity[word]
     kept, capped = _heaviest(entity, weight)
     entity, word, weight = entity[kept], word[kept], weight[kept]
     length = np.sqrt(np.bincount(entity, weight**2, len(names)))
@@ -138,9 +139,10 @@ def weigh_text(
     returns     weights of length one; empty where no word is known
     """
     _, said, position = _words_of([[text]], words, tokenizer)
-    early = (1 + early_weight * np.exp(-position / _EARLY_WORDS))[said >= 0]
-    found, inverse = np.unique(said[said >= 0], return_inverse=True)
-    weight = np.bincount(inverse, early, len(found)) * np.log((described + 1) / np.maximum(said_of[found], 1))
+    known = said >= 0
+    found, inverse = np.unique(said[known], return_inverse=True)
+    shares = np.bincount(inverse, _by_place(position[known], early_weight), len(found))
+    weight = shares * _rarity(said_of[found], described)
     return dict(zip(found.tolist(), (weight / np.linalg.norm(weight)).tolist(), strict=True)) if len(found) else {}
 
 
@@ -187,10 +189,14 @@ def _words_of(
     return owner[line[said]], number[tokens[tokens != SEPARATOR][said]], position[said]
 
 
-def _rarity(entity: Ints, word: Ints) -> Doubles:
-    """float64[n], > 0: log of one more than the entities that have mentions, by those that the word is said of."""
-    said_of = np.bincount(word)
-    return np.asarray(np.log((len(np.unique(entity)) + 1) / said_of[word]))
+def _by_place(position: Ints, early_weight: float) -> Doubles:
+    """float64[n]: weight of the words of a description by their place in it, from 0."""
+    return np.asarray(1 + early_weight * np.exp(-position / _EARLY_WORDS))
+
+
+def _rarity(said_of: Ints, described: int) -> Doubles:
+    """float64[words], > 0: weight of words by how many entities they are said of, among so many that are described."""
+    return np.asarray(np.log((described + 1) / np.maximum(said_of, 1)))
 
 
 def _heaviest(entity: Ints, weight: Doubles) -> tuple[Bools, int]:

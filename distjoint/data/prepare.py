@@ -26,7 +26,7 @@ from distjoint.data import unfinished
 from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
-from distjoint.data.inputs import input_files, with_benchmark
+from distjoint.data.inputs import files_of, input_files, with_benchmark
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
@@ -42,7 +42,7 @@ from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
 from distjoint.data.workers import Local, Workers
-from distjoint.storage import Location, expand, locate
+from distjoint.storage import Location, locate
 from distjoint.table.layout import Sizes
 
 
@@ -102,13 +102,12 @@ class _Preparation:
 
     def run(self, workers: Workers) -> Summary:
         """Make the dataset. raises DistjointError naming what is wrong with the input"""
-        corpus, storage = self._corpus(), self.options.storage_options
+        corpus = self._corpus()
         with self._timed("graph"):
             known = read_knowledge(self.options, self.progress)
             graph, labels = known.graph, known.labels
             self.notes += known.notes
-            files = [locate(name, storage) for pattern in self.options.about for name in expand(pattern, storage)]
-            texts = read_descriptions(files, graph, self.notes)
+            texts = read_descriptions(files_of(self.options.about, self.options.storage_options), graph, self.notes)
         names = names_of(graph.entities.list(), labels) if self.options.align == "auto" else []
         pairs = named_pairs(self.options, graph)
         with self._timed("text"):

@@ -41,7 +41,7 @@ class TrainedVectors:
         """Parameters that belong to no row, by name: relations and maps."""
         return {name: tensor.to(self._device) for name, tensor in self.checkpoint.dense().items()}
 
-    @property
+    @cached_property
     def coupling(self) -> Coupling:
         """The coupling in force."""
         return coupling_of(self.run.info.coupling, self.run.info.config.model)

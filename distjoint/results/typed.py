@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from distjoint.base.arrays import Floats
+from distjoint.base.arrays import Floats, Ints
 from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Dataset
 from distjoint.data.mentions import weigh_text
@@ -24,23 +24,20 @@ class TypedText:
         self._dataset, self._words = dataset, words
         self._places = {name: place for place, name in enumerate(words.names)}
 
-    def weights(self, text: str) -> dict[str, float]:
-        """The words of a text that are known, with their weights. raises DistjointError where none is"""
+    def vector(self, text: str) -> Floats:
+        """float32[dim]: where an entity would be of which this text is all that is said.
+
+        raises   DistjointError where no word of it is known
+        """
         options, described = self._dataset.manifest.options, self._dataset.manifest.counts["described"]
         early, tokenizer = options["early_weight"], options["tokenizer"]
         found = weigh_text(text, self._places, self._said_of, described, early, tokenizer)
         if not found:
             raise DistjointError(f"{text!r}: none of its words is in the vocabulary")
-        return {self._words.names[place]: weight for place, weight in found.items()}
-
-    def vector(self, text: str) -> Floats:
-        """float32[dim]: where an entity would be of which this text is all that is said."""
-        weights = self.weights(text)
-        vectors = self._words.vectors[[self._places[word] for word in weights]]
-        return np.asarray(np.array(list(weights.values()), np.float32) @ vectors)
+        return np.asarray(np.array(list(found.values()), np.float32) @ self._words.vectors[list(found)])
 
     @cached_property
-    def _said_of(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _said_of(self) -> Ints:
         """int64[words]: entities that each word is said of."""
         layout, counts = self._dataset.layout, np.zeros(self._dataset.layout.rows, np.int64)
         ids = [layout.rows_of(shard) for shard in range(layout.shards)]

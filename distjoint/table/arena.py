@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distjoint.base.arrays import Ints
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Parts, Shard
 
@@ -126,6 +127,13 @@ class Arena:
         start = self.slot[shard] * self._per_slot[of]
         rows = self.layout.shard_words(shard) if of == "word" else self.layout.shard_entities(shard)
         return self.arrays[name][start : start + rows]
+
+
+def places_among(rows: Ints, count: int) -> Ints:
+    """int64[count]: the place of each arena row among some, NONE for one that is not there."""
+    found = np.full(count, NONE, np.int64)
+    found[rows] = np.arange(len(rows))
+    return found
 
 
 def pack(arrays: Shard) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from distjoint.backends.base import Random
 from distjoint.base.arrays import Floats, Ints
+from distjoint.table.arena import places_among
 from distjoint.train.batches import Batch
 from distjoint.train.candidates.base import CandidateStrategy, Step
 from distjoint.train.negatives import Pool
@@ -228,9 +229,7 @@ class Everything(CandidateStrategy):
     def _place_in(self, pool: Pool) -> Ints:
         """int64[arena rows]: place in the pool, -1 for a row that is not in it."""
         if self._places is None or self._places[0] is not pool:
-            places = np.full(self.trainer.arena_rows, -1, np.int64)
-            places[pool.rows] = np.arange(len(pool))
-            self._places = (pool, places)
+            self._places = (pool, places_among(pool.rows, self.trainer.arena_rows))
         return self._places[1]
 
 

@@ -26,11 +26,13 @@ from distjoint.base.arrays import Ints
 from distjoint.base.errors import UsageError
 from distjoint.base.progress import short
 from distjoint.config import Config
-from distjoint.couplings.described import MAP, unit_words
+from distjoint.couplings.base import MAP
+from distjoint.couplings.described import unit_words
 from distjoint.couplings.scheme import RESIDUAL, Scheme, spread_of
 from distjoint.couplings.views import Word
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import MENTIONS
+from distjoint.table.arena import places_among
 from distjoint.table.parts import Part, Shard
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition, Visit
@@ -41,6 +43,7 @@ from distjoint.train.tally import Tally
 ROUND = "T.round"
 """Part that says which round of visits a shard is in."""
 _MOST_REPEATS = 1 << 12
+"""Rounds of visits between all groups that an epoch may have, so that each of the run has a number of its own."""
 _ROWS = 2048
 """Entities or words in a slice of work on a CPU."""
 
@@ -143,7 +146,7 @@ class MentionSource(Source):
             np.concatenate([arena.base(shard) + np.flatnonzero(has(shard)) for shard in shards])
             for has in (layout.has_entity, layout.has_word)
         )
-        number_of_entity, number_of_word = (numbers(rows, arena.rows) for rows in (entities, words))
+        number_of_entity, number_of_word = (places_among(rows, arena.rows) for rows in (entities, words))
         none = np.empty(0, np.int64)
         entity = np.concatenate([none, *(number_of_entity[part.first + arena.base(i)] for (i, _), part in decoded)])
         word = np.concatenate([none, *(number_of_word[part.second + arena.base(j)] for (_, j), part in decoded)])
@@ -164,13 +167,6 @@ class MentionSource(Source):
             arena.word_index[rows_of_words],
             backend.tensor(described & ~arena.has_word[entities]),
         )
-
-
-def numbers(rows: Ints, count: int) -> Ints:
-    """int64[count]: the place of each arena row among some, -1 for others."""
-    found = np.full(count, -1, np.int64)
-    found[rows] = np.arange(len(rows))
-    return found
 
 
 class MentionWork(VisitWork, ABC):
