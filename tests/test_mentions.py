@@ -57,6 +57,19 @@ def test_settings_weigh_names_and_early_words() -> None:
     assert found[0, "barks"] == pytest.approx(found[0, "animal"])
 
 
+def test_grams_of_names_weigh_what_was_computed_by_hand() -> None:
+    """`dog` is no word here; two names share three grams, which have a weight together."""
+    found = find_mentions([["A Dog"], ["my dog"], ["dogs"]], [[], [], []], Alignment(), ["a"], OPTIONS)
+    assert found.grams == ["_dog", "_dog>", "dog>"]
+    # `<dogs>` shares none of its grams, so two entities are described.
+    once, twice = math.log(3 / 1), math.log(3 / 2)
+    word, gram = 2 * once, 0.5 / math.sqrt(3) * twice
+    first = math.sqrt(word**2 + 3 * gram**2)
+    expected = {(0, "a"): word / first} | {(0, name): gram / first for name in found.grams}
+    expected |= {(1, name): 1 / math.sqrt(3) for name in found.grams}
+    assert weights(found, ["a", *found.grams]) == pytest.approx(expected)
+
+
 @settings(max_examples=50)
 @given(
     st.lists(st.lists(st.text("ab cd\n-\t\0", max_size=12), max_size=3), min_size=1, max_size=5),
@@ -138,7 +151,7 @@ def test_names_alone_say_something_of_entities(folder: Path) -> None:
     (folder / "labels").write_text("e1\tDog\ne4\tNew Dog\tYork\n")
     given = {"descriptions": (), "corpus": str(folder / "text"), "labels": str(folder / "labels")}
     summary, _ = prepared(folder, **given)
-    assert summary.counts["mentions"] == 4
+    assert (summary.counts["mentions"], summary.counts["grams"]) == (4 + 2, 1)  # both are said by "dog>" too
     assert summary.described is not None
     assert summary.described.entities["0"] == 2
 

@@ -37,7 +37,9 @@ RATES = Rates(1.0, 1.0)
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """URL of the league with a description of each player, coach and team, in the words of its team's topic."""
+    """URL of the league with a description of each player, coach and team, in the words of its team's topic; teams
+    have labels, whose n-grams are mentions too.
+    """
     folder = tmp_path_factory.mktemp("told")
     files = write_league(folder)
     rng, lines = np.random.default_rng(0), []
@@ -47,6 +49,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
         if not name.startswith("city"):
             lines.append(f"{name}\t{' '.join(words)} common{chr(97 + int(rng.integers(20)))}\n")
     (folder / "about.tsv").write_text("".join(lines * 3))
+    (folder / "labels.tsv").write_text("".join(f"team{team}\tteam of {team}\n" for team in "abcdef"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "TILE_ROWS", 8)
         distjoint.prepare(
@@ -54,6 +57,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
             triples=files["train"],
             valid=files["valid"],
             test=files["test"],
+            labels=str(folder / "labels.tsv"),
             descriptions=str(folder / "about.tsv"),
             min_count=1,
             shards=8,
@@ -83,9 +87,12 @@ def attention(bench: Bench) -> Tensor:
 
 
 def text(bench: Bench, weights: Tensor, words: Tensor, map_: Tensor) -> Tensor:
-    """T of all places in X: mean and so centre are those of the words that there are, and no gradient goes through."""
-    there = bench.arena.word_index[:-1]
-    mean = words[there[there >= 0]].mean(0).detach()
+    """T of all places in X: the centre is the mean of the vocabulary, without n-grams; no gradient goes through it."""
+    arena, layout = bench.arena, bench.data.layout
+    counted = [torch.from_numpy(layout.has_word(s) & ~layout.has_gram(s)) for s in range(layout.shards)]
+    rows = torch.cat([arena.base(s) + torch.nonzero(which)[:, 0] for s, which in enumerate(counted)])
+    assert len(rows) < layout.words + layout.aligned, "there are n-grams"
+    mean = words[arena.word_index[rows]].mean(0).detach()
     return weights @ torch.nn.functional.normalize(words - mean, dim=1) @ map_
 
 

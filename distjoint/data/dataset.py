@@ -121,7 +121,7 @@ class Dataset:
         return content
 
     def rows(self, columns: list[str] | None = None) -> pa.Table:
-        """rows.parquet: row, entity, label, word, count, degree, in order of row id."""
+        """rows.parquet: row, entity, label, word, count, degree, gram where there are any; in order of row id."""
         return self.read("rows.parquet", columns)
 
     def relations(self) -> pa.Table:

@@ -1,7 +1,8 @@
 """Mentions: which words say something of an entity, and how much.
 
-They are the words of its names and of its descriptions. A word says more the fewer entities it is said of; those of a
-name and the first ones of a description say what the entity is. Weights of an entity have length one.
+They are the words of its names and of its descriptions, and character n-grams of its names. A word says more the fewer
+entities it is said of; those of a name and the first ones of a description say what the entity is. Weights of an entity
+have length one.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.base.errors import DistjointError
 from distjoint.data.alignment import Alignment, fields_of_lines
+from distjoint.data.grams import find_grams, grams_of
 from distjoint.data.request import PrepareOptions, Tokenizer
 from distjoint.data.summary import MentionFigures
 from distjoint.data.tokens import SEPARATOR, Lexicon
 from distjoint.data.triples import Graph
+from distjoint.data.vocabulary import key
 from distjoint.storage import Location
 
 MOST = 512
@@ -34,8 +37,9 @@ class Mentions:
     """Mentions, sorted by entity.
 
     entity    int64[n]: numbers of entities
-    word      int64[n]: numbers of words of the vocabulary
+    word      int64[n]: numbers of words of the vocabulary, and after these of `grams`
     weight    float64[n], > 0
+    grams     character n-grams of names, those of most entities first
     capped    entities that have `MOST` of more
     tokens    tokens of all descriptions, and how many of these are words of the vocabulary
     """
@@ -43,6 +47,7 @@ class Mentions:
     entity: Ints
     word: Ints
     weight: Doubles
+    grams: Sequence[str] = ()
     capped: int = 0
     tokens: tuple[int, int] = (0, 0)
 
@@ -106,7 +111,7 @@ def find_mentions(
     alignment      whose pairs are names too
     """
     places = {word: place for place, word in enumerate(words)}
-    (in_names, named, _), (in_texts, said, position) = (
+    (in_names, named, *_), (in_texts, said, position, _) = (
         _words_of(kind, places, options.tokenizer) for kind in (names, texts)
     )
     pairs = [(entity, word) for entity, (word, _) in alignment.shared.items()]
@@ -120,30 +125,54 @@ def find_mentions(
     keys, inverse = np.unique(np.append(of_names, of_texts), return_inverse=True)
     shares = np.append(np.full(len(of_names), options.name_weight), _by_place(position[known], options.early_weight))
     entity, word = np.divmod(keys, max(len(words), 1))
-    rarity = _rarity(np.bincount(word), len(np.unique(entity)))
-    weight = np.bincount(inverse, shares, len(keys)) * rarity[word]
+    share = np.bincount(inverse, shares, len(keys))
+    gram_entity, gram, grams = _grams_of(names, options)
+    entity, word = np.append(entity, gram_entity), np.append(word, gram + len(words))
+    share = np.append(share, _gram_share(gram_entity, options.gram_weight))
+    weight = share * _rarity(np.bincount(word), len(np.unique(entity)))[word]
+    order = np.argsort(entity, kind="stable")
     kept, capped = _heaviest(entity, weight)
-    entity, word, weight = entity[kept], word[kept], weight[kept]
+    order = order[kept[order]]
+    entity, word, weight = entity[order], word[order], weight[order]
     length = np.sqrt(np.bincount(entity, weight**2, len(names)))
-    return Mentions(entity, word, weight / length[entity], capped, (len(said), int(known.sum())))
+    return Mentions(entity, word, weight / length[entity], grams, capped, (len(said), int(known.sum())))
 
 
-def weigh_text(
-    text: str, words: Mapping[str, int], said_of: Ints, described: int, early_weight: float, tokenizer: Tokenizer
-) -> dict[int, float]:
-    """Weights of the words of a text that somebody types, as those of a description: word -> weight.
+@dataclass(frozen=True)
+class Weighing:
+    """How a dataset weighs text: what makes the same mentions of a text that somebody types.
 
-    words       place of each word of the vocabulary
-    said_of     int64[words]: entities that each word is said of
+    words       number of each word of the vocabulary
+    grams       number of each gram; they follow the words
+    said_of     int64[words + grams]: entities that each is said of
     described   entities of which anything is said
-    returns     weights of length one; empty where no word is known
     """
-    _, said, position = _words_of([[text]], words, tokenizer)
-    known = said >= 0
-    found, inverse = np.unique(said[known], return_inverse=True)
-    shares = np.bincount(inverse, _by_place(position[known], early_weight), len(found))
-    weight = shares * _rarity(said_of[found], described)
-    return dict(zip(found.tolist(), (weight / np.linalg.norm(weight)).tolist(), strict=True)) if len(found) else {}
+
+    words: Mapping[str, int]
+    grams: Mapping[str, int]
+    said_of: Ints
+    described: int
+    early_weight: float
+    gram_weight: float
+    tokenizer: Tokenizer
+
+    def weigh(self, text: str) -> dict[int, float]:
+        """Weights of the words of a text, as those of a description: word or gram -> weight.
+
+        Words that are not in the vocabulary are read by their grams, as names are.
+
+        returns   weights of length one; empty where nothing of it is known
+        """
+        _, said, position, distinct = _words_of([[text]], self.words, self.tokenizer)
+        known = said >= 0
+        strange = [word for word in distinct if word not in self.words]
+        grams = [self.grams[gram] for word in strange for gram in grams_of(word) if gram in self.grams]
+        found, inverse = np.unique(np.append(said[known], np.array(grams, np.int64)), return_inverse=True)
+        shares = _by_place(position[known], self.early_weight)
+        shares = np.append(shares, _gram_share(np.zeros(len(grams), np.int64), self.gram_weight))
+        weight = np.bincount(inverse, shares, len(found)) * _rarity(self.said_of[found], self.described)
+        length = np.linalg.norm(weight)
+        return dict(zip(found.tolist(), (weight / length).tolist(), strict=True)) if length else {}
 
 
 def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) -> MentionFigures:
@@ -152,11 +181,14 @@ def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) 
     upto = {"0": (0, 0), "1": (1, 1), "2-5": (2, 5), "6 or more": (6, counts.max(initial=0))}
     starts = np.searchsorted(mentions.entity, np.arange(len(entities) + 1))
     examples = []
+    spelled = [*words, *(f"#{gram}" for gram in mentions.grams)]
     for entity in np.flatnonzero(counts)[:: max(1, int((counts > 0).sum()) // _EXAMPLES)][:_EXAMPLES].tolist():
         here = slice(starts[entity], starts[entity + 1])
         order = np.argsort(-mentions.weight[here], kind="stable")[:_HEAVIEST]
         heaviest = zip(mentions.word[here][order].tolist(), mentions.weight[here][order].tolist(), strict=True)
-        examples.append(f"{entities[entity]}: " + ", ".join(f"{words[word]} {weight:.2f}" for word, weight in heaviest))
+        examples.append(
+            f"{entities[entity]}: " + ", ".join(f"{spelled[word]} {weight:.2f}" for word, weight in heaviest)
+        )
     return MentionFigures(
         mentions=len(mentions),
         entities={name: int(((counts >= low) & (counts <= high)).sum()) for name, (low, high) in upto.items()},
@@ -169,24 +201,40 @@ def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) 
 
 def _words_of(
     texts: Sequence[Iterable[str]], places: Mapping[str, int], tokenizer: Tokenizer
-) -> tuple[Ints, Ints, Ints]:
+) -> tuple[Ints, Ints, Ints, Sequence[str]]:
     """The words of entities' texts, text after text.
 
     places    number of each word of the vocabulary
-    returns   int64[tokens] each: the entity, the word, -1 where it is not in the vocabulary, its place in its text
+    returns   int64[tokens] each: the entity, the word, -1 where it is not in the vocabulary, its place in its text;
+              and the distinct words, among them the mark
     """
     lines = [(entity, text) for entity, several in enumerate(texts) for text in several]
     lexicon = Lexicon(tokenizer)
     content = b"".join(_MARK + text.replace("\n", " ").replace("\0", " ").encode() + b"\n" for _, text in lines)
     tokens = lexicon.encode(content).astype(np.int64)
-    number = np.array([places.get(word, -1) for word in lexicon.words()], np.int64)
+    spelled = lexicon.words()
+    number = np.array([places.get(word, -1) for word in spelled], np.int64)
     ends = np.flatnonzero(tokens == SEPARATOR)
     starts = np.append(0, ends[:-1] + 1)
     line = np.repeat(np.arange(len(ends)), ends - starts)
     position = np.arange(len(tokens))[tokens != SEPARATOR] - starts[line] - 1
     said = position >= 0  # not the mark
     owner = np.array([entity for entity, _ in lines], np.int64)
-    return owner[line[said]], number[tokens[tokens != SEPARATOR][said]], position[said]
+    return owner[line[said]], number[tokens[tokens != SEPARATOR][said]], position[said], spelled
+
+
+def _grams_of(names: Sequence[Iterable[str]], options: PrepareOptions) -> tuple[Ints, Ints, list[str]]:
+    """The n-grams of entities' names: int64[n] entity, int64[n] gram, and the grams."""
+    if not options.gram_weight:
+        return np.empty(0, np.int64), np.empty(0, np.int64), []
+    forms = [(entity, key(name, options.tokenizer)) for entity, several in enumerate(names) for name in several]
+    owner = np.array([entity for entity, _ in forms], np.int64)
+    return find_grams(owner, [form for _, form in forms], options.gram_entities)
+
+
+def _gram_share(entity: Ints, gram_weight: float) -> Doubles:
+    """float64[n]: what the grams of entities weigh, which is less for each where there are more of them."""
+    return np.asarray(gram_weight / np.sqrt(np.maximum(np.bincount(entity), 1))[entity])
 
 
 def _by_place(position: Ints, early_weight: float) -> Doubles:

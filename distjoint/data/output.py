@@ -146,7 +146,7 @@ class Streams:
         if not len(mentions):
             return
         (self.folder / MENTIONS).make_dir()
-        entity, word = self.rows.of_entity[mentions.entity], self.rows.of_word[mentions.word]
+        entity, word = self.rows.of_entity[mentions.entity], self.rows.of_mentioned[mentions.word]
         weight = mentions.weight.astype(np.float32)
         with PartitionWriter(self.folder, f"{MENTIONS}/part-00000.parquet", MENTION_SAMPLES) as writer:
             for i, j, chosen, first, second in by_partition(self.layout, entity, word, self.seed):

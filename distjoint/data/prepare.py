@@ -116,9 +116,9 @@ class _Preparation:
         entities, degrees = graph.entities.list(), graph.degrees()
         with self._timed("alignment"):
             alignment = align(self.options, names, pairs, text.vocabulary, graph, degrees, self.notes)
-            rows = number_rows(len(text.vocabulary), entities, degrees, alignment)
         with self._timed("mentions"):
             mentions = self._mentions(known, texts, alignment, text)
+        rows = number_rows(len(text.vocabulary), len(mentions.grams), entities, degrees, alignment)
         self.writing = True
         if not self.continued:
             clear(self.folder)
@@ -199,7 +199,9 @@ class _Preparation:
             streams.write_pairs(alignment.samples)
             streams.write_mentions(mentions)
             self.folder.make_dir()
-            streams.write_table("rows.parquet", rows_table(rows, text.vocabulary, graph, degrees, known.labels or {}))
+            streams.write_table(
+                "rows.parquet", rows_table(rows, text.vocabulary, mentions.grams, graph, degrees, known.labels or {})
+            )
             streams.write_table("relations.parquet", relations)
             if known.types is not None:
                 streams.write_table(TYPES, types_table(known.types, graph.entities.ids, rows.of_entity))
@@ -218,7 +220,8 @@ class _Preparation:
 
 
 def _counts_of(mentions: Mentions) -> dict[str, int]:
-    return {MENTIONS: len(mentions), "described": len(np.unique(mentions.entity))} if len(mentions) else {}
+    described = len(np.unique(mentions.entity))
+    return {MENTIONS: len(mentions), "described": described, "grams": len(mentions.grams)} if described else {}
 
 
 def _counts(

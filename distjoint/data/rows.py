@@ -25,6 +25,7 @@ class Rows:
     of_word      int64[words]: the row of each word of the vocabulary
     of_entity    int64[entities]: the row of each entity
     words, aligned, entities    rows of each kind
+    grams        how many of `words` are n-grams of names: the last ones
     """
 
     of_word: Ints
@@ -32,13 +33,20 @@ class Rows:
     words: int
     aligned: int
     entities: int
+    grams: int = 0
+
+    @property
+    def of_mentioned(self) -> Ints:
+        """int64[words of the vocabulary + grams]: the row of each word, then of each gram."""
+        return np.append(self.of_word, np.arange(self.words - self.grams, self.words))
 
     def __len__(self) -> int:
         return self.words + self.aligned + self.entities
 
     def layout(self, shards: int) -> Layout:
-        tiles = choose_tiles(self.words + self.aligned, shards)  # what is trained tile by tile are rows with a word
-        return Layout(shards, tiles, self.words, self.aligned, self.entities)
+        # What is trained tile by tile are the rows of words.
+        tiles = choose_tiles(self.words - self.grams + self.aligned, shards)
+        return Layout(shards, tiles, self.words, self.aligned, self.entities, self.grams)
 
     def aligned_ends(self, triples: Ints) -> dict[int, int]:
         """How many of the triples, int64[n, 3] by entity, have 0, 1 and 2 ends that share a row with a word."""
@@ -47,20 +55,22 @@ class Rows:
         return dict(enumerate(np.bincount(ends, minlength=3).tolist()))
 
 
-def number_rows(words: int, entities: Sequence[str], degrees: Ints, alignment: Alignment) -> Rows:
-    """Rows by rank: words (already by falling count) keep their order; entities go by degree, then by name."""
+def number_rows(words: int, grams: int, entities: Sequence[str], degrees: Ints, alignment: Alignment) -> Rows:
+    """Rows by rank: words (already by falling count) keep their order, grams follow those that are words alone;
+    entities go by degree, then by name.
+    """
     entity_of = {word: entity for entity, (word, _) in alignment.shared.items()}
     of_word, of_entity = np.empty(words, np.int64), np.empty(len(entities), np.int64)
     alone = [word for word in range(words) if word not in entity_of]
     of_word[alone] = np.arange(len(alone))
     pairs = sorted(entity_of)
-    first = len(alone)
+    first = len(alone) + grams
     of_word[pairs] = first + np.arange(len(pairs))
     of_entity[[entity_of[word] for word in pairs]] = first + np.arange(len(pairs))
     rest = [entity for entity in range(len(entities)) if entity not in alignment.shared]
     rest.sort(key=lambda entity: (-degrees[entity], entities[entity]))
     of_entity[rest] = first + len(pairs) + np.arange(len(rest))
-    return Rows(of_word, of_entity, len(alone), len(pairs), len(rest))
+    return Rows(of_word, of_entity, first, len(pairs), len(rest), grams)
 
 
 def choose_shards(samples: int, rows: int) -> int:
@@ -77,6 +87,7 @@ def choose_shards(samples: int, rows: int) -> int:
 def rows_table(
     rows: Rows,
     words: Vocabulary,
+    grams: Sequence[str],
     graph: Graph,
     degrees: Ints,
     labels: Mapping[str, Sequence[str]],
@@ -93,16 +104,18 @@ def rows_table(
         if name in labels:
             label[row] = labels[name][0]
     count[rows.of_word], degree[rows.of_entity] = words.counts, degrees
-    return pa.table(
-        {
-            "row": pa.array(np.arange(len(rows), dtype=np.int64)),
-            "entity": pa.array(entity, pa.string()),
-            "label": pa.array(label, pa.string()),
-            "word": pa.array(word, pa.string()),
-            "count": pa.array(count),
-            "degree": pa.array(degree),
-        }
-    )
+    columns = {
+        "row": pa.array(np.arange(len(rows), dtype=np.int64)),
+        "entity": pa.array(entity, pa.string()),
+        "label": pa.array(label, pa.string()),
+        "word": pa.array(word, pa.string()),
+        "count": pa.array(count),
+        "degree": pa.array(degree),
+    }
+    if grams:
+        others = [None] * (rows.words - rows.grams), [None] * (rows.aligned + rows.entities)
+        columns["gram"] = pa.array([*others[0], *grams, *others[1]], pa.string())
+    return pa.table(columns)
 
 
 def number_relations(names: Sequence[str], frequencies: Ints) -> tuple[Ints, pa.Table]:

@@ -121,6 +121,7 @@ class Spaces:
     labels    label of each entity, None where it is its name
     degrees   int64[entities]: training triples that each is in
     said      bool[entities]: whose vector means something without any, by what words say of them
+    grams     n-grams of names
     """
 
     words: Space
@@ -128,30 +129,37 @@ class Spaces:
     labels: Sequence[str | None]
     degrees: Ints
     said: Bools
+    grams: Space
 
 
 def read_spaces(trained: TrainedVectors) -> Spaces:
     """All vectors of a checkpoint with their names. raises DistjointError when a file is missing or damaged"""
     run, layout, table = trained.run, trained.layout, trained.run.rows()
     dim, sources, first = run.info.config.model.dim, run.info.sources, layout.words
-    words = np.empty((layout.words + layout.aligned if "text" in sources else 0, dim), np.float32)
+    worded = np.empty((layout.words + layout.aligned if "text" in sources else 0, dim), np.float32)
     entities = np.empty((layout.rows - first if "graph" in sources else 0, dim), np.float32)
     entity_ids, said = entity_rows(layout), np.zeros(len(entities), np.bool_)
     for shard in range(layout.shards):
         of_words, of_entities, of_text = trained.words_and_entities(shard)
         if of_words is not None:
-            words[layout.rows_of(shard)[layout.has_word(shard)]] = of_words.numpy()
+            worded[layout.rows_of(shard)[layout.has_word(shard)]] = of_words.numpy()
         if of_entities is not None and of_text is not None:
             entities[entity_ids[shard] - first] = of_entities.numpy()
             said[entity_ids[shard] - first] = of_text.numpy()
-    word_names = table.column("word").slice(0, len(words)).to_pylist()
+    words, grams = (_named(table, column, worded) for column in ("word", "gram"))
     below = table.slice(first, len(entities))
     ids, labels = below.column("entity").to_pylist(), below.column("label").to_pylist()
     degrees = below.column("degree").combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
     other = [label if label != name else None for label, name in zip(labels, ids, strict=True)]
-    return Spaces(
-        Space("word", word_names, words), Space("entity", ids, entities, _aliases(below)), other, degrees, said
-    )
+    return Spaces(words, Space("entity", ids, entities, _aliases(below)), other, degrees, said, grams)
+
+
+def _named(table: pa.Table, column: str, vectors: Floats) -> Space:
+    """Those vectors of the first rows that a column names."""
+    names = table.column(column).slice(0, len(vectors)) if column in table.column_names else pa.nulls(len(vectors))
+    named = names.is_valid().to_numpy(zero_copy_only=False)
+    chosen = vectors if named.all() else vectors[named]
+    return Space("word", names.drop_null().to_pylist(), chosen)
 
 
 def _aliases(entities: pa.Table) -> list[tuple[str, int]]:

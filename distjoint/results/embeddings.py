@@ -78,6 +78,7 @@ class Embeddings:
         self._labels, self._model = spaces.labels, model
         self._plausible: Bools = (spaces.degrees > 0) | spaces.said
         """bool[entities]: those whose vector means something; that of the others is chance."""
+        self._grams = spaces.grams
         self._coupling, self._dense = coupling_of(run.info.coupling, run.info.config.model), dense
 
     @classmethod
@@ -301,7 +302,8 @@ class Embeddings:
                 f"{self.run.folder}: coupling {self._coupling.name} makes no vectors of text; train with "
                 "model.coupling=described"
             )
-        return TypedText(open_dataset(self.run), self._words_among_entities)
+        grams = Space("word", self._grams.names, self._among_entities(self._grams.vectors))
+        return TypedText(open_dataset(self.run), self._words_among_entities, grams)
 
     @cached_property
     def _words_among_entities(self) -> Space:

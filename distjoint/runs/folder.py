@@ -185,8 +185,9 @@ class RunFolder:
         return Layout(**self.info.layout.model_dump())
 
     def rows(self) -> pa.Table:
-        """rows.parquet: row, entity, label, word, count, degree, in order of row id."""
-        table = _table(self.folder / "rows.parquet", _ROWS)
+        """rows.parquet: row, entity, label, word, count, degree, gram where there are any; in order of row id."""
+        grams = {"gram": pa.string()} if self.layout.grams else {}
+        table = _table(self.folder / "rows.parquet", _ROWS | grams)
         if len(table) != self.layout.rows:
             raise DistjointError(f"{self.folder}/rows.parquet: {len(table)} rows, {RUN} says {self.layout.rows}")
         return table

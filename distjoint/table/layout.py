@@ -27,9 +27,10 @@ class Layout:
 
     shards     number of shards S
     tiles      number of tiles T, a multiple of S
-    words      rows that are a word alone
+    words      rows that are a word alone, and after these n-grams of names, which are words that no text counts
     aligned    rows that are a word and an entity
     entities   rows that are an entity alone
+    grams      how many of `words` are n-grams
     """
 
     shards: int
@@ -37,6 +38,7 @@ class Layout:
     words: int
     aligned: int
     entities: int
+    grams: int = 0
 
     def __post_init__(self) -> None:
         if self.shards < 1 or self.tiles < 1 or self.tiles % self.shards:
@@ -112,6 +114,11 @@ class Layout:
         """bool[shard_rows]: which rows of the shard have a word, in order of offset."""
         return self.rows_of(shard) < self.words + self.aligned
 
+    def has_gram(self, shard: int) -> NDArray[np.bool_]:
+        """bool[shard_rows]: which rows of the shard are n-grams of names, in order of offset."""
+        rows = self.rows_of(shard)
+        return (rows >= self.words - self.grams) & (rows < self.words)
+
     def has_entity(self, shard: int) -> NDArray[np.bool_]:
         """bool[shard_rows]: which rows of the shard have an entity, in order of offset."""
         return self.rows_of(shard) >= self.words
@@ -127,6 +134,7 @@ class Sizes(BaseModel):
     words: int
     aligned: int
     entities: int
+    grams: int = 0
 
 
 def choose_tiles(rows: int, shards: int) -> int:

@@ -57,6 +57,7 @@ class MentionTables:
     entities    int64[n]: their places in X
     words       int64[n]: arena rows of words
     places      int64[n]: their places in W
+    counted     int64[n]: which of them are words of the vocabulary, not n-grams
     fresh       bool[entities]: those that have text, and share no row with a word
     """
 
@@ -65,6 +66,7 @@ class MentionTables:
     entities: Tensor
     words: Tensor
     places: Tensor
+    counted: Tensor
     fresh: Tensor
 
     @property
@@ -142,9 +144,9 @@ class MentionSource(Source):
 
     def _tables(self, shards: list[int], decoded: list[tuple[Partition, DecodedPulls]]) -> MentionTables:
         arena, backend, layout = self.resources.arena, self.resources.backend, self.resources.manifest.layout
-        entities, words = (
+        entities, words, grams = (
             np.concatenate([arena.base(shard) + np.flatnonzero(has(shard)) for shard in shards])
-            for has in (layout.has_entity, layout.has_word)
+            for has in (layout.has_entity, layout.has_word, layout.has_gram)
         )
         number_of_entity, number_of_word = (places_among(rows, arena.rows) for rows in (entities, words))
         none = np.empty(0, np.int64)
@@ -165,6 +167,7 @@ class MentionSource(Source):
             arena.entity_index[rows_of_entities],
             rows_of_words,
             arena.word_index[rows_of_words],
+            backend.tensor(np.flatnonzero(~np.isin(words, grams))),
             backend.tensor(described & ~arena.has_word[entities]),
         )
 
@@ -213,7 +216,7 @@ class MentionWork(VisitWork, ABC):
         """Words as entities read them, and the lengths they had: float32[words, dim], float32[words, 1]."""
         arrays, places = self._on.arena.arrays, self._tables.places
         words = arrays["W"].index_select(0, places).add_(arrays["C"].index_select(0, places))
-        return unit_words(words, words.mean(0))
+        return unit_words(words, words.index_select(0, self._tables.counted).mean(0))
 
     def _read(self, target: str, add: bool) -> None:
         """What the words as they are say of entities, by the map; it replaces a part or is added to it."""
