@@ -41,7 +41,8 @@ LEFT_OUT = ("antonym", "also_see")
 """Relations that pull apart what text puts together, or say little; left out unless asked for."""
 
 Triple = tuple[str, str, str]
-_Key = tuple[str, str]
+Key = tuple[str, str]
+"""Part of speech and offset of a synset in its data file."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,16 @@ class WordNet:
 
 
 @dataclass(frozen=True)
-class _Synset:
+class Synset:
+    """A set of synonyms.
+
+    lemmas     as the database writes them, in lower case
+    pointers   symbol, the synset that it points to, which lemmas of both it links (`0000` for all)
+    gloss      definition and examples
+    """
+
     lemmas: list[str]
-    pointers: list[tuple[str, _Key, str]]
+    pointers: list[tuple[str, Key, str]]
     gloss: str
 
 
@@ -82,7 +90,7 @@ def read(folder: Path, leave_out: Collection[str] = LEFT_OUT) -> WordNet:
     leave_out   names of relations: those of RELATIONS, and synonym
     raises      DistjointError that names the file, and the line where one makes no sense
     """
-    synsets = {key: synset for name in FILES for key, synset in _synsets(folder / name)}
+    synsets = {key: synset for name in FILES for key, synset in synsets_in(folder / name)}
     triples: set[Triple] = set()
     for synset in synsets.values():
         if "synonym" not in leave_out:
@@ -146,7 +154,7 @@ def _ends(heads: list[str], tails: list[str], ends: str) -> tuple[list[str], lis
     return heads[i - 1 : i], tails[j - 1 : j]
 
 
-def _synsets(path: Path) -> Iterator[tuple[_Key, _Synset]]:
+def synsets_in(path: Path) -> Iterator[tuple[Key, Synset]]:
     """The synsets of one data file by part of speech and offset; a satellite adjective counts as adjective."""
     try:
         with path.open(encoding="latin-1") as lines:
@@ -157,7 +165,7 @@ def _synsets(path: Path) -> Iterator[tuple[_Key, _Synset]]:
         raise DistjointError(f"{path}: no such file; the folder must hold {', '.join(FILES)}") from error
 
 
-def _parse(line: str, place: str) -> tuple[_Key, _Synset]:
+def _parse(line: str, place: str) -> tuple[Key, Synset]:
     record, _, gloss = line.partition(" | ")
     fields = record.split()
     try:
@@ -171,4 +179,4 @@ def _parse(line: str, place: str) -> tuple[_Key, _Synset]:
         ]
     except (ValueError, IndexError) as error:
         raise DistjointError(f"{place}: not a WordNet synset: {line[:60].strip()!r}") from error
-    return (pos.replace("s", "a"), offset), _Synset(lemmas, pointers, gloss)
+    return (pos.replace("s", "a"), offset), Synset(lemmas, pointers, gloss)
