@@ -237,24 +237,19 @@ class MentionWork(VisitWork, ABC):
         squares = gradient.square().sum()
         allowed = self.look(backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
         units, norms = self._words()
-        before = torch.empty_like(gradient)  # gradient of the text before the map
+        d_words = torch.empty_like(units)
 
-        def of_map(part: slice) -> Tensor:
-            torch.mm(gradient[part], map_.T, out=before[part])
-            return backend.weighted_sums(units, tables.by_entity, part).T @ gradient[part]
+        def give(part: slice) -> Tensor:
+            """The gradient of some words goes to `d_words`; returns their part in the map's."""
+            mapped, unit = backend.weighted_sums(gradient, tables.by_word, part), units[part]
+            d_unit = mapped @ map_.T
+            along = (unit * d_unit).sum(1, keepdim=True)
+            d_words[part] = d_unit.sub_(unit * along).div_(norms[part])
+            return unit.T @ mapped
 
-        for found in backend.map(of_map, backend.slices(len(gradient), _ROWS)):
+        for found in backend.map(give, backend.slices(len(units), _ROWS)):
             dense.gradients[MAP] += found
         if rate:
-            d_words = torch.empty_like(units)
-
-            def of_words(part: slice) -> None:
-                d_unit, unit = backend.weighted_sums(before, tables.by_word, part), units[part]
-                along = (unit * d_unit).sum(1, keepdim=True)
-                d_words[part] = d_unit.sub_(unit * along).div_(norms[part])
-
-            for _ in backend.map(of_words, backend.slices(len(units), _ROWS)):
-                pass
             self._word.apply(tables.words, d_words, rate, allowed)
         return squares
 
