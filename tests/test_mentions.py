@@ -156,6 +156,28 @@ def test_names_alone_say_something_of_entities(folder: Path) -> None:
     assert summary.described.entities["0"] == 2
 
 
+def test_grams_have_rows_that_change_nothing_of_what_is_counted(folder: Path) -> None:
+    """They lie between words alone and aligned ones, so the rows of the latter move."""
+    (folder / "text").write_text("".join(f"{name} barks at {name}\n" for name in ("dogfish", "catfish", "the cat")))
+    (folder / "labels").write_text("e1\tDogfish\ne2\tCatfish\ne3\tSwordfish\ne4\tSunfish\n")
+    given = {"descriptions": (), "corpus": str(folder / "text"), "labels": str(folder / "labels"), "overwrite": True}
+    counted = []
+    for weight in (0.0, 1.0):
+        _, data = prepared(folder, gram_weight=weight, **given)
+        rows, ids = data.rows().to_pydict(), [data.layout.rows_of(shard) for shard in range(2)]
+        cells = {}
+        for i in range(2):
+            for j in range(2):
+                part = data.cells(i, j)
+                pairs = zip(ids[i][part.row].tolist(), ids[j][part.column].tolist(), part.count.tolist(), strict=True)
+                cells |= {(rows["word"][row], rows["word"][column]): count for row, column, count in pairs}
+        counted.append(cells)
+        grams = [gram for gram in rows.get("gram", ()) if gram is not None]
+        assert data.manifest.counts.get("grams", 0) == data.layout.grams == len(grams)
+    assert counted[0] == counted[1] and len(grams) == 3
+    assert data.manifest.counts["aligned"] == 2
+
+
 def test_what_is_left_out_or_merged_is_said(folder: Path) -> None:
     about = folder / "about.tsv"
     about.write_text("e1\ta dog\ne9\ta ghost\ne2\t\ne1\tbarks\ne8\tanother\n")

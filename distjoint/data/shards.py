@@ -41,7 +41,7 @@ def count_text(
         return choose_layout(rows, triples, options.shards, progress), []
     table = np.full(text.lexicon.size, -1, np.int32)
     table[text.vocabulary.source] = rows.of_word
-    total, words = text.vocabulary.tokens + text.documents + 1, len(text.vocabulary)
+    total, words = text.vocabulary.tokens + text.documents + 1, rows.words + rows.aligned
     blocks = partial(segments.renumbered, text.tokens, table)
     cells = cooccurrence.estimate_cells(blocks(), total, words, options.window, options.symmetric, options.memory_bytes)
     layout = choose_layout(rows, max(cells, triples), options.shards, progress)
