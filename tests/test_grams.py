@@ -34,7 +34,7 @@ def test_grams_are_those_that_enough_entities_share(named: list[tuple[int, str]]
             of[gram].add(entity)
     expected = {(entity, gram) for gram, entities in of.items() if len(entities) >= least for entity in entities}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grams, "_SLICE", size)
+        patch.setattr(grams, "SLICE", size)
         owner = np.array([entity for entity, _ in named], np.int64)
         entity, gram, spelled = find_grams(owner, [name for _, name in named], least)
     found = list(zip(entity.tolist(), (spelled[k] for k in gram.tolist()), strict=True))

@@ -115,7 +115,7 @@ class Bags:
     """Rows that are each a weighted sum of others: row k of those at [starts[k], starts[k + 1]).
 
     starts   int64[rows + 1]
-    index    int64[n]
+    index    int32[n], int64[n] where there are more than an int32 counts
     weight   float32[n]
     """
 
@@ -281,6 +281,7 @@ class Backend(ABC):
         if len(starts) < len(bags.starts):
             some = slice(int(starts[0]), int(starts[-1]))
             starts, index, weight = starts - starts[0], index[some], weight[some]
+        starts = starts.to(index.dtype)
         return embedding_bag(index, vectors, starts, mode="sum", per_sample_weights=weight, include_last_offset=True)
 
     def step(

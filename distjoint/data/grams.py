@@ -16,7 +16,7 @@ LEAST, MOST = 4, 6
 """Characters of the shortest and of the longest gram."""
 _BEGIN, _END = "<", ">"
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_SLICE = 1 << 20
+SLICE = 1 << 20
 """Characters of names that are looked at together."""
 
 
@@ -69,7 +69,7 @@ def _windows(owner: Ints, marked: Sequence[str]) -> tuple[Ints, Ints, Ints]:
     start = 0
     while start < len(marked):
         # Whole names, about a slice of characters, one at least.
-        stop = max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + _SLICE)))
+        stop = max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + SLICE)))
         text = "".join(marked[start:stop])
         letters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
         of = np.repeat(np.arange(start, stop), lengths[start:stop])

@@ -69,5 +69,3 @@ def _senses(path: Path) -> dict[str, list[str]]:
             lemma, _, count, *fields = line.split()
             found[lemma] = fields[-int(count) :]
     return found
-
-

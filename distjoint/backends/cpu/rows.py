@@ -126,7 +126,7 @@ def _weighted_sums(vectors, starts, index, weight, out):  # type: ignore[no-unty
         for q in range(len(target)):
             target[q] = 0
         for k in range(starts[row], starts[row + 1]):
-            add_scaled(vectors, index[k], out, row, weight[k])
+            add_scaled(vectors, np.int64(index[k]), out, row, weight[k])
 
 
 @compiled

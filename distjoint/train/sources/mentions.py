@@ -14,7 +14,6 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,6 @@ from distjoint.base.errors import UsageError
 from distjoint.base.progress import short
 from distjoint.config import Config
 from distjoint.couplings.base import MAP
-from distjoint.couplings.described import unit_words
 from distjoint.couplings.scheme import RESIDUAL, Scheme, spread_of
 from distjoint.couplings.views import Word
 from distjoint.data.dataset import Dataset
@@ -35,6 +33,7 @@ from distjoint.data.streams import MENTIONS
 from distjoint.table.arena import places_among
 from distjoint.table.parts import Part, Shard
 from distjoint.train.rates import Rates
+from distjoint.train.reading import MentionTables, Words, give_back, read_text
 from distjoint.train.schedule import Partition, Visit
 from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork
 from distjoint.train.sources.pulls import DecodedPulls, PullDecoder
@@ -44,34 +43,6 @@ ROUND = "T.round"
 """Part that says which round of visits a shard is in."""
 _MOST_REPEATS = 1 << 12
 """Rounds of visits between all groups that an epoch may have, so that each of the run has a number of its own."""
-_ROWS = 2048
-"""Entities or words in a slice of work on a CPU."""
-
-
-@dataclass(frozen=True)
-class MentionTables:
-    """The mentions of a visit. Entities and words go by shard and offset, so that bits do not depend on slots.
-
-    by_entity   the words of each entity
-    by_word     the entities of each word
-    entities    int64[n]: their places in X
-    words       int64[n]: arena rows of words
-    places      int64[n]: their places in W
-    counted     int64[n]: which of them are words of the vocabulary, not n-grams
-    fresh       bool[entities]: those that have text, and share no row with a word
-    """
-
-    by_entity: Bags
-    by_word: Bags
-    entities: Tensor
-    words: Tensor
-    places: Tensor
-    counted: Tensor
-    fresh: Tensor
-
-    @property
-    def mentions(self) -> int:
-        return len(self.by_entity.index)
 
 
 class MentionSource(Source):
@@ -156,6 +127,7 @@ class MentionSource(Source):
 
         def bags(of: Ints, index: Ints, count: int) -> Bags:
             order = np.argsort(of, kind="stable")
+            index = index.astype(np.int32 if len(index) < 1 << 31 else np.int64)
             starts = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=count))])
             return Bags(*(backend.tensor(array) for array in (starts, index[order], weight[order])))
 
@@ -212,45 +184,24 @@ class MentionWork(VisitWork, ABC):
         if not self._on.config.train.init:
             own.mul_(torch.where(described, RESIDUAL / spread_of(self._on.config), 1.0)[:, None])
 
-    def _words(self) -> tuple[Tensor, Tensor]:
-        """Words as entities read them, and the lengths they had: float32[words, dim], float32[words, 1]."""
-        arrays, places = self._on.arena.arrays, self._tables.places
-        words = arrays["W"].index_select(0, places).add_(arrays["C"].index_select(0, places))
-        return unit_words(words, words.index_select(0, self._tables.counted).mean(0))
+    def _words(self) -> Words:
+        return Words(self._on.arena.arrays, self._tables)
 
     def _read(self, target: str, add: bool) -> None:
         """What the words as they are say of entities, by the map; it replaces a part or is added to it."""
-        backend, tables, map_ = self._on.backend, self._tables, self._on.dense.values[MAP]
-        units, text = self._words()[0], self._on.arena.arrays[target]
-        put = text.index_add_ if add else text.index_copy_
-
-        def read(part: slice) -> None:
-            put(0, tables.entities[part], backend.weighted_sums(units, tables.by_entity, part) @ map_)
-
-        for _ in backend.map(read, backend.slices(len(tables.entities), _ROWS)):
-            pass
+        on = self._on
+        read_text(on.backend, self._words(), on.dense.values[MAP], self._tables, on.arena.arrays[target], add)
 
     def _give_back(self, source: str, rate: float) -> Tensor:
         """Hand a gradient of T on to the map and the words, which take a step; returns its squares."""
-        backend, tables, dense = self._on.backend, self._tables, self._on.dense
-        gradient, map_ = self._on.arena.arrays[source].index_select(0, tables.entities), dense.values[MAP]
+        on, tables = self._on, self._tables
+        gradient = on.arena.arrays[source].index_select(0, tables.entities)
         squares = gradient.square().sum()
-        allowed = self.look(backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
-        units, norms = self._words()
-        d_words = torch.empty_like(units)
-
-        def give(part: slice) -> Tensor:
-            """The gradient of some words goes to `d_words`; returns their part in the map's."""
-            mapped, unit = backend.weighted_sums(gradient, tables.by_word, part), units[part]
-            d_unit = mapped @ map_.T
-            along = (unit * d_unit).sum(1, keepdim=True)
-            d_words[part] = d_unit.sub_(unit * along).div_(norms[part])
-            return unit.T @ mapped
-
-        for found in backend.map(give, backend.slices(len(units), _ROWS)):
-            dense.gradients[MAP] += found
+        allowed = self.look(on.backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
+        of_words, of_map = give_back(on.backend, gradient, self._words(), on.dense.values[MAP], tables)
+        on.dense.gradients[MAP] += of_map
         if rate:
-            self._word.apply(tables.words, d_words, rate, allowed)
+            self._word.apply(tables.words, of_words, rate, allowed)
         return squares
 
 

@@ -1,0 +1,86 @@
+"""Reading, on tensors: what words say of entities, T = (sum a u(w)) M, and the way of its gradient back.
+
+Both stream through the mentions once, by entity one way and by word the other: each sum is written by one thread, so
+bits do not depend on how many there are. No gradient goes through the mean by which words are centred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distjoint.backends.base import Backend, Bags
+from distjoint.couplings.described import unit_words
+
+_ROWS = 2048
+"""Entities or words in a slice of work on a CPU."""
+
+
+@dataclass(frozen=True)
+class MentionTables:
+    """Mentions between some entities and some words. Both go by shard and offset, so that bits do not depend on slots.
+
+    by_entity   the words of each entity
+    by_word     the entities of each word
+    entities    int64[n]: their places in X
+    words       int64[n]: arena rows of words
+    places      int64[n]: their places in W
+    counted     int64[n]: which of the words are of the vocabulary, not n-grams
+    fresh       bool[entities]: those that have text, and share no row with a word
+    """
+
+    by_entity: Bags
+    by_word: Bags
+    entities: Tensor
+    words: Tensor
+    places: Tensor
+    counted: Tensor
+    fresh: Tensor
+
+    @property
+    def mentions(self) -> int:
+        return len(self.by_entity.index)
+
+
+class Words:
+    """Words as entities read them, centred and of length one.
+
+    units   float32[words, dim]
+    norms   float32[words, 1]: the lengths they had
+    """
+
+    def __init__(self, arrays: Mapping[str, Tensor], tables: MentionTables) -> None:
+        words = arrays["W"].index_select(0, tables.places).add_(arrays["C"].index_select(0, tables.places))
+        self.units, self.norms = unit_words(words, words.index_select(0, tables.counted).mean(0))
+
+
+def read_text(backend: Backend, words: Words, map_: Tensor, tables: MentionTables, text: Tensor, add: bool) -> None:
+    """Write to `text`, float32[places in X, dim], what is said of each entity; or add it to what is there."""
+    put = text.index_add_ if add else text.index_copy_
+
+    def read(part: slice) -> None:
+        put(0, tables.entities[part], backend.weighted_sums(words.units, tables.by_entity, part) @ map_)
+
+    for _ in backend.map(read, backend.slices(len(tables.entities), _ROWS)):
+        pass
+
+
+def give_back(
+    backend: Backend, gradient: Tensor, words: Words, map_: Tensor, tables: MentionTables
+) -> tuple[Tensor, Tensor]:
+    """The gradient of words, float32[words, dim], and of the map, by that of texts, float32[entities, dim]."""
+    of_words, of_map = torch.empty_like(words.units), torch.zeros_like(map_)
+
+    def give(part: slice) -> Tensor:
+        mapped, unit = backend.weighted_sums(gradient, tables.by_word, part), words.units[part]
+        d_unit = mapped @ map_.T
+        along = (unit * d_unit).sum(1, keepdim=True)
+        of_words[part] = d_unit.sub_(unit * along).div_(words.norms[part])
+        return unit.T @ mapped
+
+    for found in backend.map(give, backend.slices(len(words.units), _ROWS)):
+        of_map += found
+    return of_words, of_map
