@@ -233,11 +233,11 @@ def test_words_of_a_text_run_and_of_a_graph_run(world):
     sets = {"similarity": [str(folder / "near.txt")], "analogies": [str(folder / "questions.txt")]}
     text = str(write_run(folder / "text", data, words=np.random.default_rng(0).normal(size=(1 + COUNT // 2, 4))))
     report = distjoint.evaluate(text, **sets).to_dict()
-    assert report["vectors"] == "word" and report["standardize"] is True and report["link_prediction"] is None
+    assert (report["kind"], report["vectors"]) == ("word", "joint") and report["standardize"] is True and report["link_prediction"] is None
     assert (report["similarity"][0]["covered"], report["similarity"][0]["pairs"]) == (30, 31)
     assert report["analogies"]["total"]["covered"] == 2
     graph = distjoint.evaluate(graph_run(world, "graph", 0.0), standardize=False, **sets)
-    assert graph.vectors == "entity" and graph.similarity[0].spearman < -0.5  # nearer on the circle, more alike
+    assert graph.kind == "entity" and graph.similarity[0].spearman < -0.5  # nearer on the circle, more alike
 
 
 def test_nothing_asked_for_means_the_test_split_or_says_what_to_give(world):

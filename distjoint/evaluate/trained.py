@@ -77,6 +77,15 @@ class TrainedVectors:
         said = self.coupling.says_something(parts, self.layout, shard)
         return words, self._entities(parts, shard), said
 
+    def entity_parts(self, shard: int) -> dict[str, Tensor]:
+        """What makes the vectors of a shard's entities, by name: float64[entities of the shard, dim] each.
+
+        They are those of `Coupling.entity_parts`.
+        """
+        parts = {name: part.double() for name, part in self._parts(shard).items()}
+        dense = {name: value.double() for name, value in self.dense.items()}
+        return self.coupling.entity_parts(parts, self.layout, shard, dense)
+
     def _parts(self, shard: int) -> dict[str, Tensor]:
         parts = self.checkpoint.shard(shard)
         vectors = {"W", "C", *self.coupling.own_parts}  # the others are states of the optimizer
