@@ -171,8 +171,8 @@ def read_spaces(trained: TrainedVectors) -> Spaces:
 
 def _readable(entity: str, label: str | None, word: str | None) -> str | None:
     """What people may read instead of an entity's id: its label or the word of its row; None where that is the id."""
-    if label is not None:
-        return label if label != entity else None
+    if label is not None and label != entity:
+        return label
     return word if word is not None and word.casefold() != entity.replace(" ", "_").casefold() else None
 
 

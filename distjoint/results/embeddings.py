@@ -26,7 +26,7 @@ from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.scoring import Side, TripleModel
 from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.results.explain import End, Explanation, Words, mentions_of, parts_of, slopes_of, word_shares
+from distjoint.results.explain import End, Explanation, parts_of, slopes_of, word_shares, words_of
 from distjoint.results.export import export as write_vectors
 from distjoint.results.typed import TypedText
 from distjoint.runs.folder import RunFolder
@@ -313,16 +313,8 @@ class Embeddings:
         return 1 + int((scores[others] > scores[answer]).sum()), 1 + int(others.sum())
 
     def _shares_of_words(self, entity: int, slope: Doubles, text: float, top: int) -> dict[str, Any]:
-        """`word_shares` of what is said of an entity, or of the word of its row where the coupling reads no more."""
-        row = entity + self.run.layout.words
-        words = Words(np.array([row]), np.ones(1))
-        if self._coupling.reads_text:
-            try:
-                words = mentions_of(open_dataset(self.run), row)
-            except DistjointError as error:
-                raise DistjointError(f"{error}; --top 0 explains without its words") from error
-        elif row >= len(self.words):
-            words = Words(np.empty(0, np.int64), np.empty(0))
+        """`word_shares` of an entity."""
+        words = words_of(self._trained, entity + self.run.layout.words)
         names = [self.words.names[place] for place in words.places.tolist()]
         return word_shares(words, names, self._among_entities(self.words.vectors[words.places]), slope, text, top)
 

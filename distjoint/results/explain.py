@@ -17,8 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from distjoint.base.arrays import Doubles, Floats, Ints
+from distjoint.base.errors import DistjointError
 from distjoint.couplings.base import OWN, TEXT
 from distjoint.data.dataset import Dataset
+from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import MENTIONS
 from distjoint.evaluate.scoring import Side
 from distjoint.evaluate.trained import TrainedVectors
@@ -97,28 +99,30 @@ class Explanation:
         known = {True: "a triple of the dataset", False: "not in the dataset", None: "the dataset was not read"}
         line = f"{self.head.label or self.head.name}  {self.relation}  {self.tail.label or self.tail.name}"
         said = f"score {self.score:.3f}, {known[self.known]}"
-        return Group(Text(f"{line}: {said}"), *(self._table(side, end) for side, end in self._ends()))
-
-    def _ends(self) -> list[tuple[Side, End]]:
-        return [("head", self.head), ("tail", self.tail)]
+        tables = self._table("head", self.head), self._table("tail", self.tail)
+        return Group(Text(f"{line}: {said}"), "", tables[0], "", tables[1])
 
     def _table(self, side: Side, end: End) -> Table:
-        title = f"\nBy its {side}: {end.title}, {end.rank:,}. of {end.among:,} {side}s"
+        title = f"By its {side}: {end.title}, rank {end.rank:,} of {end.among:,} {side}s"
         table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
         table.add_column("")
         table.add_column("weight", justify="right")
         table.add_column("adds", justify="right")
         for name, share in end.parts.items():
-            table.add_row(_PARTS.get(name, name), "", f"{share:+.3f}")
+            table.add_row(_PARTS.get(name, name), "", _signed(share))
             if name == TEXT:
                 for word in end.words:
-                    table.add_row(Text(f"  {word.word}"), f"{word.weight:.2f}", f"{word.score:+.3f}")
+                    table.add_row(Text(f"  {word.word}"), f"{word.weight:.2f}", _signed(word.score))
                 if end.others:
-                    table.add_row(f"  {end.others:,} other words", "", f"{end.other_words:+.3f}")
+                    table.add_row(f"  {end.others:,} other words", "", _signed(end.other_words))
                 if abs(end.moved) >= _SEEN:
-                    table.add_row("  words have moved since it was read", "", f"{end.moved:+.3f}")
-        table.add_row("relation and the other end", "", f"{end.rest:+.3f}")
+                    table.add_row("  words have moved since it was read", "", _signed(end.moved))
+        table.add_row("relation and the other end", "", _signed(end.rest))
         return table
+
+
+def _signed(share: float) -> str:
+    return f"{0.0 if abs(share) < _SEEN else share:+.3f}"
 
 
 @dataclass(frozen=True)
@@ -153,11 +157,23 @@ def slopes_of(
     return float(score[0]), of_head, of_tail
 
 
-def mentions_of(dataset: Dataset, row: int) -> Words:
-    """What a dataset says of an entity; reads the partitions of the entity's shard.
+def words_of(trained: TrainedVectors, row: int) -> Words:
+    """What is said of an entity: its mentions where the coupling reads text, else the word of its row, if it has one.
 
-    row   its row id
+    row      its row id
+    raises   DistjointError where the dataset, which has the mentions, is gone
     """
+    if trained.coupling.reads_text:
+        try:
+            return _mentions(open_dataset(trained.run), row)
+        except DistjointError as error:
+            raise DistjointError(f"{error}; --top 0 explains without its words") from error
+    own = np.arange(row, min(row + 1, trained.layout.words + trained.layout.aligned))
+    return Words(own, np.ones(len(own)))
+
+
+def _mentions(dataset: Dataset, row: int) -> Words:
+    """The mentions of an entity, from the partitions of its shard."""
     layout = dataset.layout
     (i,), (offset,) = (found.tolist() for found in layout.locate(np.array([row])))
     places, weights = [np.empty(0, np.int64)], [np.empty(0)]
