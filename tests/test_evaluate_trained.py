@@ -26,7 +26,7 @@ pytestmark = pytest.mark.unit
 ROWS = Rows(
     words=["the", "of"],
     aligned=[("dog", "e0"), ("cat", "e1"), ("cow", "e2")],
-    entities=[f"e{place}" for place in range(3, 9)],
+    entities=[*(f"e{place}" for place in range(3, 8)), ("e8", "last one")],
     relations=["next"],
     shards=3,
     tiles=3,
@@ -84,7 +84,8 @@ def test_vectors_by_shard_are_those_of_the_loaded_run(tmp_path, coupling):
         "dog",
         "cat",
         "cow",
-        *[None] * 6,
+        *[None] * 5,
+        "last one",
     ]
 
 
@@ -146,6 +147,7 @@ def test_vectors_are_chosen_by_kind_and_part(tmp_path, coupling):
     alone = chosen("entity", "own")
     if coupling == "tie":  # X is not used beside a word
         assert list(alone.names) == [f"e{place}" for place in range(3, 9)] and alone.find("dog") is None
+        assert alone.find("Last One") == 5
         np.testing.assert_allclose(alone.vectors, own[3:], atol=1e-6)
         with pytest.raises(UsageError, match="--vectors both: no entity has own and text vectors"):
             chosen("entity", "both")

@@ -57,7 +57,7 @@ def _of_entities(trained: TrainedVectors, space: Space, vectors: VectorParts) ->
                 f"{missing[0]} vectors; they have {' and '.join(parts)}"
             )
         for name in wanted:
-            found[name][rows - layout.words] = parts[name].float().cpu().numpy()
+            found[name][rows - layout.words] = parts[name].cpu().numpy()
     there: Bools = np.logical_and.reduce([part.any(1) for part in found.values()])
     if not there.any():
         raise UsageError(f"{trained.run.folder}: --vectors {vectors}: no entity has {' and '.join(wanted)} vectors")

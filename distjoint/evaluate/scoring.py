@@ -6,7 +6,7 @@ The entities come to it in blocks, so this is all that a worker must hold to ran
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
@@ -60,25 +60,20 @@ class TripleModel:
         return self.scorer.query(entity, self.scorer.inverse(self.relations[relation]), self.dense)
 
     def slopes(self, head: Tensor, relation: Tensor, tail: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores of triples by their tails, and the vectors by which they come of what head and tail are made of.
+        """Scores of triples by their tails, and the vectors by which parts of head and tail make them.
 
-        A score is `slope . vector + rest` for either end (see `Comparison.slopes`; from the query to the head it goes
+        In the precision of the ends. A score is `slope . vector + rest` for either end (see `Comparison.slopes`; from the query to the head it goes
         on by the scorer's gradient). The rest of a head is the relation's, where it is added, and the tail's.
 
         head, tail   float[n, dim]
         relation     int64[n]
         returns      float[n]; float[n, dim], of the heads; float[n, dim], of the tails
         """
-        relations = self.relations[relation]
-        query = self.scorer.query(head, relations, self.dense)
+        relations, dense = self.relations[relation].to(head.dtype), {k: v.to(head.dtype) for k, v in self.dense.items()}
+        query = self.scorer.query(head, relations, dense)
         of_query, of_tail = self.comparison.slopes(query, tail)
-        of_head, _ = self.scorer.query_gradient(head, relations, of_query, self.dense)
+        of_head, _ = self.scorer.query_gradient(head, relations, of_query, dense)
         return self.comparison.pairs(self.prepare(query), self.prepare(tail))[0], of_head, of_tail
-
-    def double(self) -> TripleModel:
-        """The same in float64."""
-        dense = {name: value.double() for name, value in self.dense.items()}
-        return replace(self, relations=self.relations.double(), dense=dense)
 
     def score(self, query: Tensor, candidate: Tensor) -> Tensor:
         """float[queries, candidates] scores of float[queries, dim] against float[candidates, dim]."""

@@ -78,13 +78,8 @@ class TrainedVectors:
         return words, self._entities(parts, shard), said
 
     def entity_parts(self, shard: int) -> dict[str, Tensor]:
-        """What makes the vectors of a shard's entities, by name: float64[entities of the shard, dim] each.
-
-        They are those of `Coupling.entity_parts`.
-        """
-        parts = {name: part.double() for name, part in self._parts(shard).items()}
-        dense = {name: value.double() for name, value in self.dense.items()}
-        return self.coupling.entity_parts(parts, self.layout, shard, dense)
+        """What makes the vectors of `entities`, as the coupling says: float32[entities of the shard, dim] each, by name."""
+        return self.coupling.entity_parts(self._parts(shard), self.layout, shard, self.dense)
 
     def _parts(self, shard: int) -> dict[str, Tensor]:
         parts = self.checkpoint.shard(shard)

@@ -56,7 +56,7 @@ class End:
     words         the words with the greatest shares of `text`, whichever their sign
     others        how many more words there are
     other_words   what these add
-    moved         what `text` has besides its words as they are now: they have moved since it was read
+    moved         what `text` has besides its words as they are now: words and map have moved since it was read
     """
 
     name: str
@@ -144,7 +144,7 @@ def parts_of(trained: TrainedVectors, row: int) -> dict[str, Doubles]:
     """
     (shard,), (offset,) = (found.tolist() for found in trained.layout.locate(np.array([row])))
     place = int(trained.layout.has_entity(shard)[:offset].sum())
-    return {name: part[place].cpu().numpy() for name, part in trained.entity_parts(shard).items()}
+    return {name: part[place].double().cpu().numpy() for name, part in trained.entity_parts(shard).items()}
 
 
 def slopes_of(
@@ -152,7 +152,7 @@ def slopes_of(
 ) -> tuple[float, Doubles, Doubles]:
     """The score of a triple whose ends have some parts, and the slopes of head and tail: float64[dim] each."""
     ends = [torch.from_numpy(np.sum(list(parts.values()), axis=0))[None] for parts in (head, tail)]
-    score, *slopes = trained.model.double().slopes(ends[0], torch.tensor([relation]), ends[1])
+    score, *slopes = trained.model.slopes(ends[0], torch.tensor([relation]), ends[1])
     of_head, of_tail = (slope[0].numpy() for slope in slopes)
     return float(score[0]), of_head, of_tail
 
