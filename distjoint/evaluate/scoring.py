@@ -62,8 +62,8 @@ class TripleModel:
     def slopes(self, head: Tensor, relation: Tensor, tail: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of triples by their tails, and the vectors by which parts of head and tail make them.
 
-        In the precision of the ends. A score is `slope . vector + rest` for either end (see `Comparison.slopes`; from the query to the head it goes
-        on by the scorer's gradient). The rest of a head is the relation's, where it is added, and the tail's.
+        In the precision of the ends. A score is `slope . vector + rest` for either end (see `Comparison.slopes`; from
+        the query to the head it goes on by the scorer's gradient). The rest is what relation and other end make.
 
         head, tail   float[n, dim]
         relation     int64[n]

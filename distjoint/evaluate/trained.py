@@ -78,7 +78,7 @@ class TrainedVectors:
         return words, self._entities(parts, shard), said
 
     def entity_parts(self, shard: int) -> dict[str, Tensor]:
-        """What makes the vectors of `entities`, as the coupling says: float32[entities of the shard, dim] each, by name."""
+        """What makes the vectors of `entities`, as the coupling says: float32[entities of the shard, dim] by name."""
         return self.coupling.entity_parts(self._parts(shard), self.layout, shard, self.dense)
 
     def _parts(self, shard: int) -> dict[str, Tensor]:
