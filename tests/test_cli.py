@@ -30,6 +30,7 @@ COMMANDS = (
     "compare",
     "nearest",
     "predict",
+    "explain",
     "export",
     "demo",
     "doctor",

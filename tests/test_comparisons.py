@@ -25,6 +25,13 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "manhattan": lambda q, c: -(q - c).abs().sum(-1),
 }
 """Scores of query i and candidate i, not scaled: float64[..., n, dim] each to float64[..., n]."""
+SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "dot": lambda q, c: c,
+    "cosine": lambda q, c: c / (q.norm(dim=-1, keepdim=True) * c.norm(dim=-1, keepdim=True)),
+    "distance": lambda q, c: (c - q) / (q - c).norm(dim=-1, keepdim=True),
+    "manhattan": lambda q, c: (c - q).sign(),
+}
+"""By which vector the parts of a query make these scores, norms held fixed."""
 
 
 @pytest.fixture(params=FORMULAS)
@@ -43,6 +50,7 @@ def formula(comparison: Comparison, q: Tensor, c: Tensor) -> Tensor:
 
 def test_every_comparison_is_in_the_registry_and_in_this_battery() -> None:
     assert_covers(set(FORMULAS), COMPARISONS, Comparison, comparisons)
+    assert SLOPES.keys() == FORMULAS.keys()
 
 
 # The battery
@@ -138,6 +146,19 @@ def test_the_scale_multiplies_scores_and_has_a_default(comparison: Comparison) -
     assert default.scale == {"cosine": 10.0}.get(comparison.name, 1.0)
     plain = default.scores(q, c)[0] / default.scale
     torch.testing.assert_close(comparison.scores(q, c)[0], SCALE * plain)
+
+
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_slopes_take_a_score_apart(comparison: Comparison, leading: tuple[int, ...]) -> None:
+    q, c, part = (draw(*leading, 4, DIM, seed=seed) for seed in (0, 1, 2))
+    score = SCALE * FORMULAS[comparison.name](q, c)
+    of_q, of_c = comparison.slopes(q, c)
+    torch.testing.assert_close(of_q, SCALE * SLOPES[comparison.name](q, c))
+    torch.testing.assert_close(of_c, SCALE * SLOPES[comparison.name](c, q))
+    # Parts add up to the vector, and their shares to the score: all of it, or with what the other vector makes.
+    shares = (of_q * part).sum(-1) + (of_q * (q - part)).sum(-1)
+    rest = 0 if comparison.name in ("dot", "cosine") else (of_c * c).sum(-1)
+    torch.testing.assert_close(shares + rest, score)
 
 
 def test_what_it_says_of_itself_is_so(comparison: Comparison) -> None:

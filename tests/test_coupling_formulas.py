@@ -121,6 +121,22 @@ def assert_views_agree(name: str, formula: Formula, backend: Backend) -> None:
     torch.testing.assert_close(torch.cat(blocks), expected)
 
 
+def assert_parts_make_the_vectors(name: str, backend: Backend) -> None:
+    """Parts of entities add up to their vectors; `own` is what is left where words say nothing."""
+    table = Table(name, backend)
+    dense = {key: value.double() for key, value in table.dense.items()}
+    for shard, arrays in table.shards.items():
+        doubled = {part: array.double() for part, array in arrays.items()}
+        silent = {
+            part: torch.zeros_like(array) if part in ("W", "C", "T") else array for part, array in doubled.items()
+        }
+        whole, own = (table.coupling.entity_block(each, LAYOUT, shard, dense) for each in (doubled, silent))
+        found = table.coupling.entity_parts(doubled, LAYOUT, shard, dense)
+        assert list(found) == (["own", "text"] if table.coupling.reads_words else ["own"])
+        torch.testing.assert_close(sum(found.values(), torch.zeros(())), whole)
+        torch.testing.assert_close(found["own"], own)
+
+
 def assert_steps_follow_the_gradient(name: str, formula: Formula, backend: Backend) -> None:
     """A step of gradient descent is that of autograd on the formula, half of a word's going to either of W and C."""
     table = Table(name, backend)
@@ -173,6 +189,11 @@ def test_every_coupling_is_in_the_registry_and_in_this_battery() -> None:
 @pytest.mark.parametrize("name", VECTORS)
 def test_training_and_evaluation_see_the_vectors_of_the_formula(name: str, backend: Backend) -> None:
     assert_views_agree(name, VECTORS[name], backend)
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_the_parts_of_entities_make_their_vectors(name: str) -> None:
+    assert_parts_make_the_vectors(name, TorchBackend(torch.device("cpu")))
 
 
 @pytest.mark.parametrize("name", VECTORS)

@@ -138,6 +138,22 @@ def test_predict_ranks_by_score_and_knows_the_dataset(dataset):
         joint.predict(head="dog", relation="likes", tail="cat")
 
 
+def test_explain_by_hand(dataset):
+    """dog likes cat by TransE: q - t = (-1, 4) - (-2, 4) = (1, 0), so a head's part p adds -p[0], a tail's p[0]."""
+    found = distjoint.load(run(dataset)).explain("dog", "likes", "cat")
+    assert (found.score, found.known, found.relation) == (pytest.approx(-1), True, "likes")
+    head, tail = found.head, found.tail
+    assert (head.name, head.label, tail.label) == ("Q144", "dog", "cat")
+    assert head.parts == pytest.approx({"own": 0, "text": 1}) and head.rest == pytest.approx(-2)
+    assert tail.parts == pytest.approx({"own": 0, "text": -2}) and tail.rest == pytest.approx(1)
+    assert [(each.word, each.weight, each.score) for each in tail.words] == [("cat", 1, pytest.approx(-2))]
+    assert (tail.rank, tail.among, head.rank) == (1, 4, 1)  # Q60 is known, Q9 never trained, dog the question
+    tied = distjoint.load(run(dataset, "tie")).explain("Q1", "part_of", "Q2")  # neither has a word
+    assert (tied.head.parts["text"], tied.head.words, tied.tail.words) == (0, (), ())
+    apart = distjoint.load(run(dataset, "none")).explain("dog", "likes", "cat")
+    assert set(apart.tail.parts) == {"own"} and sum(apart.tail.parts.values()) + apart.tail.rest == apart.score
+
+
 def test_predict_without_the_dataset_can_still_include(dataset):
     url = run(dataset)
     (dataset / "manifest.json").unlink()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from runs import Rows, write_dataset, write_run
+from safetensors.numpy import load_file
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
@@ -233,11 +234,47 @@ def test_words_of_a_text_run_and_of_a_graph_run(world):
     sets = {"similarity": [str(folder / "near.txt")], "analogies": [str(folder / "questions.txt")]}
     text = str(write_run(folder / "text", data, words=np.random.default_rng(0).normal(size=(1 + COUNT // 2, 4))))
     report = distjoint.evaluate(text, **sets).to_dict()
-    assert report["vectors"] == "word" and report["standardize"] is True and report["link_prediction"] is None
+    assert (
+        (report["kind"], report["vectors"]) == ("word", "joint")
+        and report["standardize"] is True
+        and report["link_prediction"] is None
+    )
     assert (report["similarity"][0]["covered"], report["similarity"][0]["pairs"]) == (30, 31)
     assert report["analogies"]["total"]["covered"] == 2
     graph = distjoint.evaluate(graph_run(world, "graph", 0.0), standardize=False, **sets)
-    assert graph.vectors == "entity" and graph.similarity[0].spearman < -0.5  # nearer on the circle, more alike
+    assert graph.kind == "entity" and graph.similarity[0].spearman < -0.5  # nearer on the circle, more alike
+
+
+def test_words_are_measured_by_the_vectors_that_are_wanted(world):
+    folder, _, _ = world
+    url, sets = graph_run(world, "run", 0.0, "dual"), [str(folder / "near.txt")]
+    loaded = distjoint.load(url)
+    with pytest.raises(UsageError, match="--vectors both --raw"):
+        distjoint.evaluate(url, similarity=sets, vectors="both", standardize=False)
+    rhos = {}
+    for kind, vectors, said in (
+        ("word", "joint", "word vectors,"),
+        ("word", "both", "word and entity vectors side by side"),
+        ("entity", "joint", "entity vectors,"),
+        ("entity", "own", "own vectors of entities"),
+        ("entity", "both", "own and text vectors of entities side by side"),
+    ):
+        report = distjoint.evaluate(url, similarity=sets, kind=kind, vectors=vectors)
+        report.save(locate(url))
+        kept = Report.read(locate(url))
+        assert (kept.kind, kept.vectors, len(kept.similarity)) == (kind, vectors, 1) and said in str(report)
+        rhos[kind, vectors] = report.similarity[0].spearman
+        loaded.export(str(folder / "out.safetensors"), "safetensors", kind, vectors=vectors)
+        file = load_file(folder / "out.safetensors")
+        assert file[kind].shape[1] == (8 if vectors == "both" else 4)
+    assert len(set(rhos.values())) == len(rhos)
+    with pytest.raises(UsageError, match="--vectors own: says which vectors of one kind; add --kind"):
+        loaded.export(str(folder / "out.txt"), vectors="own")
+    place = folder / "run/evaluation.json"
+    tree = json.loads(place.read_text())
+    place.write_text(json.dumps({**{key: tree[key] for key in tree if key != "kind"}, "vectors": "word"}))
+    before = Report.read(locate(url))  # written when `vectors` was the kind
+    assert (before.kind, before.vectors) == ("word", "joint")
 
 
 def test_nothing_asked_for_means_the_test_split_or_says_what_to_give(world):

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from runs import Rows, write_dataset, write_run
 
 import distjoint
-from distjoint.base.errors import DistjointError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.dataset import Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
 from distjoint.evaluate.candidates import entity_rows
+from distjoint.evaluate.chosen import choose
 from distjoint.evaluate.known import KnownAnswers
 from distjoint.evaluate.ranking import link_prediction
 from distjoint.evaluate.space import read_spaces
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.unit
 ROWS = Rows(
     words=["the", "of"],
     aligned=[("dog", "e0"), ("cat", "e1"), ("cow", "e2")],
-    entities=[f"e{place}" for place in range(3, 9)],
+    entities=[*(f"e{place}" for place in range(3, 8)), ("e8", "last one")],
     relations=["next"],
     shards=3,
     tiles=3,
@@ -79,7 +80,13 @@ def test_vectors_by_shard_are_those_of_the_loaded_run(tmp_path, coupling):
         ids = run.layout.rows_of(shard)[run.layout.has_word(shard)]
         np.testing.assert_array_equal(words, loaded.words.vectors[ids])
     spaces = read_spaces(trained)
-    assert spaces.degrees.tolist() == [1, 2, 2, 2, 2, 2, 2, 1, 0] and spaces.labels == [None] * 9
+    assert spaces.degrees.tolist() == [1, 2, 2, 2, 2, 2, 2, 1, 0] and spaces.labels == [
+        "dog",
+        "cat",
+        "cow",
+        *[None] * 5,
+        "last one",
+    ]
 
 
 def test_vectors_are_kept_where_they_fit_and_read_again_where_they_do_not(tmp_path, monkeypatch):
@@ -113,3 +120,51 @@ def test_a_checkpoint_is_ranked_as_its_run_is_evaluated(tmp_path):
     found = link_prediction(trained.model, trained.candidates(*splits), splits[-1], Triples.together(*splits))
     assert found.mrr == distjoint.evaluate(str(run.folder), link_prediction="test").links.ranks.mrr
     assert found.candidates == 8
+
+
+def standard(vectors):
+    return (vectors - vectors.mean(0)) / vectors.std(0)
+
+
+@pytest.mark.parametrize("coupling", ["none", "tie", "dual"])
+def test_vectors_are_chosen_by_kind_and_part(tmp_path, coupling):
+    """Nine entities, of which three share a row with a word; X and W + C as they lie in the checkpoint."""
+    run = world(tmp_path, coupling)
+    trained = TrainedVectors(run, run.result())
+    spaces, own, rows = read_spaces(trained), np.zeros((9, 4)), entity_rows(run.layout)
+    for shard, ids in enumerate(rows):
+        own[ids - 2] = trained.checkpoint.shard(shard)["X"].numpy()
+    words, whole = spaces.words.vectors, spaces.entities.vectors
+
+    def chosen(kind, vectors):
+        return choose(trained, spaces, kind, vectors)
+
+    assert chosen("word", "joint") is chosen("word", "own") is chosen(None, "joint") is spaces.words
+    assert chosen("entity", "joint") is spaces.entities
+    beside = chosen("word", "both")
+    assert (beside.kind, list(beside.names)) == ("word", ["dog", "cat", "cow"])
+    np.testing.assert_allclose(beside.vectors, np.hstack([standard(words[2:]), standard(whole[:3])]), atol=1e-5)
+    alone = chosen("entity", "own")
+    if coupling == "tie":  # X is not used beside a word
+        assert list(alone.names) == [f"e{place}" for place in range(3, 9)] and alone.find("dog") is None
+        assert alone.find("Last One") == 5
+        np.testing.assert_allclose(alone.vectors, own[3:], atol=1e-6)
+        with pytest.raises(UsageError, match="--vectors both: no entity has own and text vectors"):
+            chosen("entity", "both")
+    else:
+        np.testing.assert_allclose(alone.vectors, own, atol=1e-6)
+        assert alone.find("cow") == 2
+    if coupling == "none":
+        for vectors in ("text", "both"):
+            with pytest.raises(UsageError, match="coupling none gives entities no text vectors; they have own"):
+                chosen("entity", vectors)
+    else:
+        text = words[2:] @ trained.dense["map"].numpy() if coupling == "dual" else words[2:]
+        found = chosen("entity", "text")
+        assert list(found.names) == ["e0", "e1", "e2"] and found.find("cow") == 2
+        np.testing.assert_allclose(found.vectors, text, atol=1e-6)
+        if coupling == "dual":
+            both = np.hstack([standard(own[:3]), standard(text)])
+            np.testing.assert_allclose(chosen("entity", "both").vectors, both, atol=1e-5)
+    with pytest.raises(UsageError, match="--vectors text is what words make of an entity; add --kind entity"):
+        chosen("word", "text")

@@ -226,8 +226,11 @@ def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tm
     assert [near.similarity for near in one] == pytest.approx([near.similarity for near in other], abs=1e-5)
     back = vectors.nearest(vectors.text_vector("topicaa"), 1, of="entity", kind="word")
     assert (back[0].name, back[0].similarity) == ("topicaa", pytest.approx(1, abs=1e-5))
-    with pytest.raises(DistjointError, match="'unheard of': none of its words is in the vocabulary"):
-        vectors.text_vector("unheard of")
+    # "teamwork" is no word, but begins as the names of all teams do.
+    near = vectors.nearest(vectors.text_vector("teamwork"), 6, of="entity", kind="entity")
+    assert {each.name for each in near} == {f"team{letter}" for letter in "abcdef"}
+    with pytest.raises(DistjointError, match="'unheard': none of its words is in the vocabulary, nor like a name"):
+        vectors.text_vector("unheard")
     with pytest.raises(UsageError, match="one end"):
         vectors.predict(head="newcomer_1", head_text=words, relation="knows")
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
@@ -46,22 +46,6 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A key of the configuration, like model.dim=100; may be repeated."),
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)]
-LinkPrediction = Annotated[
-    Literal["valid", "test"] | None, typer.Option(help="Rank the answers to the triples of this split.")
-]
-Similarity = Annotated[
-    list[str] | None, typer.Option(metavar="FILE...", help="Word pairs with scores by people; files or globs.")
-]
-Analogies = Annotated[
-    list[str] | None, typer.Option(metavar="FILE...", help="Questions a : b = c : d; files, globs or folders.")
-]
-Standardize = Annotated[
-    bool, typer.Option("--standardize/--raw", help="Standardise the columns of word vectors first, or not.")
-]
-Vectors = Annotated[
-    Literal["word", "entity"] | None,
-    typer.Option(help="Which vectors stand for words; by default their own where text was trained."),
-]
 Count = Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many.")]
 
 
@@ -129,9 +113,13 @@ def print_result(result: Any, as_json: bool) -> None:
 
 
 def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print neighbours or predictions: a line each, only the columns that say something."""
+    """Print neighbours or predictions: a line each, only the columns that say something.
+
+    Entities go by their labels, and several of one label by their ids besides.
+    """
     from rich.table import Table
 
+    rows = _readable(rows)
     columns = [column for column in (rows[0] if rows else ()) if any(row[column] not in (None, False) for row in rows)]
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in columns:
@@ -141,6 +129,16 @@ def print_rows(title: str, rows: list[dict[str, Any]]) -> None:
             *(f"{value:.3f}" if isinstance(value := row[column], float) else str(value) for column in columns)
         )
     console().print(table)
+
+
+def _readable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows whose names are labels, where there are any."""
+    labels = [row["label"] for row in rows]
+    names = [
+        row["name"] if label is None else label if labels.count(label) == 1 else f"{label} ({row['name']})"
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    return [{**row, "name": name, "label": None} for row, name in zip(rows, names, strict=True)]
 
 
 def console() -> Console:

@@ -1,4 +1,4 @@
-"""The commands that look up a trained run: nearest, predict, export."""
+"""The commands that look up a trained run: nearest, predict, explain, export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from distjoint.base.errors import UsageError
-from distjoint.cli.common import Count, Json, Run, StorageOptions, print_rows
+from distjoint.cli.common import Count, Json, Run, StorageOptions, print_result, print_rows
+from distjoint.evaluate.options import VECTORS, VectorParts
 from distjoint.registry import EXPORTS
 
 
@@ -99,6 +100,28 @@ def predict(
         print_rows(f"{head or head_text or '?'}  {relation}  {tail or tail_text or '?'}", rows)
 
 
+def explain(
+    run: Run,
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="An entity, by id, label or word.", show_default=False)],
+    relation: Annotated[str, typer.Argument(metavar="RELATION", help="The relation's name.", show_default=False)],
+    tail: Annotated[str, typer.Argument(metavar="TAIL", help="An entity, likewise.", show_default=False)],
+    top: Annotated[int, typer.Option(metavar="N", min=0, help="Words of each end that are told apart.")] = 8,
+    storage_options: StorageOptions = None,
+    as_json: Json = False,
+) -> None:
+    """Why a triple has its score: what the parts of its ends, and the words of their texts, add to it.
+
+    The score is taken apart twice, by its head and by its tail; either time the shares add up to it.
+
+    \b
+    Example:
+      distjoint explain runs/described dog hypernym animal
+    """
+    import distjoint
+
+    print_result(distjoint.load(run).explain(head, relation, tail, top), as_json)
+
+
 def export(
     run: Run,
     out: Annotated[str, typer.Option(metavar="FILE", help="File or URL to write.", show_default=False)],
@@ -112,16 +135,21 @@ def export(
         ),
     ] = "glove",
     kind: Annotated[Literal["word", "entity"] | None, typer.Option(help="Only words, or only entities.")] = None,
+    vectors: Annotated[
+        VectorParts,
+        typer.Option(help=VECTORS),
+    ] = "joint",
     binary: Annotated[bool, typer.Option("--binary", help="The format's binary form; word2vec has one.")] = False,
     storage_options: StorageOptions = None,
 ) -> None:
     """Write the vectors for other programs.
 
     \b
-    Example:
+    Examples:
       distjoint export runs/joint --format word2vec --out vectors.txt --kind word
+      distjoint export runs/joint --format parquet --out apart.parquet --kind entity --vectors both
     """
     import distjoint
 
-    written = distjoint.load(run).export(out, form, kind=kind, binary=binary)
+    written = distjoint.load(run).export(out, form, kind=kind, vectors=vectors, binary=binary)
     typer.echo(f"{out}: {written:,} vectors")

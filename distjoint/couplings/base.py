@@ -25,6 +25,8 @@ from distjoint.table.parts import Shard
 
 MAP = "map"
 """Name of the map from words to entities, a dense parameter of some couplings, and of its group."""
+OWN, TEXT = "own", "text"
+"""Names of what makes the vector of an entity: what it has of its own, and what words make of it."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,23 @@ class Coupling(ABC):
         worded, word = has_word[has_entity], torch.zeros_like(own)
         word[worded] = word_block(parts)[has_entity[has_word]]
         return self.entity_vectors(own, word, worded, dense)
+
+    def entity_parts(
+        self, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What makes the vectors of `entity_block`: by name, parts that add up to them.
+
+        `own`, and where words are read `text`: here all that a vector has more than it would have without its word.
+
+        parts, dense   as of `entity_block`
+        returns        float[entity rows, dim] each
+        """
+        whole = self.entity_block(parts, layout, shard, dense)
+        if not self.reads_words:
+            return {OWN: whole}
+        wordless = {name: torch.zeros_like(part) if name in ("W", "C") else part for name, part in parts.items()}
+        own = self.entity_block(wordless, layout, shard, dense)
+        return {OWN: own, TEXT: whole - own}
 
     def says_something(self, parts: Mapping[str, Tensor], layout: Layout, shard: int) -> Tensor:
         """bool[entity rows]: whose vector means something though no training triple names them."""

@@ -10,7 +10,16 @@ from torch import Tensor
 
 from distjoint.backends.base import Backend
 from distjoint.config import Config
-from distjoint.couplings.base import MAP, Coupling, DenseParameter, GraphTerm, map_parameter, relation_parameters
+from distjoint.couplings.base import (
+    MAP,
+    OWN,
+    TEXT,
+    Coupling,
+    DenseParameter,
+    GraphTerm,
+    map_parameter,
+    relation_parameters,
+)
 from distjoint.couplings.views import Own
 from distjoint.model.scorers import Scorer
 from distjoint.optim import Optimizer, optimizer_of
@@ -44,6 +53,11 @@ class Described(Coupling):
 
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         return own
+
+    def entity_parts(
+        self, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return {OWN: parts["X"], TEXT: parts["T"]}
 
     def says_something(self, parts: Mapping[str, Tensor], layout: Layout, shard: int) -> Tensor:
         return parts["T"].any(1)

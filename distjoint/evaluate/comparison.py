@@ -16,7 +16,7 @@ from distjoint.evaluate.options import CompareOptions, EvaluateOptions
 from distjoint.evaluate.ranks import HITS
 from distjoint.evaluate.report import Report
 from distjoint.evaluate.run import measure
-from distjoint.evaluate.tables import as_text, comparison_tables, link_note, word_note
+from distjoint.evaluate.tables import as_text, comparison_tables, link_note
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import locate
 
@@ -41,7 +41,7 @@ class RunComparison:
         notes = [f"Measured at: {', '.join(epochs)}."]
         notes += [link_note(report.links) for report in self.reports if report.links is not None]
         worded = [report for report in self.reports if report.similarity or report.analogies]
-        notes += [word_note(report.vectors, report.standardize) for report in worded]
+        notes += [report.word_note for report in worded]
         return Group(*comparison_tables(self.names, self.measures, self.differences, notes))
 
     def __str__(self) -> str:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 Split = Literal["valid", "test"]
 Ties = Literal["realistic", "optimistic", "pessimistic"]
 VectorKind = Literal["word", "entity"]
+VectorParts = Literal["joint", "own", "text", "both"]
+VECTORS = (
+    "Which of an entity's: joint, as the graph scores it; own, X alone; text, what words make of it alone; both of "
+    "these two side by side. With --kind word: both, the word's and its entity's side by side."
+)
 
 
 @options
@@ -76,10 +81,14 @@ class EvaluateOptions(CallOptions):
         flag="--standardize/--raw",
         doc="Standardise the columns of word vectors, to mean 0 and deviation 1, before the cosine.",
     )
-    vectors: VectorKind | None = option(
-        "Which vectors stand for words; by default their own where text was trained.",
-        default=None,
-        doc="Which vectors stand for words, their own or their entities'; by default their own where text was trained.",
+    kind: VectorKind | None = option(
+        "Whose vectors stand for words: words' or entities'; by default words' where text was trained.", default=None
+    )
+    vectors: VectorParts = option(
+        VECTORS,
+        default="joint",
+        doc="Which of an entity's: `joint`, as the graph scores it; `own`, X alone; `text`, what words make of it; "
+        "`both` of these two side by side. Of a word: `both` is its own and its entity's side by side.",
     )
     memory: str | int = option(
         "Memory for vectors and scores, like 2GB.",
@@ -104,8 +113,12 @@ class EvaluateOptions(CallOptions):
         return bytes_of("--memory", self.memory)
 
     def check(self) -> None:
-        """Raise UsageError for a memory that is no size."""
+        """Raise UsageError for a memory that is no size, or raw vectors side by side."""
         self.memory_bytes  # noqa: B018 - reading it checks it
+        if self.vectors == "both" and not self.standardize:
+            raise UsageError(
+                "--vectors both --raw: halves side by side are standardised, to weigh alike; leave out --raw"
+            )
 
 
 @options
@@ -117,7 +130,8 @@ class CompareOptions(CallOptions):
     similarity: Sequence[str] = like(EvaluateOptions, "similarity", default=())
     analogies: Sequence[str] = like(EvaluateOptions, "analogies", default=())
     standardize: bool = like(EvaluateOptions, "standardize", default=True)
-    vectors: VectorKind | None = like(EvaluateOptions, "vectors", default=None)
+    kind: VectorKind | None = like(EvaluateOptions, "kind", default=None)
+    vectors: VectorParts = like(EvaluateOptions, "vectors", default="joint")
     memory: str | int = like(EvaluateOptions, "memory", default="1GB", command=False)
     seed: int = like(EvaluateOptions, "seed", default=0, command=False)
     storage_options: Mapping[str, Any] | None = like(EvaluateOptions, "storage_options", default=None)

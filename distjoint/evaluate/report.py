@@ -21,9 +21,16 @@ from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.bootstrap import Interval
 from distjoint.evaluate.classification import Classification
 from distjoint.evaluate.link_result import Links
-from distjoint.evaluate.options import VectorKind
+from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.similarity import Similarity
-from distjoint.evaluate.tables import analogy_tables, as_text, classification_tables, link_tables, similarity_tables
+from distjoint.evaluate.tables import (
+    analogy_tables,
+    as_text,
+    classification_tables,
+    link_tables,
+    similarity_tables,
+    word_note,
+)
 from distjoint.storage import Location
 
 JSON = "evaluation.json"
@@ -37,13 +44,15 @@ class Report:
 
     run           URL of the run
     checkpoint    the checkpoint that was evaluated
-    vectors       which vectors of a row the word tests took
+    kind          whose vectors the word tests took; None where there were none
+    vectors       which of them
     standardize   whether their columns were standardised
     """
 
     run: str
     checkpoint: str
-    vectors: VectorKind | None = None
+    kind: VectorKind | None = None
+    vectors: VectorParts = "joint"
     standardize: bool = True
     links: Links | None = None
     similarity: tuple[Similarity, ...] = ()
@@ -63,6 +72,7 @@ class Report:
             "format": FORMAT,
             "run": self.run,
             "checkpoint": self.checkpoint,
+            "kind": self.kind,
             "vectors": self.vectors,
             "standardize": self.standardize,
             "link_prediction": self.links.to_dict() if self.links else None,
@@ -81,6 +91,11 @@ class Report:
             return self.checkpoint
         return f"epoch {int(found[1])}" + (f", round {int(found[2])}" if found[2] else "")
 
+    @property
+    def word_note(self) -> str:
+        """How cosines of words were taken, in a line."""
+        return word_note(self.kind, self.vectors, self.standardize)
+
     def __rich__(self) -> RenderableType:
         """Tables of everything that was measured, each with the checkpoint in its title."""
         parts: list[RenderableType] = []
@@ -89,9 +104,9 @@ class Report:
         if self.classification is not None:
             parts += classification_tables(self.classification, self.epoch)
         if self.similarity:
-            parts += similarity_tables(self.similarity, self.epoch, self.vectors, self.standardize)
+            parts += similarity_tables(self.similarity, self.epoch, self.word_note)
         if self.analogies is not None:
-            parts += analogy_tables(self.analogies, self.epoch, self.vectors, self.standardize)
+            parts += analogy_tables(self.analogies, self.epoch, self.word_note)
         return Group(*parts)
 
     def __str__(self) -> str:
@@ -117,8 +132,8 @@ class Report:
             links = earlier.links
         merged = replace(self, links=links, classification=self.classification or earlier.classification)
         if not (self.similarity or self.analogies):
-            merged = replace(merged, vectors=earlier.vectors, standardize=earlier.standardize)
-        if (merged.vectors, merged.standardize) != (earlier.vectors, earlier.standardize):
+            merged = replace(merged, kind=earlier.kind, vectors=earlier.vectors, standardize=earlier.standardize)
+        if merged.word_note != earlier.word_note:
             return merged
         names = {result.name for result in self.similarity}
         kept = tuple(result for result in earlier.similarity if result.name not in names)
@@ -180,8 +195,18 @@ class Report:
             (part["name"], part["questions"]) for part in tree["analogies"]["sections"]
         )
         analogies = Analogies(sections, items["analogies.right"]) if sections else None
-        about = tree["run"], tree["checkpoint"], tree["vectors"], tree["standardize"]
-        return cls(*about, links, similarity, analogies, classification)
+        # Before vectors had parts, `vectors` was the kind.
+        chosen = {name: tree[name] for name in ("kind", "vectors")} if "kind" in tree else {"kind": tree["vectors"]}
+        return cls(
+            run=tree["run"],
+            checkpoint=tree["checkpoint"],
+            **chosen,
+            standardize=tree["standardize"],
+            links=links,
+            similarity=similarity,
+            analogies=analogies,
+            classification=classification,
+        )
 
 
 def _number(value: float | None) -> float:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.base.progress import Progress, Silent
 from distjoint.evaluate.analogies import analogies as measure_analogies
+from distjoint.evaluate.chosen import choose
 from distjoint.evaluate.links import GraphResult, LinkOptions
-from distjoint.evaluate.options import EvaluateOptions, Split, VectorKind
+from distjoint.evaluate.options import EvaluateOptions, Split
 from distjoint.evaluate.ranking import MEMORY
 from distjoint.evaluate.report import Report
 from distjoint.evaluate.similarity import similarity as measure_similarity
@@ -24,7 +25,7 @@ def evaluate(options: EvaluateOptions) -> Report:
     report = measure(options)
     if report.uncovered:
         raise DistjointError(
-            f"{', '.join(report.uncovered)}: no item is covered by the {report.vectors} vectors of {options.run_url}"
+            f"{', '.join(report.uncovered)}: no item is covered by the {report.kind} vectors of {options.run_url}"
         )
     return report
 
@@ -47,7 +48,10 @@ def measure(options: EvaluateOptions) -> Report:
         if options.classify:
             report = replace(report, classification=graph.classify(progress))
     if pairs or questions:
-        report = _measure_words(report, word_space(run, options.vectors), pairs, questions, options.seed, progress)
+        trained = TrainedVectors(run, run.result())
+        space = choose(trained, read_spaces(trained), options.kind, options.vectors)
+        report = replace(report, kind=space.kind, vectors=options.vectors)
+        report = _measure_words(report, space, pairs, questions, options.seed, progress)
     return report
 
 
@@ -74,20 +78,6 @@ def _split(run: RunFolder, options: EvaluateOptions) -> Split | None:
     return split
 
 
-def word_space(run: RunFolder, vectors: VectorKind | None = None) -> Space:
-    """Vectors for word tests: those of words, or of entities where only a graph was trained.
-
-    vectors   which of the two, instead
-    """
-    spaces = read_spaces(TrainedVectors(run, run.result()))
-    if vectors is None:
-        return spaces.words if len(spaces.words) else spaces.entities
-    space = spaces.words if vectors == "word" else spaces.entities
-    if not len(space):
-        raise UsageError(f"{run.folder}: has no {vectors} vectors; it trained {' and '.join(run.info.sources)} only")
-    return space
-
-
 def _measure_words(
     report: Report,
     space: Space,
@@ -101,4 +91,4 @@ def _measure_words(
     if questions:
         with progress.task("analogies", sum(len(section.questions) for section in questions), "questions") as task:
             answered = measure_analogies(space, questions, report.standardize, task.advance)
-    return replace(report, vectors=space.kind, similarity=results, analogies=answered)
+    return replace(report, similarity=results, analogies=answered)

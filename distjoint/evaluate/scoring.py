@@ -59,6 +59,22 @@ class TripleModel:
             return self.scorer.query(entity, self.relations[relation + self.relation_count], self.dense)
         return self.scorer.query(entity, self.scorer.inverse(self.relations[relation]), self.dense)
 
+    def slopes(self, head: Tensor, relation: Tensor, tail: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores of triples by their tails, and the vectors by which parts of head and tail make them.
+
+        In the precision of the ends. A score is `slope . vector + rest` for either end (see `Comparison.slopes`; from
+        the query to the head it goes on by the scorer's gradient). The rest is what relation and other end make.
+
+        head, tail   float[n, dim]
+        relation     int64[n]
+        returns      float[n]; float[n, dim], of the heads; float[n, dim], of the tails
+        """
+        relations, dense = self.relations[relation].to(head.dtype), {k: v.to(head.dtype) for k, v in self.dense.items()}
+        query = self.scorer.query(head, relations, dense)
+        of_query, of_tail = self.comparison.slopes(query, tail)
+        of_head, _ = self.scorer.query_gradient(head, relations, of_query, dense)
+        return self.comparison.pairs(self.prepare(query), self.prepare(tail))[0], of_head, of_tail
+
     def score(self, query: Tensor, candidate: Tensor) -> Tensor:
         """float[queries, candidates] scores of float[queries, dim] against float[candidates, dim]."""
         return self.comparison.scores(self.prepare(query), self.prepare(candidate))[0]

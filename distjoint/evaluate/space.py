@@ -8,7 +8,7 @@ the public 840 B vectors).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -74,9 +74,23 @@ class Space:
 
     def to_unit(self, vectors: Floats, standardize: bool) -> Floats:
         """Other vectors of this space scaled likewise: float32[n, dim] to float32[n, dim]."""
-        if standardize:
-            vectors = (vectors - self._moments[0]) / self._moments[1]
-        return _unit(vectors)
+        return _unit(self._standardized(vectors) if standardize else vectors)
+
+    def select(self, which: Bools) -> Space:
+        """The names at some places, bool[n], with their vectors and aliases."""
+        number, places = np.cumsum(which) - 1, np.flatnonzero(which)
+        aliases = [(name, int(number[place])) for name, place in self.aliases if which[place]]
+        return Space(self.kind, [self.names[place] for place in places.tolist()], self.vectors[places], aliases)
+
+    def with_vectors(self, *halves: Floats) -> Space:
+        """The names with other vectors: one, float32[n, dim], as it is; several side by side, columns standardised."""
+        spaces = [replace(self, vectors=vectors) for vectors in halves]
+        if len(spaces) == 1:
+            return spaces[0]
+        return replace(self, vectors=np.hstack([space._standardized(space.vectors) for space in spaces]))
+
+    def _standardized(self, vectors: Floats) -> Floats:
+        return (vectors - self._moments[0]) / self._moments[1]
 
     @cached_property
     def _exact(self) -> dict[str, int]:
@@ -118,7 +132,7 @@ def _unit(vectors: Floats) -> Floats:
 class Spaces:
     """Words and entities of a run, in order of row id; a space is empty where its kind was not trained.
 
-    labels    label of each entity, None where it is its name
+    labels    label of each entity, or its word where it has none; None where that is its name
     degrees   int64[entities]: training triples that each is in
     said      bool[entities]: whose vector means something without any, by what words say of them
     grams     n-grams of names
@@ -150,8 +164,9 @@ def read_spaces(trained: TrainedVectors) -> Spaces:
     below = table.slice(first, len(entities))
     ids, labels = below.column("entity").to_pylist(), below.column("label").to_pylist()
     degrees = below.column("degree").combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
-    other = [label if label != name else None for label, name in zip(labels, ids, strict=True)]
-    return Spaces(words, Space("entity", ids, entities, _aliases(below)), other, degrees, said, grams)
+    named = zip(ids, labels, below.column("word").to_pylist(), strict=True)
+    readable = [_readable(*names) for names in named]
+    return Spaces(words, Space("entity", ids, entities, _aliases(below)), readable, degrees, said, grams)
 
 
 def _named(table: pa.Table, column: str, vectors: Floats) -> Space:
@@ -160,6 +175,13 @@ def _named(table: pa.Table, column: str, vectors: Floats) -> Space:
     named = names.is_valid().to_numpy(zero_copy_only=False)
     chosen = vectors if named.all() else vectors[named]
     return Space("word", names.drop_null().to_pylist(), chosen)
+
+
+def _readable(entity: str, label: str | None, word: str | None) -> str | None:
+    """What people may read instead of an entity's id: its label or the word of its row; None where that is the id."""
+    if label is not None and label != entity:
+        return label
+    return word if word is not None and word.casefold() != entity.replace(" ", "_").casefold() else None
 
 
 def _aliases(entities: pa.Table) -> list[tuple[str, int]]:

@@ -16,7 +16,7 @@ from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.classification import Classification
 from distjoint.evaluate.link_result import CANDIDATES, FILTER, TIES, Links
 from distjoint.evaluate.measures import Difference, Measure
-from distjoint.evaluate.options import Ties, VectorKind
+from distjoint.evaluate.options import Ties, VectorKind, VectorParts
 from distjoint.evaluate.queries import TIE
 from distjoint.evaluate.ranks import HITS
 from distjoint.evaluate.similarity import Similarity
@@ -50,29 +50,31 @@ def classification_tables(result: Classification, epoch: str) -> list[Renderable
     return [table, _note(CLASSIFIED)]
 
 
-def similarity_tables(
-    results: Sequence[Similarity], epoch: str, vectors: VectorKind | None, standardize: bool
-) -> list[RenderableType]:
-    """Rank correlations with people, a set a line."""
+def similarity_tables(results: Sequence[Similarity], epoch: str, note: str) -> list[RenderableType]:
+    """Rank correlations with people, a set a line.
+
+    note   `word_note` of how they were taken
+    """
     table = _table(f"Word similarity, {epoch}", "set", "Spearman", "95 % interval", "covered")
     for result in results:
         ends = f"{number(result.interval.low)} to {number(result.interval.high)}"
         covered = f"{int(result.covered.sum()):,} of {len(result.gold):,}"
         table.add_row(result.name, number(result.spearman), ends, covered)
-    return [table, _note(word_note(vectors, standardize))]
+    return [table, _note(note)]
 
 
-def analogy_tables(
-    result: Analogies, epoch: str, vectors: VectorKind | None, standardize: bool
-) -> list[RenderableType]:
-    """Share of right answers, a section a line."""
+def analogy_tables(result: Analogies, epoch: str, note: str) -> list[RenderableType]:
+    """Share of right answers, a section a line.
+
+    note   `word_note` of how they were found
+    """
     table = _table(f"Analogies (3CosAdd), {epoch}", "section", "accuracy", "covered")
     tree = result.to_dict()
     for section in tree["sections"]:
         table.add_row(*_accuracy(section["name"], section))
     table.add_section()
     table.add_row(*_accuracy("total", tree["total"]))
-    return [table, _note(word_note(vectors, standardize))]
+    return [table, _note(note)]
 
 
 def comparison_tables(
@@ -127,10 +129,18 @@ def link_note(links: Links) -> str:
     return f"Link prediction: {links.split}, {of}both directions, {FILTER}; against {against}; {ties}."
 
 
-def word_note(vectors: VectorKind | None, standardize: bool) -> str:
+def word_note(kind: VectorKind | None, vectors: VectorParts, standardize: bool) -> str:
     """How cosines of words were taken, in a line."""
     how = "columns standardised" if standardize else "raw"
-    of = "word vectors" if vectors == "word" else "entity vectors"
+    of = "word vectors" if kind == "word" else "entity vectors"
+    if vectors == "both":
+        of = (
+            "word and entity vectors side by side"
+            if kind == "word"
+            else "own and text vectors of entities side by side"
+        )
+    elif kind == "entity" and vectors != "joint":
+        of = f"{vectors} vectors of entities"
     return f"Words: {of}, {how}, cosine; pairs and questions with an unknown word left out."
 
 

@@ -77,6 +77,10 @@ class TrainedVectors:
         said = self.coupling.says_something(parts, self.layout, shard)
         return words, self._entities(parts, shard), said
 
+    def entity_parts(self, shard: int) -> dict[str, Tensor]:
+        """What makes the vectors of `entities`, as the coupling says: float32[entities of the shard, dim] by name."""
+        return self.coupling.entity_parts(self._parts(shard), self.layout, shard, self.dense)
+
     def _parts(self, shard: int) -> dict[str, Tensor]:
         parts = self.checkpoint.shard(shard)
         vectors = {"W", "C", *self.coupling.own_parts}  # the others are states of the optimizer

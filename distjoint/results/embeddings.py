@@ -5,27 +5,28 @@ Words and entities each have vectors of their own. An aligned row is a word and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from distjoint.base.arrays import Bools, Floats, Ints
+from distjoint.base.arrays import Bools, Doubles, Floats, Ints
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.couplings import coupling_of
+from distjoint.couplings.base import TEXT
 from distjoint.data.dataset import Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
+from distjoint.evaluate.chosen import choose, spaces_of
 from distjoint.evaluate.known import KnownAnswers
-from distjoint.evaluate.options import VectorKind
+from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.scoring import Side, TripleModel
 from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
+from distjoint.results.explain import End, Explanation, parts_of, slopes_of, word_shares, words_of
 from distjoint.results.export import export as write_vectors
 from distjoint.results.typed import TypedText
 from distjoint.runs.folder import RunFolder
@@ -40,7 +41,7 @@ class Neighbour:
     kind: VectorKind
     similarity: float
     label: str | None = None
-    """An entity's label, where its name is an id."""
+    """An entity's label, or the word of its row, where its name is an id."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +70,23 @@ class Embeddings:
     def __init__(
         self,
         run: RunFolder,
+        trained: TrainedVectors,
         spaces: Spaces,
         relations: Sequence[str],
-        model: TripleModel | None,
-        dense: Mapping[str, Tensor],
     ) -> None:
         self.run, self.words, self.entities, self.relations = run, spaces.words, spaces.entities, list(relations)
-        self._labels, self._model = spaces.labels, model
+        self._trained, self._every, self._labels = trained, spaces, spaces.labels
+        self._model = trained.model if "relation" in trained.dense else None
         self._plausible: Bools = (spaces.degrees > 0) | spaces.said
         """bool[entities]: those whose vector means something; that of the others is chance."""
-        self._grams = spaces.grams
-        self._coupling, self._dense = coupling_of(run.info.coupling, run.info.config.model), dense
+        self._coupling, self._dense = trained.coupling, trained.dense
 
     @classmethod
     def read(cls, run: RunFolder) -> Embeddings:
         """The vectors of a run's result. raises DistjointError when it has none, or a file of it is damaged"""
         trained = TrainedVectors(run, run.result())
-        model = trained.model if "relation" in trained.dense else None
-        names = run.relations().column("name").to_pylist() if model else []
-        return cls(run, read_spaces(trained), names, model, trained.dense)
+        names = run.relations().column("name").to_pylist() if "relation" in trained.dense else []
+        return cls(run, trained, read_spaces(trained), names)
 
     def __len__(self) -> int:
         """How many vectors there are; an aligned row counts twice."""
@@ -189,7 +188,7 @@ class Embeddings:
         own_end      whether the given end may be an answer
         raises       DistjointError for an unknown name, UsageError unless exactly one end and a relation are given
         """
-        model, ends = self._triple_model(), [head, tail, head_text, tail_text]
+        ends = [head, tail, head_text, tail_text]
         if relation is None or sum(end is not None for end in ends) != 1:
             raise UsageError("give a relation and one end, head or tail; the other end is predicted")
         if k < 1:
@@ -198,9 +197,7 @@ class Embeddings:
         name, text = (head, head_text) if side == "tail" else (tail, tail_text)
         given, relation_id = self._entity(name) if text is None else None, self._relation(relation)
         vector = self.text_vector(text or "") if given is None else self.entities.vectors[given]
-        query = model.queries(torch.from_numpy(vector[None]), torch.tensor([relation_id]), side)
-        scores = model.score(query, torch.from_numpy(self.entities.vectors))[0].numpy()
-        scores = np.where(self._plausible, scores, -np.inf)
+        scores = np.where(self._plausible, self._scores(vector, relation_id, side), -np.inf)
         answers = None
         if given is not None:
             answers = self._known_answers(given, relation_id, side, required=known == "exclude")
@@ -221,29 +218,56 @@ class Embeddings:
         query = model.queries(ends[0], torch.tensor([self._relation(relation)]), "tail")
         return float(model.score(query, ends[1])[0, 0])
 
+    def explain(self, head: str, relation: str, tail: str, top: int = 8) -> Explanation:
+        """What each part of a triple's ends, and each word of their texts, adds to its score.
+
+        head, tail   by id, label or word
+        top          words of each end that are told apart; 0: no words, which the dataset would have to be read for
+        raises       DistjointError for an unknown name, UsageError where no graph was trained
+        """
+        self._triple_model()
+        if top < 0:
+            raise UsageError(f"top = {top}: ask for 0 words or more")
+        relation_id, ends = self._relation(relation), (self._entity(head), self._entity(tail))
+        parts = [parts_of(self._trained, end + self.run.layout.words) for end in ends]
+        score, *slopes = slopes_of(self._trained, parts[0], relation_id, parts[1])
+        found: list[End] = []
+        sides: tuple[Side, Side] = ("head", "tail")
+        for side, end, other, own, slope in zip(sides, ends, ends[::-1], parts, slopes, strict=True):
+            shares = {name: float(slope @ part) for name, part in own.items()}
+            rank, among = self._rank(other, relation_id, end, side)
+            words = self._shares_of_words(end, slope, shares[TEXT], top) if top and TEXT in shares else {}
+            names, rest = (self.entities.names[end], self._labels[end]), score - sum(shares.values())
+            found.append(End(*names, rank, among, shares, rest, **words))
+        answers = self._known_answers(ends[0], relation_id, "tail", required=False)
+        known = None if answers is None else bool((answers == ends[1]).any())
+        return Explanation(found[0], self.relations[relation_id], found[1], score, known)
+
     def export(
         self,
         out: str,
         form: str = "glove",
         kind: VectorKind | None = None,
         *,
+        vectors: VectorParts = "joint",
         binary: bool = False,
         storage_options: Options | None = None,
     ) -> int:
         """Write the vectors of a kind, or of both, to a file at a URL; returns how many.
 
         form      `glove`, `word2vec`, `parquet`, `safetensors`, or a format that was added to the registry's EXPORTS
+        vectors   of the kind: `joint`, `own`, `text` or `both`, as `evaluate` takes them
         binary    the format's binary form, which word2vec has
-        raises    UsageError for an unknown format, one without a binary form, or a kind without vectors
+        raises    UsageError for an unknown format, one without a binary form, or vectors that the run has not
         """
-        return write_vectors(self._spaces(kind), locate(out, storage_options), form, binary)
+        if vectors != "joint" and kind is None:
+            raise UsageError(f"--vectors {vectors}: says which vectors of one kind; add --kind word or --kind entity")
+        whole = vectors == "joint"
+        spaces = self._spaces(kind) if whole else [choose(self._trained, self._every, kind, vectors)]
+        return write_vectors(spaces, locate(out, storage_options), form, binary)
 
     def _spaces(self, kind: VectorKind | None) -> list[Space]:
-        spaces = [space for space in (self.words, self.entities) if len(space) and kind in (None, space.kind)]
-        if not spaces:
-            trained = " and ".join(self.run.info.sources)
-            raise UsageError(f"{self.run.folder}: has no {kind} vectors; it was trained on {trained} only")
-        return spaces
+        return spaces_of(self._trained, self._every, kind)
 
     def _find(self, name: str, kind: VectorKind | None) -> tuple[Space, int]:
         spaces = self._spaces(kind)
@@ -271,6 +295,28 @@ class Embeddings:
         if self._model is None:
             raise UsageError(f"{self.run.folder}: was trained on text only, so it scores no triples")
         return self._model
+
+    def _scores(self, vector: Floats, relation_id: int, side: Side) -> Floats:
+        """float32[entities]: scores of all as the other end.
+
+        side   the end that they stand at
+        """
+        model = self._triple_model()
+        query = model.queries(torch.from_numpy(vector[None]), torch.tensor([relation_id]), side)
+        return np.asarray(model.score(query, torch.from_numpy(self.entities.vectors))[0].numpy())
+
+    def _rank(self, given: int, relation_id: int, answer: int, side: Side) -> tuple[int, int]:
+        """An answer's place among those that `predict` ranks, other known ones left out, and how many these are."""
+        scores, others = self._scores(self.entities.vectors[given], relation_id, side), self._plausible.copy()
+        known = self._known_answers(given, relation_id, side, required=False)
+        others[[given, answer, *(() if known is None else known.tolist())]] = False
+        return 1 + int((scores[others] > scores[answer]).sum()), 1 + int(others.sum())
+
+    def _shares_of_words(self, entity: int, slope: Doubles, text: float, top: int) -> dict[str, Any]:
+        """`word_shares` of an entity."""
+        words = words_of(self._trained, entity + self.run.layout.words)
+        names = [self._mentioned.names[place] for place in words.places.tolist()]
+        return word_shares(words, names, self._mentioned.vectors[words.places], slope, text, top)
 
     def _best(self, space: Space, cosines: Floats, k: int, skip: int) -> list[Neighbour]:
         if skip >= 0:
@@ -302,12 +348,18 @@ class Embeddings:
                 f"{self.run.folder}: coupling {self._coupling.name} makes no vectors of text; train with "
                 "model.coupling=described"
             )
-        grams = Space("word", self._grams.names, self._among_entities(self._grams.vectors))
-        return TypedText(open_dataset(self.run), self._words_among_entities, grams)
+        return TypedText(open_dataset(self.run), self._mentioned, self._every.grams.names)
 
     @cached_property
     def _words_among_entities(self) -> Space:
-        return Space("word", self.words.names, self._among_entities(self.words.vectors))
+        return Space("word", self.words.names, self._mentioned.vectors[: len(self.words)])
+
+    @cached_property
+    def _mentioned(self) -> Space:
+        """What entities are said with, where they are: words, then n-grams of names."""
+        words, grams = self._every.words, self._every.grams
+        vectors = self._among_entities(np.concatenate([words.vectors, grams.vectors]))
+        return Space("word", [*words.names, *(f"#{gram}" for gram in grams.names)], vectors)
 
     def _known_answers(self, given: int, relation_id: int, side: Side, required: bool) -> Ints | None:
         """int64[n]: indices of the entities that complete a triple of the dataset.

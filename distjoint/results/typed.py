@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -17,12 +18,12 @@ from distjoint.evaluate.space import Space
 class TypedText:
     """Weighs texts as the dataset weighs descriptions.
 
-    words, grams   of the run, where the entities are
+    mentioned   words of the run, then n-grams, where the entities are
+    grams       how the latter are spelt
     """
 
-    def __init__(self, dataset: Dataset, words: Space, grams: Space) -> None:
-        self._dataset, self._words, self._grams = dataset, words, grams
-        self._vectors = np.concatenate([words.vectors, grams.vectors])
+    def __init__(self, dataset: Dataset, mentioned: Space, grams: Sequence[str]) -> None:
+        self._dataset, self._mentioned, self._grams = dataset, mentioned, grams
 
     def vector(self, text: str) -> Floats:
         """float32[dim]: where an entity would be of which this text is all that is said.
@@ -32,14 +33,14 @@ class TypedText:
         found = self._weighing.weigh(text)
         if not found:
             raise DistjointError(f"{text!r}: none of its words is in the vocabulary, nor like a name that is known")
-        return np.asarray(np.array(list(found.values()), np.float32) @ self._vectors[list(found)])
+        return np.asarray(np.array(list(found.values()), np.float32) @ self._mentioned.vectors[list(found)])
 
     @cached_property
     def _weighing(self) -> Weighing:
-        manifest, words = self._dataset.manifest, self._words.names
+        manifest, words = self._dataset.manifest, len(self._mentioned) - len(self._grams)
         return Weighing(
-            words={name: place for place, name in enumerate(words)},
-            grams={name: place for place, name in enumerate(self._grams.names, len(words))},
+            words={name: place for place, name in enumerate(self._mentioned.names[:words])},
+            grams={name: place for place, name in enumerate(self._grams, words)},
             said_of=self._said_of,
             described=manifest.counts["described"],
             early_weight=manifest.options["early_weight"],
@@ -55,5 +56,7 @@ class TypedText:
         for span in self._dataset.manifest.streams[MENTIONS]:
             words = self._dataset.samples(MENTIONS, span.i, span.j, {"word": layout.shard_rows(span.j)})["word"]
             counts += np.bincount(ids[span.j][words], minlength=layout.rows)
-        alone, grams, aligned = np.split(counts, [layout.words - layout.grams, layout.words])
-        return np.concatenate([alone, aligned[: layout.aligned], grams])
+        rows = np.arange(layout.words + layout.aligned)
+        said_of = np.empty(len(rows), np.int64)
+        said_of[layout.mentioned(rows)] = counts[rows]
+        return said_of

@@ -119,6 +119,11 @@ class Layout:
         rows = self.rows_of(shard)
         return (rows >= self.words - self.grams) & (rows < self.words)
 
+    def mentioned(self, rows: Ints) -> Ints:
+        """int64[n]: places of words and n-grams among all words, then all n-grams, by their row ids."""
+        kinds = rows < self.words - self.grams, rows < self.words
+        return rows + np.select(kinds, (0, self.aligned), -self.grams)
+
     def has_entity(self, shard: int) -> NDArray[np.bool_]:
         """bool[shard_rows]: which rows of the shard have an entity, in order of offset."""
         return self.rows_of(shard) >= self.words

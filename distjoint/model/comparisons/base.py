@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 
@@ -63,6 +64,22 @@ class Comparison(ABC):
     @abstractmethod
     def pair_backward(self, gradient: Tensor, q: Tensor, c: Tensor, d_q: Tensor, d_c: Tensor) -> None:
         """Gradients of `pairs`, from `score_backward`: float[..., n]. Adds that of q, and sets that of c."""
+
+    def slopes(self, q: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors that say how much of a score each part of a query or of a candidate makes.
+
+        The score of query i and candidate i is `slope . vector + rest`, so that of parts that add up to the vector each
+        makes `slope . part`. A slope is the gradient with norms held fixed: the rest is 0 for a product and a cosine,
+        and for a distance, -||d|| = -(d / ||d||) . (q - c), what the other vector makes.
+
+        q, c      float[..., n, dim], as they are before `embed`
+        returns   float[..., n, dim] each: of the query and of the candidate
+        """
+        (one, norms), (other, other_norms) = self.embed(q), self.embed(c)
+        scores, distance = self.pairs(one, other)
+        d_q, d_c = torch.zeros_like(one), torch.empty_like(other)
+        self.pair_backward(self.score_backward(torch.ones_like(scores), distance), one, other, d_q, d_c)
+        return d_q if norms is None else d_q / norms, d_c if other_norms is None else d_c / other_norms
 
     @abstractmethod
     def rank_key(self, q: Tensor, c: Tensor, out: Tensor) -> Tensor:

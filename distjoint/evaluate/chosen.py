@@ -1,0 +1,76 @@
+"""Which vectors stand for names: those of words or of entities, whole, by one part, or two side by side.
+
+Word tests and exports choose here, so that what is measured is what is exported.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from distjoint.base.arrays import Bools, Floats
+from distjoint.base.errors import UsageError
+from distjoint.couplings.base import OWN, TEXT
+from distjoint.evaluate.candidates import entity_rows
+from distjoint.evaluate.options import VectorKind, VectorParts
+from distjoint.evaluate.space import Space, Spaces
+from distjoint.evaluate.trained import TrainedVectors
+
+
+def choose(trained: TrainedVectors, spaces: Spaces, kind: VectorKind | None, vectors: VectorParts = "joint") -> Space:
+    """The vectors of a kind and their names.
+
+    spaces    all vectors of `trained`
+    kind      None for words where text was trained, else entities
+    vectors   of a word: `joint` and `own` are W + C, `both` puts that and the vector of the word's entity side by side.
+              Of an entity: `joint` is the vector that the graph scores, `own` X, `text` what words make of it, `both`
+              the last two side by side. Halves side by side have standardised columns, so that they weigh alike.
+    returns   only names that have what is wanted: no part is all zeros
+    raises    UsageError for what the run has not, which says what it has
+    """
+    space = spaces_of(trained, spaces, kind)[0]
+    if vectors == "joint" or (space.kind, vectors) == ("word", "own"):
+        return space
+    if space.kind == "entity":
+        return _of_entities(trained, space, vectors)
+    if vectors == "text":
+        raise UsageError(f"{trained.run.folder}: --vectors text is what words make of an entity; add --kind entity")
+    return _with_entities(trained, spaces)
+
+
+def spaces_of(trained: TrainedVectors, spaces: Spaces, kind: VectorKind | None) -> list[Space]:
+    """The spaces of a kind, or of both, that have vectors. raises UsageError where there is none"""
+    found = [space for space in (spaces.words, spaces.entities) if len(space) and kind in (None, space.kind)]
+    if not found:
+        sources = " and ".join(trained.run.info.sources)
+        raise UsageError(f"{trained.run.folder}: has no {kind} vectors; it was trained on {sources} only")
+    return found
+
+
+def _of_entities(trained: TrainedVectors, space: Space, vectors: VectorParts) -> Space:
+    wanted, layout = (OWN, TEXT) if vectors == "both" else (vectors,), trained.layout
+    found: dict[str, Floats] = {name: np.zeros_like(space.vectors) for name in wanted}
+    for shard, rows in enumerate(entity_rows(layout)):
+        parts = trained.entity_parts(shard)
+        if missing := [name for name in wanted if name not in parts]:
+            raise UsageError(
+                f"{trained.run.folder}: --vectors {vectors}: coupling {trained.coupling.name} gives entities no "
+                f"{missing[0]} vectors; they have {' and '.join(parts)}"
+            )
+        for name in wanted:
+            found[name][rows - layout.words] = parts[name].cpu().numpy()
+    there: Bools = np.logical_and.reduce([part.any(1) for part in found.values()])
+    if not there.any():
+        raise UsageError(f"{trained.run.folder}: --vectors {vectors}: no entity has {' and '.join(wanted)} vectors")
+    chosen = space.select(there)
+    return chosen.with_vectors(*(part[there] for part in found.values()))
+
+
+def _with_entities(trained: TrainedVectors, spaces: Spaces) -> Space:
+    (entities,), aligned = spaces_of(trained, spaces, "entity"), trained.layout.aligned
+    if not aligned:
+        raise UsageError(
+            f"{trained.run.folder}: --vectors both puts a word beside the entity that it shares a row with, and none "
+            "shares one; prepare with --align, or leave --vectors out"
+        )
+    words = spaces.words.select(np.arange(len(spaces.words)) >= len(spaces.words) - aligned)
+    return words.with_vectors(words.vectors, entities.vectors[:aligned])
