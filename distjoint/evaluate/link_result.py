@@ -9,7 +9,7 @@ from distjoint.evaluate.options import Ties
 from distjoint.evaluate.queries import TIE
 from distjoint.evaluate.ranks import LinkPrediction
 
-RANKS = ("head", "tail", "unseen", "head_ties", "tail_ties")
+RANKS = ("head", "tail", "unseen_ends", "head_ties", "tail_ties", "own_head", "own_tail", "zero_ends")
 """Fields of LinkPrediction that are kept of each triple."""
 TIES: dict[Ties, str] = {
     "realistic": "ties at their mean rank",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -16,7 +17,7 @@ from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
 from distjoint.data.types import Domains
-from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups
+from distjoint.evaluate.breakdown import ALWAYS, GROUPINGS, breakdown, groups
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.link_result import Links, Sampling
@@ -78,7 +79,7 @@ class GraphResult:
         checksum = checksum_of_names(wanted, rows, self.relations)
         degree = rows.column("degree").combine_chunks().to_numpy(zero_copy_only=False)
         del rows  # the names are large
-        unseen = (degree[wanted.head] == 0) | (degree[wanted.tail] == 0)
+        unseen_ends = (degree[wanted.head] == 0).astype(np.int64) + (degree[wanted.tail] == 0)
         known = Triples.together(*self.splits.values())
         with progress.task(f"link prediction, {split}", len(wanted), "triples") as task:
             ranks = link_prediction(
@@ -86,7 +87,7 @@ class GraphResult:
                 self.candidates,
                 wanted,
                 known,
-                unseen,
+                unseen_ends,
                 allowed=allowed,
                 sample=options.sample_candidates,
                 seed=options.seed,
@@ -95,7 +96,7 @@ class GraphResult:
             )
         parts = {
             by: breakdown(ranks, groups(by, wanted, self.splits["train"], degree, self.relations), by == "relation")
-            for by in dict.fromkeys(options.by)
+            for by in dict.fromkeys([*options.by, ALWAYS])
         }
         sample = Sampling(options.sample_candidates, len(wanted), len(every), options.seed)
         return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties)

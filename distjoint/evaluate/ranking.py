@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.base.arrays import Bools, Ints
+from distjoint.base.arrays import Ints
 from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
@@ -33,7 +33,7 @@ def link_prediction(
     candidates: Candidates,
     triples: Triples,
     known: Triples,
-    unseen: Bools | None = None,
+    unseen_ends: Ints | None = None,
     *,
     allowed: Domains | None = None,
     sample: int | None = None,
@@ -43,31 +43,34 @@ def link_prediction(
 ) -> LinkPrediction:
     """Rank the right head and the right tail of each triple among the candidates, filtered.
 
-    triples    by row id; their ends must have a vector in some block
-    known      every triple known to be right, of all splits, by row id: other right answers are not counted
-    unseen     bool[len(triples)]: an end has no training triple; reported apart
-    allowed    leave out candidates that the relation's types do not allow at this end; never the right answer
-    sample     rank among so many candidates besides the right answer, drawn evenly for each query, not among all
-    seed       decides what is drawn; the same draw for the same triples in the same order
-    memory     bytes that vectors of queries, scores and filters may take, besides one block
-    progress   told how many triples have been ranked since it was last told
-    raises     DistjointError when a vector is not finite, or the end of a triple has none
+    triples       by row id; their ends must have a vector in some block
+    known         every triple known to be right, of all splits, by row id: other right answers are not counted
+    unseen_ends   int64[len(triples)]: ends that have no training triple; reported apart
+    allowed       leave out candidates that the relation's types do not allow at this end; never the right answer
+    sample        rank among so many candidates besides the right answer, drawn evenly for each query, not among all
+    seed          decides what is drawn; the same draw for the same triples in the same order
+    memory        bytes that vectors of queries, scores and filters may take, besides one block
+    progress      told how many triples have been ranked since it was last told
+    raises        DistjointError when a vector is not finite, or the end of a triple has none
     """
     if not len(triples):
         raise DistjointError("link prediction: the split holds no triples; prepare with --valid or --test")
     problem = RankingProblem(model, candidates, triples, known, allowed, sample, seed, memory, progress)
     found = {side: Counts.zeros(len(triples)) for side in ("tail", "head")}
+    zero_ends = np.zeros(len(triples), np.int64)
     # Queries of a relation side by side share its mask of types.
     order = np.arange(len(triples)) if allowed is None else np.argsort(triples.relation, kind="stable")
     most = problem.triples_at_once()
     for start in range(0, len(triples), most):
         chosen = order[start : start + most]
         chunk = triples.select(chosen)
-        for side, counts in _rank(problem, chunk, chosen).items():
+        counted, zero_ends[chosen] = _rank(problem, chunk, chosen)
+        for side, counts in counted.items():
             found[side].put(chosen, counts)
     head, tail = found["head"], found["tail"]
-    missing = np.zeros(len(triples), np.bool_) if unseen is None else unseen
-    result = LinkPrediction(head.ranks(), tail.ranks(), missing, candidates.count, head.ties(), tail.ties())
+    unseen = np.zeros(len(triples), np.int64) if unseen_ends is None else unseen_ends
+    ties, own = (head.ties(), tail.ties()), (head.own(), tail.own())
+    result = LinkPrediction(head.ranks(), tail.ranks(), unseen, candidates.count, *ties, *own, zero_ends)
     if sample is None and allowed is None:
         return result
     mean = float(np.mean([head.ranked, tail.ranked]))
@@ -77,14 +80,15 @@ def link_prediction(
     )
 
 
-def _rank(problem: RankingProblem, triples: Triples, numbers: Ints) -> dict[Side, Counts]:
-    """Counts of both directions for a chunk of triples.
+def _rank(problem: RankingProblem, triples: Triples, numbers: Ints) -> tuple[dict[Side, Counts], Ints]:
+    """Counts of both directions for a chunk of triples, and int64[n]: how many of their ends have a vector of zeros.
 
     numbers   int64[n]: their places among all that are ranked
     """
     candidates, model = problem.candidates, problem.model
     ends = candidates.gather(np.concatenate([triples.head, triples.tail]))
     head, tail = ends[: len(triples)], ends[len(triples) :]
+    zero_ends = (~ends.any(1)).view(2, -1).sum(0).numpy(force=True)
     relation = torch.from_numpy(triples.relation).to(head.device)
     kind = RankingQueries if problem.sample is None else SampledQueries
     sides: tuple[tuple[Side, Tensor, Tensor, Ints, Ints], ...] = (
@@ -101,4 +105,4 @@ def _rank(problem: RankingProblem, triples: Triples, numbers: Ints) -> dict[Side
             for part in parts.values():
                 part.count(index, vectors)
             del vectors  # before the next block is fetched
-    return {side: part.counts for side, part in parts.items()}
+    return {side: part.counts for side, part in parts.items()}, zero_ends
