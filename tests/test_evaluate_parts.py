@@ -47,7 +47,7 @@ def some_ranks(count, seed=0):
     head, tail = random.integers(1, 50, (2, count)) / 2 + 0.5
     ties, none = random.integers(0, 2, (2, count)), np.zeros(count, np.int64)
     own = np.minimum(random.integers(0, 3, (2, count)) / 2, np.stack([head, tail]) - 1)
-    return LinkPrediction(head, tail, none, 50, *ties, *own, none)
+    return LinkPrediction(head, tail, none, 50, *ties, *own)
 
 
 def test_groups_by_relation_are_the_figures_of_its_triples_alone():

@@ -57,20 +57,18 @@ def link_prediction(
         raise DistjointError("link prediction: the split holds no triples; prepare with --valid or --test")
     problem = RankingProblem(model, candidates, triples, known, allowed, sample, seed, memory, progress)
     found = {side: Counts.zeros(len(triples)) for side in ("tail", "head")}
-    zero_ends = np.zeros(len(triples), np.int64)
     # Queries of a relation side by side share its mask of types.
     order = np.arange(len(triples)) if allowed is None else np.argsort(triples.relation, kind="stable")
     most = problem.triples_at_once()
     for start in range(0, len(triples), most):
         chosen = order[start : start + most]
         chunk = triples.select(chosen)
-        counted, zero_ends[chosen] = _rank(problem, chunk, chosen)
-        for side, counts in counted.items():
+        for side, counts in _rank(problem, chunk, chosen).items():
             found[side].put(chosen, counts)
     head, tail = found["head"], found["tail"]
     unseen = np.zeros(len(triples), np.int64) if unseen_ends is None else unseen_ends
     ties, own = (head.ties(), tail.ties()), (head.own(), tail.own())
-    result = LinkPrediction(head.ranks(), tail.ranks(), unseen, candidates.count, *ties, *own, zero_ends)
+    result = LinkPrediction(head.ranks(), tail.ranks(), unseen, candidates.count, *ties, *own)
     if sample is None and allowed is None:
         return result
     mean = float(np.mean([head.ranked, tail.ranked]))
@@ -80,15 +78,14 @@ def link_prediction(
     )
 
 
-def _rank(problem: RankingProblem, triples: Triples, numbers: Ints) -> tuple[dict[Side, Counts], Ints]:
-    """Counts of both directions for a chunk of triples, and int64[n]: how many of their ends have a vector of zeros.
+def _rank(problem: RankingProblem, triples: Triples, numbers: Ints) -> dict[Side, Counts]:
+    """Counts of both directions for a chunk of triples.
 
     numbers   int64[n]: their places among all that are ranked
     """
     candidates, model = problem.candidates, problem.model
     ends = candidates.gather(np.concatenate([triples.head, triples.tail]))
     head, tail = ends[: len(triples)], ends[len(triples) :]
-    zero_ends = (~ends.any(1)).view(2, -1).sum(0).numpy(force=True)
     relation = torch.from_numpy(triples.relation).to(head.device)
     kind = RankingQueries if problem.sample is None else SampledQueries
     sides: tuple[tuple[Side, Tensor, Tensor, Ints, Ints], ...] = (
@@ -105,4 +102,4 @@ def _rank(problem: RankingProblem, triples: Triples, numbers: Ints) -> tuple[dic
             for part in parts.values():
                 part.count(index, vectors)
             del vectors  # before the next block is fetched
-    return {side: part.counts for side, part in parts.items()}, zero_ends
+    return {side: part.counts for side, part in parts.items()}

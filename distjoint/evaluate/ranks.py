@@ -31,7 +31,6 @@ class LinkPrediction:
     candidates             entities ranked against; where sampled, how many were drawn for an answer
     head_ties, tail_ties   int64[n]: candidates that tie with the right answer
     own_head, own_tail     float64[n]: what the given end, a candidate too, adds to the rank: 1, .5 for a tie, or 0
-    zero_ends              int64[n]: ends of the triple whose vector is zero: nothing is known of them
     sampled                the candidates were drawn, so that ranks are better than among all
     typed                  candidates that the relation's types do not allow were left out
     mean_candidates        where sampled or typed: how many an answer was ranked against, on average
@@ -45,7 +44,6 @@ class LinkPrediction:
     tail_ties: Ints
     own_head: Doubles
     own_tail: Doubles
-    zero_ends: Ints
     sampled: bool = False
     typed: bool = False
     mean_candidates: float | None = None
@@ -53,24 +51,20 @@ class LinkPrediction:
     def metrics(self) -> dict[str, Any]:
         """Figures over both directions: `mrr`, `hits@1`, `hits@3`, `hits@10`, `mean_rank`, `triples`.
 
-        The same for one direction under `head` and `tail`; under `without_own_end` as if the given end were no
-        candidate; and where there are unseen ends, for the triples with any (`unseen`), with none (`seen`), with
-        `one_unseen` and with `both_unseen`, None where there are no such triples. Within each, by first and last ranks
-        of ties under `optimistic` and `pessimistic`. `zero_vectors` counts triples with ends whose vector is zero.
+        The same for one direction under `head` and `tail`; and where there are unseen ends, for the triples with any
+        (`unseen`), with none (`seen`), with `one_unseen` and with `both_unseen`, None where there are no such triples.
+        Within each but one direction, under `without_own_end` as if the given end were no candidate; within each, by
+        first and last ranks of ties under `optimistic` and `pessimistic`.
         """
         head, tail = (self.head, self.head_ties), (self.tail, self.tail_ties)
-        result = {**figures(head, tail), "candidates": self.candidates, "head": figures(head), "tail": figures(tail)}
+        every = self._of(np.ones(len(self.head), np.bool_))
+        result = {**every, "candidates": self.candidates, "head": figures(head), "tail": figures(tail)}
         if self.mean_candidates is not None:
             result["mean_candidates"] = self.mean_candidates
-        without = self.without_own_end
-        result["without_own_end"] = figures((without.head, without.head_ties), (without.tail, without.tail_ties))
-        result["zero_vectors"] = {
-            name: int(np.sum(self.zero_ends == n)) for n, name in ((1, "one_end"), (2, "both_ends"))
-        }
         if self.unseen.any():
             ends = self.unseen_ends
             parts = {"unseen": ends > 0, "seen": ends == 0, "one_unseen": ends == 1, "both_unseen": ends == 2}
-            result |= {name: self._figures(chosen) if chosen.any() else None for name, chosen in parts.items()}
+            result |= {name: self._of(chosen) if chosen.any() else None for name, chosen in parts.items()}
         return result
 
     @property
@@ -91,9 +85,13 @@ class LinkPrediction:
             own_tail=np.zeros_like(self.own_tail),
         )
 
-    def _figures(self, chosen: Bools) -> dict[str, Any]:
-        """Figures of some triples. chosen: bool[n]"""
-        return figures((self.head[chosen], self.head_ties[chosen]), (self.tail[chosen], self.tail_ties[chosen]))
+    def _of(self, chosen: Bools) -> dict[str, Any]:
+        """Figures of some triples, with own ends and without. chosen: bool[n]"""
+        both = [
+            figures((ranks.head[chosen], ranks.head_ties[chosen]), (ranks.tail[chosen], ranks.tail_ties[chosen]))
+            for ranks in (self, self.without_own_end)
+        ]
+        return {**both[0], "without_own_end": both[1]}
 
     @property
     def mrr(self) -> float:

@@ -48,7 +48,7 @@ def link_tables(links: Links, epoch: str) -> list[RenderableType]:
     epoch   which checkpoint was ranked, for the titles
     """
     grouped = [_grouped(links, by, epoch) for by in links.parts]
-    notes = [link_note(links), *_of_zeros(links)]
+    notes = [link_note(links), *_of_unknown(links)]
     return [_links(links, epoch), *grouped, *(_note(text) for text in notes)]
 
 
@@ -139,13 +139,13 @@ def link_note(links: Links) -> str:
     return f"Link prediction: {links.split}, {of}both directions, {FILTER}; against {against}; {ties}."
 
 
-def _of_zeros(links: Links) -> Iterable[str]:
-    """A line where vectors of zeros were ranked."""
-    counts = links.ranks.metrics()["zero_vectors"]
-    if any(counts.values()):
+def _of_unknown(links: Links) -> Iterable[str]:
+    """A line where vectors were ranked that mean nothing."""
+    one, both = links.unknown
+    if one + both:
         yield (
-            f"Triples with an end of which neither a training triple nor text says anything: {sum(counts.values()):,}, "
-            f"{counts['both_ends']:,} of them with two. Its vector is zero, and ties with others like it."
+            f"Triples with an end of which neither a training triple nor text says anything: {one + both:,}, "
+            f"{both:,} of them with two such ends. Its vector is as it began, and its ranks are chance."
         )
 
 
