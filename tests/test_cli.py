@@ -113,7 +113,7 @@ def test_no_command_shows_the_commands(run: Any) -> None:
 def test_prepare_passes_every_option_on(run: Any, calls: Any) -> None:
     code, out, _ = run(
         "prepare --corpus a.txt b.txt --corpus c.txt --triples t.tsv --valid v.tsv --labels l.tsv --align auto "
-        "--graph kg --valid-negatives n.tsv --types y.tsv "
+        "--graph kg --valid-negatives n.tsv --types y.tsv --unseen-fraction .1 --unseen u.txt "
         "--out data/mine --shards 8 --window 5 --left-only --min-count 3 --memory 1GB --triple-columns s,p,o --json"
     )
     assert (code, json.loads(out)) == (0, {"made": "prepare"})
@@ -121,6 +121,7 @@ def test_prepare_passes_every_option_on(run: Any, calls: Any) -> None:
     assert place == "data/mine"
     assert list(options["corpus"]) == ["a.txt", "b.txt", "c.txt"]
     assert options["triple_columns"] == ["s", "p", "o"]
+    assert (options["unseen_fraction"], options["unseen"]) == (0.1, "u.txt")
     given = {"graph": "kg", "valid_negatives": "n.tsv", "test_negatives": None, "types": "y.tsv"}
     assert given.items() <= options.items()
     given = {"triples": "t.tsv", "valid": "v.tsv", "test": None, "shards": 8, "window": 5, "symmetric": False}

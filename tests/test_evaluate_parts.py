@@ -15,6 +15,7 @@ from distjoint.data.dataset import Triples
 from distjoint.evaluate.breakdown import CATEGORIES, breakdown, categories, groups
 from distjoint.evaluate.candidates import Candidates
 from distjoint.evaluate.classification import best_threshold, choose_thresholds, classify
+from distjoint.evaluate.link_result import RANKS
 from distjoint.evaluate.ranks import LinkPrediction
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
@@ -44,8 +45,9 @@ def test_categories_are_those_of_bordes():
 def some_ranks(count, seed=0):
     random = np.random.default_rng(seed)
     head, tail = random.integers(1, 50, (2, count)) / 2 + 0.5
-    ties = random.integers(0, 2, (2, count))
-    return LinkPrediction(head, tail, np.zeros(count, bool), 50, *ties)
+    ties, none = random.integers(0, 2, (2, count)), np.zeros(count, np.int64)
+    own = np.minimum(random.integers(0, 3, (2, count)) / 2, np.stack([head, tail]) - 1)
+    return LinkPrediction(head, tail, none, 50, *ties, *own)
 
 
 def test_groups_by_relation_are_the_figures_of_its_triples_alone():
@@ -54,11 +56,10 @@ def test_groups_by_relation_are_the_figures_of_its_triples_alone():
     found = breakdown(ranks, groups("relation", every, TRAIN, np.zeros(30), ["a", "b", "c", "d"]), True)
     assert [(part["name"], part["answers"]) for part in found] == [("a", 14), ("b", 14), ("c", 12)]
     chosen = every.relation == 2
-    alone = replace(
-        ranks, **{name: getattr(ranks, name)[chosen] for name in ("head", "tail", "unseen", "head_ties", "tail_ties")}
-    ).metrics()
+    alone = replace(ranks, **{name: getattr(ranks, name)[chosen] for name in RANKS}).metrics()
     for name in ("mrr", "hits@10", "mean_rank", "optimistic", "pessimistic"):
         assert found[2][name] == alone[name]
+    assert found[2]["without_own_end"]["mrr"] == alone["without_own_end"]["mrr"] > alone["mrr"]
     assert found[2]["tail"]["mrr"] == alone["tail"]["mrr"]
 
 
@@ -73,6 +74,9 @@ def test_groups_by_degree_take_each_end_by_its_own():
     assert found["0"]["tail"] is None and found["0"]["head"]["mrr"] == 1 / ranks.head[0]
     assert found["1-2"]["mean_rank"] == ranks.head[1:].mean()
     assert found["3-10"]["mean_rank"] == ranks.tail[1:].mean()
+    rarer = {part["name"]: part for part in breakdown(ranks, groups("rarer", every, TRAIN, degree, ["a"]))}
+    assert [(name, part["answers"]) for name, part in rarer.items()] == [("0", 2), ("1-2", 4)]
+    assert rarer["0"]["tail"]["mrr"] == 1 / ranks.tail[0] and rarer["1-2"]["head"]["mean_rank"] == ranks.head[1:].mean()
 
 
 def test_groups_by_category_of_the_relation():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
 from distjoint.evaluate import queries
 from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
+from distjoint.evaluate.link_result import RANKS
 from distjoint.evaluate.ranking import link_prediction
-from distjoint.evaluate.ranks import LinkPrediction
+from distjoint.evaluate.ranks import TIED, LinkPrediction
 from distjoint.evaluate.sampling import draw
 from distjoint.evaluate.scoring import TripleModel
 from distjoint.model import scorers
@@ -41,28 +43,31 @@ def problem(scorer, cosine, reciprocal, entities, relations, count, dim, seed, l
 
 
 def plain_rank(model, vectors, listed, known, h, r, t, side, allowed=None):
-    """The definition: 1 + those that score higher + half of the others that tie, right answers left out; and ties.
+    """The definition: 1 + those that score higher + half of the others that tie, right answers left out; ties; and what
+    the given end adds to the rank.
 
     NaN where a score is too close to the answer's to tell.
     """
     given_end, answer = (h, t) if side == "tail" else (t, h)
     query = model.queries(vectors[[given_end]], torch.tensor([r]), side)
     scores = model.score(query.double(), vectors.double())[0].tolist()
-    higher = ties = 0
+    higher = ties = own = 0
     for candidate, score in enumerate(scores):
         triple = (h, r, candidate) if side == "tail" else (candidate, r, t)
         if candidate == answer or not listed[candidate] or triple in known:
             continue
         if allowed is not None and not allowed.allowed(r, side)[candidate]:
             continue
-        apart = abs(score - scores[answer])
+        apart, before = abs(score - scores[answer]), (higher, ties)
         if 1e-6 <= apart < 1e-4:  # what ties in float32 depends on the size of what a score is made of
-            return math.nan, math.nan
+            return math.nan, math.nan, math.nan
         if apart < 1e-6:
             ties += 1
         elif score > scores[answer]:
             higher += 1
-    return 1 + higher + ties / 2, ties
+        if candidate == given_end:
+            own = higher - before[0] + (ties - before[1]) / 2
+    return 1 + higher + ties / 2, ties, own
 
 
 def as_set(triples):
@@ -101,13 +106,14 @@ def test_ranks_are_those_of_the_definition(scorer, cosine, reciprocal, norm, see
     found = link_prediction(
         model, Candidates(rows, lambda i: vectors[rows[i]], listed), triples, known, allowed=allowed
     )
-    for side, ranks, tied in (("head", found.head, found.head_ties), ("tail", found.tail, found.tail_ties)):
+    head, tail = (found.head, found.head_ties, found.own_head), (found.tail, found.tail_ties, found.own_tail)
+    for side, of_side in (("head", head), ("tail", tail)):
         expected = [
             plain_rank(model, vectors, listed, as_set(known), h, r, t, side, allowed)
             for h, r, t in zip(triples.head, triples.relation, triples.tail, strict=True)
         ]
         assume(not np.isnan(expected).any())
-        np.testing.assert_array_equal(np.stack([ranks, tied], 1), expected)
+        np.testing.assert_array_equal(np.stack(of_side, 1), expected)
     assert found.typed == typed
     assert found.candidates == listed.sum()
 
@@ -115,6 +121,7 @@ def test_ranks_are_those_of_the_definition(scorer, cosine, reciprocal, norm, see
 def test_shards_tiles_and_chunks_change_no_rank(monkeypatch):
     model, vectors, known = problem("complex", False, True, 3000, 5, 9000, 32, 0)
     vectors[1500:] = vectors[:1500]  # Every entity has a twin that must tie, wherever the two lie.
+    known.tail[:20] = (known.head[:20] + 1500) % 3000  # Some answers are the given end's twin, which ties.
     triples = Triples(known.head[:500], known.relation[:500], known.tail[:500])
     whole = link_prediction(model, Candidates([np.arange(3000)], lambda i: vectors), triples, known)
     assert (whole.tail % 1 == 0.5).mean() > 0.9
@@ -122,8 +129,9 @@ def test_shards_tiles_and_chunks_change_no_rank(monkeypatch):
     monkeypatch.setattr(queries, "CANDIDATE_TILE", 101)
     rows = np.array_split(np.random.default_rng(1).permutation(3000), 7)
     parts = link_prediction(model, Candidates(rows, lambda i: vectors[rows[i]]), triples, known, memory=4096)
-    np.testing.assert_array_equal(parts.head, whole.head)
-    np.testing.assert_array_equal(parts.tail, whole.tail)
+    assert (whole.own_tail == TIED).any() and (whole.own_tail == 1).any()
+    for name in RANKS:
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
 def test_vectors_that_say_nothing_rank_in_the_middle():
@@ -147,7 +155,7 @@ def test_typed_ranks_survive_tiles_chunks_and_an_answer_of_the_wrong_type(monkey
     for number in range(0, 300, 10):
         h, r, t = (int(getattr(triples, end)[number]) for end in ("head", "relation", "tail"))
         expected = plain_rank(model, vectors, np.ones(400, bool), as_set(known), h, r, t, "tail", allowed)
-        assert (whole.tail[number], whole.tail_ties[number]) == expected
+        assert (whole.tail[number], whole.tail_ties[number], whole.own_tail[number]) == expected
     sizes = [allowed.allowed(r, side).sum() for r in triples.relation.tolist() for side in ("head", "tail")]
     assert whole.mean_candidates == pytest.approx(np.mean(sizes))
     monkeypatch.setattr(queries, "QUERY_TILE", 37)
@@ -170,7 +178,8 @@ def test_sampling_every_candidate_is_exact(typed):
     candidates = Candidates(rows, lambda i: vectors[rows[i]], listed)
     exact = link_prediction(model, candidates, triples, known, allowed=allowed)
     drawn = link_prediction(model, candidates, triples, known, allowed=allowed, sample=1000, memory=2048)
-    for name in ("head", "tail", "head_ties", "tail_ties"):
+    assert exact.own_head.any() and exact.own_tail.any()
+    for name in RANKS:
         np.testing.assert_array_equal(getattr(drawn, name), getattr(exact, name))
     assert drawn.sampled and not exact.sampled and drawn.typed == exact.typed == typed
 
@@ -212,18 +221,50 @@ def test_every_free_candidate_is_drawn_as_often():
     np.testing.assert_allclose(times[free], 15000 / len(free), rtol=0.15)
 
 
-def test_metrics_by_hand_with_unseen_apart():
-    none, four = np.array([0, 0]), np.array([0, 4])
+def test_metrics_by_hand_with_unseen_ends_apart():
     found = LinkPrediction(
-        np.array([1.0, 4.0]), np.array([2.0, 20.0]), np.array([False, True]), 30, none, four
+        *(np.array([1.0, 4.0, 1.5]), np.array([2.0, 20.0, 3.0]), np.array([0, 1, 2]), 30),
+        *(np.array([0, 0, 1]), np.array([0, 4, 0])),
+        *(np.array([0.0, 1.0, 0.5]), np.array([1.0, 0.5, 0.0])),
     ).metrics()
-    assert found["mrr"] == pytest.approx((1 + 1 / 4 + 1 / 2 + 1 / 20) / 4)
-    assert (found["hits@1"], found["hits@3"], found["hits@10"]) == (0.25, 0.5, 0.75)
-    assert (found["mean_rank"], found["triples"], found["candidates"]) == (6.75, 2, 30)
-    assert found["unseen"]["mrr"] == pytest.approx((1 / 4 + 1 / 20) / 2)
-    assert found["head"]["mean_rank"] == 2.5
-    assert (found["tail"]["optimistic"]["mean_rank"], found["tail"]["pessimistic"]["mean_rank"]) == (10, 12)
-    assert found["unseen"]["pessimistic"]["mrr"] == pytest.approx((1 / 4 + 1 / 22) / 2)
+    assert found["mrr"] == pytest.approx((1 + 1 / 4 + 1 / 1.5 + 1 / 2 + 1 / 20 + 1 / 3) / 6)
+    assert [found[f"hits@{k}"] for k in (1, 3, 10)] == pytest.approx([1 / 6, 4 / 6, 5 / 6])
+    assert (found["mean_rank"], found["triples"], found["candidates"]) == (5.25, 3, 30)
+    assert found["unseen"]["mrr"] == pytest.approx((1 / 4 + 1 / 1.5 + 1 / 20 + 1 / 3) / 4)
+    assert found["seen"]["mrr"] == (1 + 1 / 2) / 2 and found["seen"]["triples"] == 1
+    assert found["one_unseen"]["mrr"] == pytest.approx((1 / 4 + 1 / 20) / 2)
+    assert found["one_unseen"]["pessimistic"]["mrr"] == pytest.approx((1 / 4 + 1 / 22) / 2)
+    assert found["both_unseen"]["mean_rank"] == 2.25
+    assert found["head"]["mean_rank"] == pytest.approx(6.5 / 3)
+    assert (found["tail"]["optimistic"]["mean_rank"], found["tail"]["pessimistic"]["mean_rank"]) == (23 / 3, 9)
+    # The given end is 1 of those before, or one of those that tie; without it fewer tie as well.
+    without = found["without_own_end"]
+    assert without["mrr"] == pytest.approx((1 + 1 / 3 + 1 + 1 + 1 / 19.5 + 1 / 3) / 6)
+    assert found["one_unseen"]["without_own_end"]["mrr"] == pytest.approx((1 / 3 + 1 / 19.5) / 2)
+    assert without["hits@1"] == 0.5 and without["triples"] == 3
+    assert without["pessimistic"]["mean_rank"] == pytest.approx((1 + 3 + 1 + 1 + 21 + 3) / 6)
+
+
+def test_the_own_end_of_a_symmetric_relation_is_counted_but_told():
+    """By hand: entities 0 and 1 point one way, 2 across; a relation that changes nothing answers with the question."""
+    model, _, _ = problem("distmult", True, False, 4, 1, 9, 2, 0)
+    model = replace(model, relations=torch.ones(1, 2))
+    vectors = torch.tensor([[2.0, 0.1], [1.0, 0.0], [0.1, 1.0], [0.0, 0.0]])
+    triples = Triples(*np.array([[0, 0, 1], [2, 0, 2], [3, 0, 3], [1, 0, 3]], np.int64).T.copy())
+    none = Triples.together()
+    found = link_prediction(model, Candidates([np.arange(4)], lambda i: vectors), triples, none)
+    # 0 and 1: the given end comes first, the answer second. (2, 2): the answer is the given end. Of 3 nothing is known.
+    assert found.tail.tolist() == [2, 1, 2.5, 4] and found.own_tail.tolist() == [1, 0, 0, 1]
+    assert found.head.tolist() == [2, 1, 2.5, 2.5] and found.own_head.tolist() == [1, 0, 0, 0.5]
+    assert found.without_own_end.tail.tolist() == [1, 1, 2.5, 3]
+    assert found.without_own_end.head_ties.tolist() == [0, 0, 3, 2]
+    # An own end that is a known answer was never counted, nor one that is no candidate.
+    known = Triples(*np.array([[0, 0, 0]], np.int64).T.copy())
+    told = link_prediction(model, Candidates([np.arange(4)], lambda i: vectors), triples, known)
+    assert told.tail[0] == 1 and told.own_tail[0] == 0 and told.own_head[0] == 1
+    listed = np.array([False, True, True, True])
+    few = link_prediction(model, Candidates([np.arange(4)], lambda i: vectors, listed), triples, none)
+    assert few.tail[0] == 1 and few.own_tail[0] == 0 and few.own_head[0] == 1
 
 
 def test_not_finite_vectors_are_refused_not_ranked_first():

@@ -60,7 +60,7 @@ def graph_run(world, name, noise, coupling="none"):
 
 
 def brute_force(run_url, data, split="test"):
-    """Ranks as a reader of the definition would take them, from the public interface alone."""
+    """Ranks, and ranks without the own end, as a reader of the definition would take them from the public interface."""
     loaded = distjoint.load(run_url)
     from distjoint.data.dataset import Dataset
 
@@ -76,29 +76,79 @@ def brute_force(run_url, data, split="test"):
     }  # fmt: skip
     known = set().union(*triples.values())
     listed = sorted({end for h, _, t in known for end in (h, t)})
-    ranks = {}
+    ranks, without = {}, {}
     for h, r, t in triples[split]:
         for side in ("head", "tail"):
             made = {e: ((e, r, t) if side == "head" else (h, r, e)) for e in listed}
             score = {e: loaded.score(a, loaded.relations[b], c) for e, (a, b, c) in made.items()}
-            answer = h if side == "head" else t
-            others = [score[e] for e in listed if made[e] not in known]
-            higher, ties = (sum(s > score[answer] + 1e-6 for s in others),
-                            sum(abs(s - score[answer]) <= 1e-6 for s in others))  # fmt: skip
-            ranks[h, r, t, side] = 1 + higher + ties / 2
-    return ranks, len(listed)
+            answer, given = (h, t) if side == "head" else (t, h)
+            others = [e for e in listed if made[e] not in known]
+            for found, kept in ((ranks, others), (without, [e for e in others if e != given])):
+                higher, ties = (sum(score[e] > score[answer] + 1e-6 for e in kept),
+                                sum(abs(score[e] - score[answer]) <= 1e-6 for e in kept))  # fmt: skip
+                found[h, r, t, side] = 1 + higher + ties / 2
+    return ranks, without, len(listed)
+
+
+def mean_reciprocal(ranks):
+    return pytest.approx(np.mean([1 / rank for rank in ranks]))
 
 
 @pytest.mark.parametrize("coupling", ["none", "tie", "dual"])
 def test_link_prediction_of_a_run_is_that_of_the_definition(world, coupling):
     url = graph_run(world, "run", 0.1, coupling)
     report = distjoint.evaluate(url, link_prediction="test", memory="1KB")
-    expected, candidates = brute_force(url, world[1])
+    expected, without, candidates = brute_force(url, world[1])
     tree = report.to_dict()["link_prediction"]
     assert sorted([*report.links.ranks.head, *report.links.ranks.tail]) == sorted(expected.values())
-    assert tree["mrr"] == pytest.approx(np.mean([1 / rank for rank in expected.values()]))
-    assert tree["candidates"] == candidates == COUNT
-    assert 0 < tree["unseen"]["triples"] < tree["triples"] and "mean rank" in tree["ties"]
+    assert tree["mrr"] == mean_reciprocal(expected.values())
+    assert tree["candidates"] == candidates == COUNT and "mean rank" in tree["ties"]
+    assert tree["without_own_end"]["mrr"] == mean_reciprocal(without.values()) and without != expected
+    rows = Dataset.open(str(world[1])).rows()
+    degree = dict(zip(rows.column("entity").to_pylist(), rows.column("degree").to_pylist(), strict=True))
+    rarer = {triple: min(degree[triple[0]], degree[triple[2]]) for triple in expected}
+    # Nobody trains the last entity, and no triple of the test is between two such.
+    parts = {"unseen": [t for t in rarer if not rarer[t]], "seen": [t for t in rarer if rarer[t]]}
+    for name, chosen in {**parts, "one_unseen": parts["unseen"]}.items():
+        assert tree[name]["mrr"] == mean_reciprocal([expected[t] for t in chosen])
+        assert 0 < 2 * tree[name]["triples"] == len(chosen) < len(expected)
+    assert tree["both_unseen"] is None
+    # With a coupling the word of an unseen entity says something of it.
+    words = {f"e{i}" for i in range(COUNT // 2)} if coupling != "none" else set()
+    silent = [t for t in parts["unseen"] if {e for e in (t[0], t[2]) if not degree[e]} - words]
+    assert tree["nothing_known"] == {"one_end": len(silent) // 2, "both_ends": 0}
+    for part in tree["by"]["rarer"]:
+        low, high = {"0": (0, 0), "1-2": (1, 2), "3-10": (3, 10)}[part["name"]]
+        chosen = [t for t in rarer if low <= rarer[t] <= high]
+        assert part["mrr"] == mean_reciprocal([expected[t] for t in chosen]) and part["answers"] == len(chosen)
+        assert part["without_own_end"]["mrr"] == mean_reciprocal([without[t] for t in chosen])
+    assert sum(part["answers"] for part in tree["by"]["rarer"]) == len(expected)
+
+
+def test_ends_of_which_nothing_is_known_tie_in_the_middle_and_are_said(tmp_path):
+    """Ghosts are in no training triple and have no text: their vectors are zero."""
+    rows = Rows(entities=["a", "b", "c", "d", "ghost", "spirit"], relations=["r"])
+    train = [("a", "r", "b"), ("b", "r", "c"), ("c", "r", "d")]
+    test = [("ghost", "r", "spirit"), ("a", "r", "ghost"), ("a", "r", "c")]
+    data = write_dataset(tmp_path / "data", rows, train=train, test=test)
+    vectors = np.vstack([np.random.default_rng(0).uniform(1, 2, (4, 4)), np.zeros((2, 4))])
+    settings = {"model.scorer": "distmult", "model.cosine": False, "model.reciprocal": False}
+    run = write_run(tmp_path / "run", data, entities=vectors, dense={"relation": np.ones((1, 4))}, settings=settings)
+    report = distjoint.evaluate(str(run), link_prediction="test")
+    tree = report.to_dict()["link_prediction"]
+    # All six score zero: the mean of six places, or of the five without the question.
+    assert (tree["both_unseen"]["mean_rank"], tree["both_unseen"]["triples"]) == (3.5, 1)
+    assert report.links.ranks.without_own_end.head[report.links.ranks.unseen_ends == 2].tolist() == [3]
+    assert [tree[name]["triples"] for name in ("seen", "one_unseen", "unseen")] == [1, 1, 2]
+    assert tree["nothing_known"] == {"one_end": 1, "both_ends": 1}
+    text = printed(report)
+    assert "neither a training triple nor text says anything: 2, 1 of them with two such ends" in text
+    for row in ("without own end", "both ends seen", "one unseen end", "both ends unseen", "any unseen end"):
+        assert f"\n│ {row} " in text
+    assert "Link prediction, test, by training triples of the rarer end, epoch 1" in text
+    report.save(locate(str(run)))
+    assert Report.read(locate(str(run))).to_dict() == report.to_dict()
+    assert compare_reports([report]).measures["MRR, without own end"][0].value() == tree["without_own_end"]["mrr"]
 
 
 def printed(result):
@@ -222,8 +272,8 @@ def test_a_report_of_another_format_is_named_and_written_over(world):
     report = distjoint.evaluate(url, link_prediction="test")
     report.save(locate(url))
     place = world[0] / "run/evaluation.json"
-    place.write_text(place.read_text().replace('"format": 2', '"format": 1'))
-    with pytest.raises(DistjointError, match="format 1, this distjoint reads 2; evaluate the run again"):
+    place.write_text(place.read_text().replace('"format": 3', '"format": 2'))
+    with pytest.raises(DistjointError, match="format 2, this distjoint reads 3; evaluate the run again"):
         Report.read(locate(url))
     report.save(locate(url))
     assert Report.read(locate(url)) is not None

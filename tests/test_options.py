@@ -198,6 +198,7 @@ def test_the_order_of_a_manifests_options_is_that_of_the_first_ones() -> None:
         *("tokenizer", "memory", "seed", "text_field", "text_column", "triple_columns"),
         *("triples", "valid", "test", "valid_negatives", "test_negatives", "valid_fraction", "test_fraction"),
         *("descriptions", "read_descriptions", "name_weight", "early_weight"),
+        *("unseen_fraction", "unseen"),
     ]
     assert (record["corpus"], record["memory"]) == (("a.txt",), 1000)
 

@@ -114,6 +114,28 @@ def test_what_is_named_goes_before_what_is_found(tmp_path: Path) -> None:
     assert triples_of(data, "test") == {("dog", "likes", "cow")} and triples_of(data, "valid") == set(VALID)
 
 
+BLP = {"train": "ind-train.tsv", "valid": "ind-dev.tsv", "test": "ind-test.tsv"}
+
+
+def test_blps_split_by_entities_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    alone = plain(tmp_path / "alone", **BLP)
+    found = find_benchmark(locate(str(alone)))
+    assert (found.layout, dict(found.paths)) == ("BLP", {split: str(alone / name) for split, name in BLP.items()})
+    # Beside a usual split it is not mixed with it: no file of one tests what the other trained.
+    both = plain(tmp_path / "both", **BLP)
+    write(both / "train.tsv", [*TRAIN, *TEST])
+    (both / "ind-notes.md").write_text("x")
+    summary = distjoint.prepare(str(tmp_path / "data"), graph=str(both))
+    assert triples_of(Dataset.open(str(tmp_path / "data")), "train") == {*TRAIN, *TEST}
+    assert "triples/test" not in summary.counts
+    said = "not ind-train.tsv, ind-dev.tsv, ind-test.tsv, a split by entities: name them with --triples"
+    assert any(said in note for note in summary.notes)
+    files = {split: str(both / name) for split, name in BLP.items() if split != "train"}
+    summary = distjoint.prepare(str(tmp_path / "named"), graph=str(both), triples=str(both / "ind-train.tsv"), **files)
+    assert triples_of(Dataset.open(str(tmp_path / "named")), "train") == set(TRAIN)
+    assert summary.counts["unseen/test"] == 1 and not any("by entities" in note for note in summary.notes)
+
+
 def test_openkes_numbers_are_read_as_their_names(tmp_path: Path) -> None:
     summary = distjoint.prepare(str(tmp_path / "data"), graph=str(openke(tmp_path / "graph")))
     assert any("train2id.txt, valid2id.txt, test2id.txt (the layout of OpenKE)" in note for note in summary.notes)

@@ -15,10 +15,14 @@ def evaluate(
 ) -> None:
     """Measure a run: link prediction, triple classification, word similarity, analogies.
 
+    Link prediction comes with triples of unseen entities apart, by the training triples of the rarer end, and as if the
+    entity that a triple gives were no candidate.
+
     \b
     Examples:
       distjoint evaluate runs/joint --link-prediction test --similarity sets/*.txt --analogies questions/
       distjoint evaluate runs/joint --link-prediction test --by category --by degree
+      distjoint evaluate runs/unseen --link-prediction valid --json
     """
     import distjoint
     from distjoint.storage import locate

@@ -1,7 +1,8 @@
 """Folders of benchmarks of link prediction: which file is which split, by their names.
 
 Files of triples called train, valid and test are what most bring (FB15k-237, WN18RR, YAGO3-10, those of PyKEEN), CoDEx
-with negatives beside them and types of entities; OpenKE numbers names and triples (see `numbered`).
+with negatives beside them and types of entities; OpenKE numbers names and triples (see `numbered`); BLP has a second
+split beside the usual one, whose valid and test name entities that its train does not (`ind-train.tsv`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from distjoint.storage import Location
 TYPES = "entity2types.json"
 _BELOW = ("", "original", "release", "Release", "triples", "data", "data/triples")
 """Where archives keep the triples, below the folder that they unpack to."""
+_BY_ENTITIES = "ind-"
+"""Prefix of the files of a split by entities, as BLP names them."""
 _OTHER_NAMES = {"valid": ("dev", "validation")}
 _FORMATS = r"(\.(txt|tsv|csv|parquet|pq))?(\.(gz|zst|zstd|bz2|xz))?"
 _ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
@@ -27,21 +30,24 @@ _ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
 class Benchmark:
     """Files of a benchmark in a folder.
 
-    layout   `OpenKE`, `CoDEx` or `plain`
-    folder   where the triples lie
-    paths    split -> URL, of those that are there
-    types    URL of the types of entities
+    layout        `OpenKE`, `CoDEx`, `BLP` or `plain`
+    folder        where the triples lie
+    paths         split -> URL, of those that are there
+    types         URL of the types of entities
+    by_entities   names of the files of a split by entities that lies beside the one that is taken
     """
 
     layout: str
     folder: str
     paths: Mapping[str, str]
     types: str | None = None
+    by_entities: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         names = [path.rpartition("/")[2] for path in (*self.paths.values(), self.types) if path]
         layout = "" if self.layout == "plain" else f" (the layout of {self.layout})"
-        return f"{self.folder}: {', '.join(names)}{layout}"
+        beside = f"; not {', '.join(self.by_entities)}, a split by entities: name them with --triples, --valid, --test"
+        return f"{self.folder}: {', '.join(names)}{layout}{beside * bool(self.by_entities)}"
 
 
 def find_benchmark(folder: Location) -> Benchmark:
@@ -59,7 +65,7 @@ def find_benchmark(folder: Location) -> Benchmark:
         place = folder / below if below else folder
         there = place.list()
         if found := _splits({item.name: item for item in there}):
-            return _benchmark(place, found, [item for item in there if item.name == TYPES])
+            return _benchmark(place, found, there)
         if below in ("triples", "data", "data/triples", ""):
             several += [item for item in there if item.name not in _BELOW and item.is_dir() and _holds(item)]
     if len(several) == 1:
@@ -78,20 +84,35 @@ def _holds(folder: Location) -> bool:
     return bool(_splits({item.name: item for item in folder.list()}))
 
 
-def _benchmark(folder: Location, paths: dict[str, str], types: list[Location]) -> Benchmark:
-    layout = "plain"
+def _benchmark(folder: Location, paths: dict[str, str], there: list[Location]) -> Benchmark:
+    by_entities, layout = list(_by_entities({item.name: item for item in there}).values()), "plain"
     if any(NUMBERED.fullmatch(path.rpartition("/")[2]) for path in paths.values()):
         layout = "OpenKE"
     elif any(split in paths for split in NEGATIVES):
         layout = "CoDEx"
-    return Benchmark(layout, folder.url, paths, types[0].url if types else None)
+    elif list(paths.values()) == by_entities:
+        layout, by_entities = "BLP", []
+    types = next((item.url for item in there if item.name == TYPES), None)
+    return Benchmark(layout, folder.url, paths, types, tuple(url.rpartition("/")[2] for url in by_entities))
 
 
 def _splits(there: Mapping[str, Location]) -> dict[str, str]:
-    """Split -> URL, of files by their names; nothing where there are no training triples."""
+    """Split -> URL, of files by their names; nothing where there are no training triples.
+
+    The usual split of the graph where there is one, else that by entities; never files of both.
+    """
+    usual = {name: place for name, place in there.items() if not name.startswith(_BY_ENTITIES)}
     numbered = {split: there[f"{split}2id.txt"].url for split in SPLITS if f"{split}2id.txt" in there}
-    found = {split: url for split in (*SPLITS, *NEGATIVES) if (url := _file_of(split, there))}
-    return found if "train" in found else numbered if "train" in numbered else {}
+    return next((found for found in (_named(usual), numbered, _by_entities(there)) if "train" in found), {})
+
+
+def _by_entities(there: Mapping[str, Location]) -> dict[str, str]:
+    """Split -> URL, of the files of a split by entities."""
+    return _named({name.removeprefix(_BY_ENTITIES): at for name, at in there.items() if name.startswith(_BY_ENTITIES)})
+
+
+def _named(there: Mapping[str, Location]) -> dict[str, str]:
+    return {split: url for split in (*SPLITS, *NEGATIVES) if (url := _file_of(split, there))}
 
 
 def _file_of(split: str, there: Mapping[str, Location]) -> str | None:

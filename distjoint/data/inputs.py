@@ -24,7 +24,8 @@ def with_benchmark(options: PrepareOptions) -> tuple[PrepareOptions, str | None]
     types = found.types if options.types in (None, found.types) else None
     files: dict[str, Any] = {"triples" if split == "train" else split: path for split, path in taken.items()}
     filled = replace(options, **files, types=options.types or types)
-    return filled, f"Graph found: {replace(found, paths=taken, types=types)}."
+    beside = () if options.triples else found.by_entities
+    return filled, f"Graph found: {replace(found, paths=taken, types=types, by_entities=beside)}."
 
 
 def files_of(patterns: Iterable[str], storage: Options | None) -> list[Location]:
@@ -39,5 +40,10 @@ def input_files(options: PrepareOptions) -> list[Location]:
     files = files_of(patterns, storage)
     if options.triple_columns is None:
         files += {place.url: place for file in files for place in name_files(file)}.values()
-    names = [options.labels, options.types, options.align if options.align not in ("auto", "none") else None]
+    names = [
+        options.labels,
+        options.types,
+        options.unseen,
+        options.align if options.align not in ("auto", "none") else None,
+    ]
     return files + [locate(name, storage) for name in names if name]

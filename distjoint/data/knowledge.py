@@ -14,6 +14,7 @@ from distjoint.data.request import PrepareOptions
 from distjoint.data.streams import NEGATIVES
 from distjoint.data.triples import Graph, read_graph
 from distjoint.data.types import read_types
+from distjoint.data.withheld import withhold
 from distjoint.storage import Location, locate
 
 
@@ -21,15 +22,17 @@ from distjoint.storage import Location, locate
 class Knowledge:
     """A graph as it was read. Entities of labels have a row each, those of types alone have not.
 
-    labels   entity -> label, alias...; None where no labels were given
-    types    entity -> types; None where none were given
-    notes    sentences: duplicates dropped, entities left out
+    labels     entity -> label, alias...; None where no labels were given
+    types      entity -> types; None where none were given
+    notes      sentences: duplicates dropped, entities left out
+    withheld   `withheld/valid`, `withheld/test` -> entities that are in no training triple on purpose
     """
 
     graph: Graph
     labels: dict[str, list[str]] | None = None
     types: dict[str, list[str]] | None = None
     notes: list[str] = field(default_factory=list)
+    withheld: dict[str, int] = field(default_factory=dict)
 
 
 def read_knowledge(options: PrepareOptions, progress: Progress) -> Knowledge:
@@ -42,10 +45,12 @@ def read_knowledge(options: PrepareOptions, progress: Progress) -> Knowledge:
             options.paths, options.triple_columns, options.fractions, options.seed, options.storage_options
         )
         task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
-    notes = _of_triples(graph)
+    about_withheld: list[str] = []
+    withheld = withhold(graph, options, about_withheld)
+    notes = [*_of_triples(graph), *about_withheld]
     types = _types(locate(options.types, storage), graph, notes) if options.types else None
     labels = _labels(locate(options.labels, storage), graph, notes) if options.labels else None
-    return Knowledge(graph, labels, types, notes)
+    return Knowledge(graph, labels, types, notes, withheld)
 
 
 def _of_triples(graph: Graph) -> list[str]:

@@ -248,4 +248,4 @@ def _counts(
     if known.types is not None:
         types = {name for names in known.types.values() for name in names}
         counts |= {"types": len(types), "typed": len(known.types)}
-    return counts
+    return counts | known.withheld

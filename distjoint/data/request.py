@@ -166,6 +166,21 @@ class PrepareOptions(CallOptions):
         max=1,
         doc="Share of `triples` to hold out for the test split.",
     )
+    unseen_fraction: float = option(
+        "Share of the entities to withhold whole: no training triple names them.",
+        default=0.0,
+        metavar="SHARE",
+        min=0,
+        max=1,
+        doc="Share of the entities of the training triples to withhold whole, drawn by `seed`: half of them for valid "
+        "and half for test. Every triple goes where its ends belong.",
+    )
+    unseen: str | None = option(
+        "Entities to withhold whole, a name a line.",
+        default=None,
+        metavar="FILE",
+        doc="Entities to withhold whole instead, a name a line; `seed` decides which are for valid.",
+    )
     seed: int = option("Decides the split and the order of samples.", default=0, metavar="N", min=0)
     text_field: str = option("Field of JSON Lines that holds the text.", default="text", metavar="NAME")
     text_column: str = option("Column of Parquet that holds the text.", default="text", metavar="NAME")
@@ -224,7 +239,7 @@ class PrepareOptions(CallOptions):
     def check(self) -> None:
         """Look at options together. raises UsageError for what cannot be meant"""
         if not (self.triples or self.graph):
-            belongs = (*SPLITS[1:], *NEGATIVES, "labels", "types", "descriptions")
+            belongs = (*SPLITS[1:], *NEGATIVES, "labels", "types", "descriptions", "unseen", "unseen_fraction")
             given = [name for name in belongs if getattr(self, name)]
             if not self.corpus:
                 also = f"; --{_dashed(given[0])} alone is not enough" if given and given[0] in self.paths else ""
@@ -236,6 +251,10 @@ class PrepareOptions(CallOptions):
         for name, number in (("min-count", self.min_count), ("memory", self.memory_bytes)):
             if number < 1:
                 raise UsageError(f"--{name} is {number}; it must be at least 1")
+        if self.unseen and self.unseen_fraction:
+            raise UsageError(
+                f"--unseen names a file, so --unseen-fraction cannot be {self.unseen_fraction:g}; give one of the two"
+            )
         has_text = self.corpus or self.reads_descriptions
         if self.about and not has_text:
             raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")

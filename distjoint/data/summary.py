@@ -104,7 +104,9 @@ class Summary:
                 ("co-occurrences", counts["cells"], ""),
             ]
         if counts["entities"]:
-            lines += [("entities", counts["entities"], ""), ("relations", counts["relations"], "")]
+            withheld = sum(counts.get(f"withheld/{split}", 0) for split in SPLITS)
+            remark = f"{withheld:,} withheld from training" if withheld else ""
+            lines += [("entities", counts["entities"], remark), ("relations", counts["relations"], "")]
             for split in SPLITS:
                 if f"triples/{split}" in counts:
                     unseen = counts.get(f"unseen/{split}", 0)

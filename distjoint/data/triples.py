@@ -6,7 +6,7 @@ alignment is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,15 +105,24 @@ def read_graph(
             rows = np.concatenate([part for file in files for part in _read(file, names, graph)])
             graph.splits[split], graph.duplicates[split] = distinct(rows)
     _hold_out(graph, fractions, seed)
-    for split in SPLITS[1:]:
-        if split in graph.splits:
-            both = np.concatenate([graph.splits["train"], graph.splits[split]])
-            graph.repeated[split] = distinct(both)[1]
-    for split in NEGATIVES:
-        if split in graph.splits:
-            known, _ = distinct(np.concatenate([graph.splits[name] for name in SPLITS if name in graph.splits]))
-            graph.repeated[split] = distinct(np.concatenate([known, graph.splits[split]]))[1]
+    graph.repeated = count_repeated(graph.splits)
     return graph
+
+
+def count_repeated(splits: Mapping[str, Ints]) -> dict[str, int]:
+    """Split -> triples of valid or test that are in train too; of negatives, that are in any split.
+
+    splits   split -> int64[n, 3], distinct
+    """
+    repeated = {}
+    for split in SPLITS[1:]:
+        if split in splits:
+            repeated[split] = distinct(np.concatenate([splits["train"], splits[split]]))[1]
+    for split in NEGATIVES:
+        if split in splits:
+            known, _ = distinct(np.concatenate([splits[name] for name in SPLITS if name in splits]))
+            repeated[split] = distinct(np.concatenate([known, splits[split]]))[1]
+    return repeated
 
 
 def _check(paths: dict[str, str | None], fractions: tuple[float, float]) -> None:

@@ -1,4 +1,4 @@
-"""Link prediction by groups of answers: by relation, by the relation's category, by training triples of the answer."""
+"""Link prediction by groups of answers: by relation, its category, training triples of the answer or the rarer end."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from distjoint.data.dataset import Triples
 from distjoint.evaluate.ranks import LinkPrediction, figures
 
 GROUPINGS = ("relation", "category", "degree")
+ALWAYS = "rarer"
+"""The grouping that every report has: by the training triples of the rarer end."""
 
 CATEGORIES = ("1-1", "1-N", "N-1", "N-N", "not in training")
 MANY = 1.5
@@ -37,7 +39,7 @@ class Groups:
 def groups(by: str, triples: Triples, train: Triples, degree: Ints, relations: Sequence[str]) -> Groups:
     """The groups of a split's answers.
 
-    by          `relation`; `category` of the relation; `degree` of the answer
+    by          `relation`; `category` of the relation; `degree` of the answer; `rarer`: degree of the rarer end
     train       the training triples, which decide category
     degree      int64[rows]: training triples that each entity is in, by row id
     relations   names by id
@@ -48,6 +50,8 @@ def groups(by: str, triples: Triples, train: Triples, degree: Ints, relations: S
         category = categories(train, len(relations))[triples.relation]
         return Groups(CATEGORIES, category, category)
     head, tail = (np.searchsorted(_DEGREE_STARTS, degree[end], "right") for end in (triples.head, triples.tail))
+    if by == ALWAYS:
+        head = tail = np.minimum(head, tail)
     return Groups(DEGREES, head, tail)
 
 
@@ -69,9 +73,10 @@ def categories(train: Triples, relations: int) -> Ints:
 def breakdown(ranks: LinkPrediction, of: Groups, largest_first: bool = False) -> list[dict[str, Any]]:
     """Figures of each group that has answers.
 
-    returns   `name`, `answers` and the figures of both directions, and the same of one direction under `head` and
-              `tail`, None where it has no answer in the group
+    returns   `name`, `answers` and the figures of both directions, the same without own ends under `without_own_end`,
+              and of one direction under `head` and `tail`, None where it has no answer in the group
     """
+    without = ranks.without_own_end
     heads, tails = _members(of.head, len(of.names)), _members(of.tail, len(of.names))
     result = []
     for name, head, tail in zip(of.names, heads, tails, strict=True):
@@ -79,6 +84,8 @@ def breakdown(ranks: LinkPrediction, of: Groups, largest_first: bool = False) ->
         if not len(head) + len(tail):
             continue
         entry = {"name": name, "answers": len(head) + len(tail), **_counted(figures(*sides))}
+        others = ((without.head[head], without.head_ties[head]), (without.tail[tail], without.tail_ties[tail]))
+        entry["without_own_end"] = _counted(figures(*others))
         entry |= {
             side: {"answers": len(each[0]), **_counted(figures(each))} if len(each[0]) else None
             for side, each in zip(("head", "tail"), sides, strict=True)

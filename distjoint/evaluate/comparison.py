@@ -138,6 +138,8 @@ def _of_links(links: Links) -> list[Measure]:
     by_triple = {"MRR": (1 / head + 1 / tail) / 2}
     by_triple |= {f"Hits@{k}": ((head <= k).astype(float) + (tail <= k)) / 2 for k in HITS}
     by_triple["mean rank"] = (head + tail) / 2
+    without = links.ranks.without_own_end
+    by_triple["MRR, without own end"] = (1 / without.head + 1 / without.tail) / 2
     if unseen.any():
         by_triple["MRR, unseen end"] = np.where(unseen, by_triple["MRR"], np.nan)
     named = f" ({label})" if label else ""

@@ -9,7 +9,7 @@ from distjoint.evaluate.options import Ties
 from distjoint.evaluate.queries import TIE
 from distjoint.evaluate.ranks import LinkPrediction
 
-RANKS = ("head", "tail", "unseen", "head_ties", "tail_ties")
+RANKS = ("head", "tail", "unseen_ends", "head_ties", "tail_ties", "own_head", "own_tail")
 """Fields of LinkPrediction that are kept of each triple."""
 TIES: dict[Ties, str] = {
     "realistic": "ties at their mean rank",
@@ -47,6 +47,7 @@ class Links:
     parts     the figures of groups of answers, by what they are grouped by
     sample    sizes of the samples; None for every triple among every candidate
     ties      the rank that tables show for answers that tie
+    unknown   triples with one end, and with both, of which neither a training triple nor text says anything
     """
 
     split: str
@@ -55,6 +56,7 @@ class Links:
     parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     sample: Sampling | None = None
     ties: Ties = "realistic"
+    unknown: tuple[int, int] = (0, 0)
 
     @property
     def label(self) -> str:
@@ -73,6 +75,7 @@ class Links:
             "tie_tolerance": TIE,
             "triples_checksum": self.triples,
             **self.ranks.metrics(),
+            "nothing_known": dict(zip(("one_end", "both_ends"), self.unknown, strict=True)),
             "by": self.parts,
         }
 
@@ -91,4 +94,5 @@ class Links:
             mean_candidates=tree.get("mean_candidates"),
         )
         sample = Sampling(**tree["sampled"]) if tree["sampled"] else None
-        return cls(tree["split"], ranks, tree["triples_checksum"], tree["by"], sample)
+        unknown = tree["nothing_known"]["one_end"], tree["nothing_known"]["both_ends"]
+        return cls(tree["split"], ranks, tree["triples_checksum"], tree["by"], sample, unknown=unknown)

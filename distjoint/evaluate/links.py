@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
 from distjoint.backends import choose_device
+from distjoint.base.arrays import Ints
 from distjoint.base.errors import UsageError
 from distjoint.base.progress import Progress
 from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
 from distjoint.data.types import Domains
-from distjoint.evaluate.breakdown import GROUPINGS, breakdown, groups
-from distjoint.evaluate.candidates import Candidates
+from distjoint.evaluate.breakdown import ALWAYS, GROUPINGS, breakdown, groups
+from distjoint.evaluate.candidates import Candidates, entity_rows
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.link_result import Links, Sampling
 from distjoint.evaluate.options import Split, Ties
@@ -78,7 +80,7 @@ class GraphResult:
         checksum = checksum_of_names(wanted, rows, self.relations)
         degree = rows.column("degree").combine_chunks().to_numpy(zero_copy_only=False)
         del rows  # the names are large
-        unseen = (degree[wanted.head] == 0) | (degree[wanted.tail] == 0)
+        unseen_ends = (degree[wanted.head] == 0).astype(np.int64) + (degree[wanted.tail] == 0)
         known = Triples.together(*self.splits.values())
         with progress.task(f"link prediction, {split}", len(wanted), "triples") as task:
             ranks = link_prediction(
@@ -86,7 +88,7 @@ class GraphResult:
                 self.candidates,
                 wanted,
                 known,
-                unseen,
+                unseen_ends,
                 allowed=allowed,
                 sample=options.sample_candidates,
                 seed=options.seed,
@@ -95,10 +97,11 @@ class GraphResult:
             )
         parts = {
             by: breakdown(ranks, groups(by, wanted, self.splits["train"], degree, self.relations), by == "relation")
-            for by in dict.fromkeys(options.by)
+            for by in dict.fromkeys([*options.by, ALWAYS])
         }
         sample = Sampling(options.sample_candidates, len(wanted), len(every), options.seed)
-        return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties)
+        unknown = self._unknown(wanted, degree) if unseen_ends.any() else (0, 0)
+        return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties, unknown)
 
     def classify(self, progress: Progress) -> Classification:
         """Triple classification of test triples and their negatives, by thresholds chosen on valid."""
@@ -117,6 +120,14 @@ class GraphResult:
                 checksum,
                 memory=self._room,
             )
+
+    def _unknown(self, triples: Triples, degree: Ints) -> tuple[int, int]:
+        """How many triples have one end, and two, of which neither a training triple nor the coupling's text speaks."""
+        layout, unknown = self.trained.layout, degree == 0
+        for shard, rows in enumerate(entity_rows(layout)):
+            unknown[rows] &= ~self.trained.said(shard)
+        ends = unknown[triples.head].astype(np.int64) + unknown[triples.tail]
+        return int((ends == 1).sum()), int((ends == 2).sum())
 
     @property
     def _room(self) -> int:

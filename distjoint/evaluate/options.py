@@ -36,7 +36,7 @@ class EvaluateOptions(CallOptions):
         doc="The split to rank, filtered, in both directions.",
     )
     by: Sequence[str] = option(
-        "Link prediction by relation, its category (1-1 to N-N) or the answer's degree; may be repeated.",
+        "Link prediction also by relation, its category (1-1 to N-N) or the answer's degree; may be repeated.",
         default=(),
         metavar="relation|category|degree",
         doc="`relation`, its `category` (1-1 to N-N), the answer's `degree`: link prediction by groups of answers too.",

@@ -8,7 +8,7 @@ candidates are cut into blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -32,22 +32,27 @@ CANDIDATE_TILE = 4096
 class Counts:
     """Numbers of candidates by query, from which its rank follows.
 
-    higher    int64[n]: candidates that score higher than the right answer, other right answers left out
-    reached   int64[n]: those that score at least as high
-    ranked    int64[n]: candidates it was ranked among, the right answers with them
+    higher        int64[n]: candidates that score higher than the right answer, other right answers left out
+    reached       int64[n]: those that score at least as high
+    ranked        int64[n]: candidates it was ranked among, the right answers with them
+    own_higher    int64[n]: 1 where the entity that the query gives is among `higher`
+    own_reached   int64[n]: 1 where it is among `reached`
     """
 
     higher: Ints
     reached: Ints
     ranked: Ints
+    own_higher: Ints
+    own_reached: Ints
 
     @classmethod
     def zeros(cls, queries: int) -> Counts:
-        return cls(*(np.zeros(queries, np.int64) for _ in range(3)))
+        return cls(*(np.zeros(queries, np.int64) for _ in fields(cls)))
 
     def put(self, chosen: Ints, other: Counts) -> None:
         """Set the counts of some queries."""
-        self.higher[chosen], self.reached[chosen], self.ranked[chosen] = other.higher, other.reached, other.ranked
+        for each in fields(self):
+            getattr(self, each.name)[chosen] = getattr(other, each.name)
 
     def ties(self) -> Ints:
         """int64[n]: candidates that tie with the right answer."""
@@ -56,6 +61,10 @@ class Counts:
     def ranks(self) -> Doubles:
         """float64[n]: a tie counts half."""
         return 1 + (self.higher + self.reached) / 2
+
+    def own(self) -> Doubles:
+        """float64[n]: what the entity that the query gives adds to the rank: 1 where it is higher, .5 where it ties."""
+        return (self.own_higher + self.own_reached) / 2
 
 
 class RankingProblem:
@@ -136,7 +145,7 @@ class RankingQueries:
         numbers: Ints,
     ) -> None:
         self.problem, self.side, self.known = problem, side, problem.known[side]
-        self.relation, self.right, self.numbers = relation, right, numbers
+        self.given, self.relation, self.right, self.numbers = given, relation, right, numbers
         self.query = problem.model.prepare(query)
         answer = problem.model.prepare(answer)
         target = problem.model.order_pairs(self.query, answer)
@@ -150,11 +159,11 @@ class RankingQueries:
 
     def prepare(self) -> None:
         """Once before the first block: collect the tiles with their known answers, where they fit the memory."""
-        filters = len(self.query) + int((self.stop - self.start).sum())
-        self.tiles = list(self._tiles()) if 16 * filters <= self.problem.memory else None
+        filters = 2 * len(self.query) + int((self.stop - self.start).sum())
+        self.tiles = list(self._tiles()) if 17 * filters <= self.problem.memory else None
 
-    def _tiles(self) -> Iterator[tuple[slice, Ints, Ints]]:
-        """Query tiles, each with the pairs (query in the tile, row) of known answers that its counts must not hold.
+    def _tiles(self) -> Iterator[tuple[slice, _Pairs]]:
+        """Query tiles, each with its known answers and the entities that it gives, by row.
 
         A tile ends early where its known answers would outgrow the memory.
         """
@@ -165,43 +174,42 @@ class RankingQueries:
         for end in ends:
             while start < end:
                 stop = min(start + QUERY_TILE, int(end))
-                yield slice(start, stop), *self._pairs(start, stop)
+                yield slice(start, stop), self._pairs(start, stop)
                 start = stop
 
-    def _pairs(self, start: int, stop: int) -> tuple[Ints, Ints]:
-        """Pairs (query, row) of the known answers of queries [start, stop), the right one among them."""
+    def _pairs(self, start: int, stop: int) -> _Pairs:
+        """Known answers of queries [start, stop), the right one among them, and the given entities that are none."""
         first, lengths = self.start[start:stop], (self.stop - self.start)[start:stop]
-        query = np.repeat(np.arange(stop - start), lengths)
+        right, given, every = self.right[start:stop], self.given[start:stop], np.arange(stop - start)
+        query = np.repeat(every, lengths)
         within = np.arange(len(query)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         rows = self.known.answers[np.repeat(first, lengths) + within]
-        other = rows != self.right[start:stop][query]
-        return (
-            np.concatenate([query[other], np.arange(stop - start)]),
-            np.concatenate([rows[other], self.right[start:stop]]),
-        )
+        other = rows != right[query]
+        query, rows = np.concatenate([query[other], every]), np.concatenate([rows[other], right])
+        free = np.setdiff1d(every, query[rows == given[query]])
+        own = np.arange(len(query) + len(free)) >= len(query)
+        return _Pairs(np.concatenate([query, free]), np.concatenate([rows, given[free]]), own)
 
     def count(self, index: int, vectors: Tensor) -> None:
         """Add a block of candidates (prepared vectors) to the counts."""
         candidates = self.problem.candidates
         rows_of_block = candidates.rows[index][candidates.picked[index]]
-        for tile, query, rows in self.tiles or self._tiles():
-            here = candidates.block_of[rows] == index
-            query, place = query[here], candidates.place[rows[here]]
-            query, place = query[place >= 0], place[place >= 0]
-            self._count_tile(tile, vectors, rows_of_block, query, place)
+        for tile, pairs in self.tiles or self._tiles():
+            here = pairs.select(candidates.block_of[pairs.candidate] == index)
+            here = replace(here, candidate=candidates.place[here.candidate].astype(np.int64))
+            self._count_tile(tile, vectors, rows_of_block, here.select(here.candidate >= 0))
             if self.problem.progress is not None:
                 # Each triple makes two queries, each of which meets every block.
                 self.problem.progress((tile.stop - tile.start) / 2 * len(vectors) / candidates.count)
 
-    def _count_tile(self, tile: slice, vectors: Tensor, rows: Ints, query: Ints, place: Ints) -> None:
+    def _count_tile(self, tile: slice, vectors: Tensor, rows: Ints, pairs: _Pairs) -> None:
         """Add the candidates of a block to the counts of a tile.
 
-        vectors        float[n, dim] of the candidates, prepared
-        rows           int64[n]: their row ids
-        query, place   int64[m]: pairs of a query of the tile and a candidate that is a known answer of it
+        vectors   float[n, dim] of the candidates, prepared
+        rows      int64[n]: their row ids
+        pairs     queries of the tile and those of the candidates that are taken away, or counted apart
         """
-        order = np.argsort(place, kind="stable")
-        query, place = query[order], place[order]
+        pairs = pairs.select(np.argsort(pairs.candidate, kind="stable"))
         above, below = self.above[tile], self.below[tile]
         counts, types = self.counts, self._type_mask(tile)
         # One pair of buffers for all tiles: fresh memory for each would cost more in page faults than the product.
@@ -222,20 +230,38 @@ class RankingQueries:
             # A comparison written as floats and summed is ten times faster than torch.count_nonzero; exact to 2^24.
             higher = torch.gt(scores, above, out=flags).sum(1).long().numpy(force=True)
             reached = torch.ge(scores, below, out=flags).sum(1).long().numpy(force=True)
-            low, high = np.searchsorted(place, (start, start + scores.shape[1]))
-            pairs = torch.from_numpy(query[low:high]).to(scores.device)
-            known = scores[pairs, torch.from_numpy(place[low:high].astype(np.int64) - start).to(scores.device)]
-            counts.higher[tile] += higher - _hits(query[low:high], known > above[pairs, 0], len(above))
-            counts.reached[tile] += reached - _hits(query[low:high], known >= below[pairs, 0], len(above))
+            here = pairs.select(slice(*np.searchsorted(pairs.candidate, (start, start + len(part)))))
+            # What is taken away must be what was counted: the scores of this very product.
+            query = torch.from_numpy(here.query).to(scores.device)
+            found = scores[query, torch.from_numpy(here.candidate - start).to(scores.device)]
+            for total, own, counted, hit in (
+                (counts.higher, counts.own_higher, higher, found > above[query, 0]),
+                (counts.reached, counts.own_reached, reached, found >= below[query, 0]),
+            ):
+                hits = hit.numpy(force=True)
+                total[tile] += counted - np.bincount(here.query[hits & ~here.own], minlength=len(above))
+                own[tile] += np.bincount(here.query[hits & here.own], minlength=len(above))
 
     def _type_mask(self, tile: slice) -> _TypeMask | None:
         allowed = self.problem.allowed
         return None if allowed is None else _TypeMask(allowed, self.side, self.relation[tile])
 
 
-def _hits(query: Ints, flags: Tensor, queries: int) -> Ints:
-    """int64[queries]: how many pairs of each query are flagged."""
-    return np.bincount(query[flags.numpy(force=True)], minlength=queries)
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of a query and a candidate that matters to it.
+
+    query       int64[n]: place in a tile
+    candidate   int64[n]: row id, or place among the candidates of a block
+    own         bool[n]: the candidate is the entity that the query gives, not a known answer
+    """
+
+    query: Ints
+    candidate: Ints
+    own: Bools
+
+    def select(self, which: Bools | Ints | slice) -> _Pairs:
+        return _Pairs(self.query[which], self.candidate[which], self.own[which])
 
 
 class _TypeMask:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.base.arrays import Bools, Ints
+from distjoint.base.arrays import Ints
 from distjoint.base.errors import DistjointError
 from distjoint.data.dataset import Triples
 from distjoint.data.types import Domains
@@ -33,7 +33,7 @@ def link_prediction(
     candidates: Candidates,
     triples: Triples,
     known: Triples,
-    unseen: Bools | None = None,
+    unseen_ends: Ints | None = None,
     *,
     allowed: Domains | None = None,
     sample: int | None = None,
@@ -43,15 +43,15 @@ def link_prediction(
 ) -> LinkPrediction:
     """Rank the right head and the right tail of each triple among the candidates, filtered.
 
-    triples    by row id; their ends must have a vector in some block
-    known      every triple known to be right, of all splits, by row id: other right answers are not counted
-    unseen     bool[len(triples)]: an end has no training triple; reported apart
-    allowed    leave out candidates that the relation's types do not allow at this end; never the right answer
-    sample     rank among so many candidates besides the right answer, drawn evenly for each query, not among all
-    seed       decides what is drawn; the same draw for the same triples in the same order
-    memory     bytes that vectors of queries, scores and filters may take, besides one block
-    progress   told how many triples have been ranked since it was last told
-    raises     DistjointError when a vector is not finite, or the end of a triple has none
+    triples       by row id; their ends must have a vector in some block
+    known         every triple known to be right, of all splits, by row id: other right answers are not counted
+    unseen_ends   int64[len(triples)]: ends that have no training triple; reported apart
+    allowed       leave out candidates that the relation's types do not allow at this end; never the right answer
+    sample        rank among so many candidates besides the right answer, drawn evenly for each query, not among all
+    seed          decides what is drawn; the same draw for the same triples in the same order
+    memory        bytes that vectors of queries, scores and filters may take, besides one block
+    progress      told how many triples have been ranked since it was last told
+    raises        DistjointError when a vector is not finite, or the end of a triple has none
     """
     if not len(triples):
         raise DistjointError("link prediction: the split holds no triples; prepare with --valid or --test")
@@ -66,8 +66,9 @@ def link_prediction(
         for side, counts in _rank(problem, chunk, chosen).items():
             found[side].put(chosen, counts)
     head, tail = found["head"], found["tail"]
-    missing = np.zeros(len(triples), np.bool_) if unseen is None else unseen
-    result = LinkPrediction(head.ranks(), tail.ranks(), missing, candidates.count, head.ties(), tail.ties())
+    unseen = np.zeros(len(triples), np.int64) if unseen_ends is None else unseen_ends
+    ties, own = (head.ties(), tail.ties()), (head.own(), tail.own())
+    result = LinkPrediction(head.ranks(), tail.ranks(), unseen, candidates.count, *ties, *own)
     if sample is None and allowed is None:
         return result
     mean = float(np.mean([head.ranked, tail.ranked]))

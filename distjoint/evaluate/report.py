@@ -35,7 +35,7 @@ from distjoint.storage import Location
 
 JSON = "evaluation.json"
 ITEMS = "evaluation.safetensors"
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.base.arrays import Ints
+from distjoint.base.arrays import Bools, Ints
 from distjoint.evaluate.queries import RankingQueries
 
 _PAIRS = 4096
@@ -46,24 +46,31 @@ class SampledQueries(RankingQueries):
             tile = slice(start, start + step)
             drawn = self.drawn[tile]
             query, column = np.nonzero((problem.candidates.block_of[drawn] == index) & (drawn >= 0))
-            place = problem.candidates.place[drawn[query, column]].astype(np.int64)
+            rows = drawn[query, column]
+            place = problem.candidates.place[rows].astype(np.int64)
+            own = rows == self.given[tile][query]
             for first in range(0, len(query), pairs):
                 part = slice(first, first + pairs)
-                self._count_pairs(vectors, tile, query[part], place[part])
+                self._count_pairs(vectors, tile, query[part], place[part], own[part])
             if problem.progress is not None:
                 problem.progress(len(drawn) / 2 * len(vectors) / problem.candidates.count)
 
-    def _count_pairs(self, vectors: Tensor, tile: slice, query: Ints, place: Ints) -> None:
-        """Add pairs of a query of the tile and a candidate's place in the block to the counts: int64[pairs] each."""
+    def _count_pairs(self, vectors: Tensor, tile: slice, query: Ints, place: Ints, own: Bools) -> None:
+        """Add pairs of a query of the tile and a candidate's place in the block to the counts: int64[pairs] each.
+
+        own   bool[pairs]: the candidate is the entity that the query gives
+        """
         queries = torch.from_numpy(query).to(vectors.device)
         # Rows one after the other: faster than indexing.
         drawn = vectors.index_select(0, torch.from_numpy(place).to(vectors.device))
         scores = self.problem.model.order_pairs(self.query[tile].index_select(0, queries), drawn)
-        for counts, hit in (
-            (self.counts.higher[tile], scores > self.above[tile, 0][queries]),
-            (self.counts.reached[tile], scores >= self.below[tile, 0][queries]),
+        for counts, of_own, hit in (
+            (self.counts.higher[tile], self.counts.own_higher[tile], scores > self.above[tile, 0][queries]),
+            (self.counts.reached[tile], self.counts.own_reached[tile], scores >= self.below[tile, 0][queries]),
         ):
-            counts += np.bincount(query[hit.numpy(force=True)], minlength=len(counts))
+            flags = hit.numpy(force=True)
+            counts += np.bincount(query[flags], minlength=len(counts))
+            of_own += np.bincount(query[flags & own], minlength=len(counts))
 
 
 def draw(pool: Ints, without: Ints, count: int, random: np.random.Generator) -> Ints:

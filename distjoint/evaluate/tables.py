@@ -24,7 +24,18 @@ from distjoint.evaluate.similarity import Similarity
 WIDTH = 160
 """Columns of tables that are plain text."""
 
-_BY = {"relation": "by relation", "category": "by category of relation", "degree": "by training triples of the answer"}
+_BY = {
+    "relation": "by relation",
+    "category": "by category of relation",
+    "degree": "by training triples of the answer",
+    "rarer": "by training triples of the rarer end",
+}
+_ENDS = {
+    "seen": "both ends seen",
+    "one_unseen": "one unseen end",
+    "both_unseen": "both ends unseen",
+    "unseen": "any unseen end",
+}
 CLASSIFIED = (
     "Triple classification: a threshold for each relation, chosen on valid and its negatives; one for all relations "
     "that valid does not have."
@@ -37,7 +48,8 @@ def link_tables(links: Links, epoch: str) -> list[RenderableType]:
     epoch   which checkpoint was ranked, for the titles
     """
     grouped = [_grouped(links, by, epoch) for by in links.parts]
-    return [_links(links, epoch), *grouped, _note(link_note(links))]
+    notes = [link_note(links), *_of_unknown(links)]
+    return [_links(links, epoch), *grouped, *(_note(text) for text in notes)]
 
 
 def classification_tables(result: Classification, epoch: str) -> list[RenderableType]:
@@ -129,6 +141,16 @@ def link_note(links: Links) -> str:
     return f"Link prediction: {links.split}, {of}both directions, {FILTER}; against {against}; {ties}."
 
 
+def _of_unknown(links: Links) -> Iterable[str]:
+    """A line where vectors were ranked that mean nothing."""
+    one, both = links.unknown
+    if one + both:
+        yield (
+            f"Triples with an end of which neither a training triple nor text says anything: {one + both:,}, "
+            f"{both:,} of them with two such ends. Its vector is as it began, and its ranks are chance."
+        )
+
+
 def word_note(kind: VectorKind | None, vectors: VectorParts, standardize: bool) -> str:
     """How cosines of words were taken, in a line."""
     how = "columns standardised" if standardize else "raw"
@@ -154,22 +176,32 @@ def _links(links: Links, epoch: str) -> Table:
     columns = ("", "MRR", *(f"Hits@{k}" for k in HITS), "mean rank", "triples")
     table = _table(f"Link prediction, {links.split}, {epoch}{label}", *columns)
     tree = links.ranks.metrics()
-    rows: list[tuple[str, dict[str, Any]]] = [("both", tree), ("head", tree["head"]), ("tail", tree["tail"])]
-    if "unseen" in tree:
-        rows.append(("unseen end", tree["unseen"]))
-    for name, part in rows:
-        table.add_row(name, *_figures(part, links.ties), f"{part['triples']:,}")
+    rows = {"both": tree, "head": tree["head"], "tail": tree["tail"], "without own end": tree["without_own_end"]}
+    ends = {name: tree.get(key) for key, name in _ENDS.items()}
+    for part in (rows, {name: figures for name, figures in ends.items() if figures}):
+        for name, figures in part.items():
+            table.add_row(name, *_figures(figures, links.ties), f"{figures['triples']:,}")
+        table.add_section()
     return table
 
 
 def _grouped(links: Links, by: str, epoch: str) -> Table:
     label = f" ({links.label})" if links.label else ""
     title = f"Link prediction, {links.split}, {_BY[by]}, {epoch}{label}"
-    columns = ("MRR", *(f"Hits@{k}" for k in HITS), "mean rank", "MRR of heads", "MRR of tails", "answers")
+    columns = (
+        "MRR",
+        *(f"Hits@{k}" for k in HITS),
+        "mean rank",
+        "MRR of heads",
+        "MRR of tails",
+        "without own end",
+        "answers",
+    )
     table = _table(title, "", *columns)
     for part in links.parts[by]:
         ends = (number(_by_ties(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
-        table.add_row(part["name"], *_figures(part, links.ties), *ends, f"{part['answers']:,}")
+        without = number(_by_ties(part["without_own_end"], links.ties)["mrr"])
+        table.add_row(part["name"], *_figures(part, links.ties), *ends, without, f"{part['answers']:,}")
     return table
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from distjoint.base.arrays import Bools
 from distjoint.base.errors import DistjointError
 from distjoint.couplings import Coupling, coupling_of
 from distjoint.couplings.base import word_block
@@ -34,6 +35,7 @@ class TrainedVectors:
         self.run, self.checkpoint, self.layout = run, checkpoint, run.layout
         self._device = torch.device(device)
         size = 4 * (self.layout.aligned + self.layout.entities) * checkpoint.manifest.dim
+        self._said: dict[int, Bools] = {}
         self._kept: dict[int, Tensor] | None = {} if size <= memory else None
 
     @cached_property
@@ -66,6 +68,12 @@ class TrainedVectors:
             self._kept[shard] = vectors
         return vectors
 
+    def said(self, shard: int) -> Bools:
+        """bool[entities of the shard], `Coupling.says_something`; read with the vectors, and kept."""
+        if shard not in self._said:
+            self.entities(shard)
+        return self._said[shard]
+
     def words_and_entities(self, shard: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Both kinds by one reading of the shard: float32[n, dim] each, None where that kind was not trained; and of
         entities bool[n], `Coupling.says_something`.
@@ -74,8 +82,7 @@ class TrainedVectors:
         words = word_block(parts) if "text" in sources else None
         if "graph" not in sources:
             return words, None, None
-        said = self.coupling.says_something(parts, self.layout, shard)
-        return words, self._entities(parts, shard), said
+        return words, self._entities(parts, shard), torch.from_numpy(self._said[shard])
 
     def entity_parts(self, shard: int) -> dict[str, Tensor]:
         """What makes the vectors of `entities`, as the coupling says: float32[entities of the shard, dim] by name."""
@@ -87,4 +94,5 @@ class TrainedVectors:
         return {name: tensor.to(self._device) for name, tensor in parts.items() if name in vectors}
 
     def _entities(self, parts: dict[str, Tensor], shard: int) -> Tensor:
+        self._said[shard] = self.coupling.says_something(parts, self.layout, shard).numpy(force=True)
         return self.coupling.entity_block(parts, self.layout, shard, self.dense)
