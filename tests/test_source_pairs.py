@@ -18,9 +18,11 @@ from distjoint.backends.torch.backend import TorchBackend
 from distjoint.base.errors import UsageError
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
+from distjoint.runs.checkpoint import Position
 from distjoint.table.parts import table_bytes
 from distjoint.train import build as build_module
 from distjoint.train.rates import Rates
+from distjoint.train.worker import Worker
 
 pytestmark = pytest.mark.unit
 
@@ -140,7 +142,9 @@ def test_an_entity_without_a_triple_begins_at_zero_and_goes_to_its_words(
 
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
-def test_rotating_shards_lanes_threads_and_a_stop_change_no_bit(coupling: str, run: Train, paired: str) -> None:
+def test_rotating_shards_threads_and_a_stop_within_an_epoch_change_no_bit(
+    coupling: str, run: Train, paired: str, tmp_path: Path
+) -> None:
     settings: dict[str, Any] = {"model.coupling": coupling, "train.lanes": 2, "train.groups": 5}
     whole = run(settings, paired)
     for line in losses(whole):
@@ -148,10 +152,20 @@ def test_rotating_shards_lanes_threads_and_a_stop_change_no_bit(coupling: str, r
     parts = Scheme.of(config(settings), has_text=True, has_graph=True, rotates=True).parts
     too_little = table_bytes(parts, Dataset.open(paired).layout) - 1
     from_disk = run({**settings, "train.memory": too_little, "train.threads": 2}, paired)
-    stopped = run({**settings, "train.epochs": 2, "train.checkpoint_rounds": 3}, paired)
-    distjoint.train(resume=str(stopped), settings={"train.epochs": 3})
-    for other in (from_disk, stopped):
-        assert_same_bits(tensors(whole), tensors(other))
+    assert_same_bits(tensors(whole), tensors(from_disk))
+    stopped, save = tmp_path / "stopped", Worker.save
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stop(self: Worker, position: Position, *rest: Any, **kept: Any) -> None:
+            save(self, position, *rest, **kept)
+            if position == Position(1, 3):
+                raise KeyboardInterrupt
+
+        patch.setattr(Worker, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            distjoint.train(paired, str(stopped), config({**settings, "train.checkpoint_rounds": 3}))
+    distjoint.train(resume=str(stopped))
+    assert_same_bits(tensors(whole), tensors(stopped))
 
 
 def test_what_cannot_be_pulled_is_refused(small: Small, tmp_path: Path) -> None:
