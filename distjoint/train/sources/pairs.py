@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from distjoint.base.arrays import Ints
 from distjoint.base.errors import UsageError
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
@@ -61,7 +60,7 @@ class PairSource(PullSource):
 
     @classmethod
     def samples(cls, dataset: Dataset, partition: Partition) -> int:
-        return super().samples(dataset, partition) + len(_shared(dataset.layout, partition))
+        return super().samples(dataset, partition) + _shared(dataset.layout, *partition)
 
     def pulls(self, first: Tensor, second: Tensor, weight: Tensor) -> tuple[Tensor, list[Pull]]:
         apart = self._entities.gather(first) - self._words.gather(second)
@@ -77,10 +76,13 @@ class PairDecoder(PullDecoder):
     """Reads pairs of rows apart, and adds the shared rows of a shard."""
 
     def bytes(self, partition: Partition) -> int:
-        return super().bytes(partition) + SAMPLE_BYTES * len(_shared(self.dataset.layout, partition))
+        return super().bytes(partition) + SAMPLE_BYTES * _shared(self.dataset.layout, *partition)
 
     def decode(self, partition: Partition) -> DecodedPulls:
-        apart, shared = self.dataset.pairs(*partition), _shared(self.dataset.layout, partition).astype(np.int32)
+        (i, j), layout, apart = partition, self.dataset.layout, self.dataset.pairs(*partition)
+        if i != j:
+            return DecodedPulls(apart.entity, apart.word, apart.weight)
+        shared = np.flatnonzero(layout.has_word(i) & layout.has_entity(i)).astype(np.int32)
         return DecodedPulls(
             np.concatenate([apart.entity, shared]),
             np.concatenate([apart.word, shared]),
@@ -88,7 +90,6 @@ class PairDecoder(PullDecoder):
         )
 
 
-def _shared(layout: Layout, partition: Partition) -> Ints:
-    """int64[n]: offsets of the rows of a partition that are an entity and a word."""
-    i, j = partition
-    return np.flatnonzero(layout.has_word(i) & layout.has_entity(i)) if i == j else np.empty(0, np.int64)
+def _shared(layout: Layout, i: int, j: int) -> int:
+    """How many rows of a partition are an entity and a word."""
+    return layout.shard_words(i) + layout.shard_entities(i) - layout.shard_rows(i) if i == j else 0
