@@ -181,7 +181,7 @@ class Graph(_Section):
         "none", description="Whether steps shrink to zero over the run, besides what the optimizer does."
     )
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of the run over which steps grow to their full size.")
-    map_learning_rate: float = Field(0.01, gt=0, description="Step size for the map of couplings dual and described.")
+    map_learning_rate: float = Field(0.01, gt=0, description="Step size for the map of a coupling that has one.")
     into_words: float = Field(
         1.0,
         ge=0,
@@ -313,7 +313,7 @@ class Train(_Section):
     freeze: Annotated[tuple[Annotated[str, NameOf(Freezable())], ...], BeforeValidator(_listed)] = Field(
         (),
         description="What takes no step: any of words, contexts, entities, relations, and what a coupling has besides: "
-        "the map of dual.",
+        "the map of dual, described and project.",
     )
     keep: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     max_failures: int = Field(

@@ -134,6 +134,8 @@ COUPLINGS = Registry(
         "tie": "couplings.tie:Tie",
         "dual": "couplings.dual:Dual",
         "described": "couplings.described:Described",
+        "soft": "couplings.soft:Soft",
+        "project": "couplings.project:Project",
     },
 )
 CANDIDATES = Registry(
@@ -152,6 +154,7 @@ SOURCES = Registry(
         "cells": "train.sources.cells:CellSource",
         "mentions": "train.sources.mentions:MentionSource",
         "triples": "train.sources.triples:TripleSource",
+        "pairs": "train.sources.pairs:PairSource",
     },
 )
 EXPORTS = Registry(

@@ -134,7 +134,7 @@ def pulled() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("pulled")
-@pytest.mark.parametrize(("coupling", "candidates"), [("dual", "sampled"), ("none", "kvsall")])
+@pytest.mark.parametrize(("coupling", "candidates"), [("dual", "sampled"), ("none", "kvsall"), ("project", "sampled")])
 def test_a_lane_on_its_visit(paired: str, coupling: str, candidates: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All sources of a real dataset, step after step, up to the last: in that one the host looks at what was noted."""
     data = Dataset.open(paired)
@@ -158,7 +158,7 @@ def test_a_lane_on_its_visit(paired: str, coupling: str, candidates: str, monkey
                 lane.advance(number, 3, Rates(1.0, 1.0))
                 parts.resources.dense.sync(1.0)
         parts.close()
-    assert len(parts.sources) == 3
+    assert len(parts.sources) == 3 + len(scheme.coupling.sources)
     assert watch.waits == []
     assert ("measured" in tally.added) == (coupling == "dual")  # how updates of the two sides agree
     assert {"index_add_", "all", "sort"} <= watch.seen

@@ -42,7 +42,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "squared_margin": {"graph.loss": "squared_margin", "model.cosine": False},
     "total": {"model.coupling": "total"},
     "rmsprop": {"graph.optimizer": "rmsprop", "graph.optimizer_options.decay": 0.9, "graph.learning_rate": 0.01},
-    "soft": {"model.coupling": "soft", "model.coupling_options.pull": 0.5},
+    "leash": {"model.coupling": "leash", "model.coupling_options.length": 0.5},
     "shared": {"graph.candidates": "shared"},
     "npz": {},
 }
@@ -120,20 +120,20 @@ def test_the_optimizer(example: Any, small: Small, tmp_path: Path) -> None:
         run(small.graph, tmp_path / "no", "rmsprop", **{"graph.optimizer_options.dekay": 1.0})
 
 
-@of("soft")
+@of("leash")
 def test_the_source_and_its_coupling(example: Any, paired: str, tmp_path: Path) -> None:
-    first, last = run(paired, tmp_path / "run", "soft", **{"train.epochs": 6}).history[::5]
-    assert first["pairs"] == last["pairs"] == Dataset.open(paired).manifest.counts[PAIRS]
-    assert last["pair_loss"] < 0.5 * first["pair_loss"]
-    assert last["pairs_step_size"] == 0.5 * last["triples_step_size"]
-    (words,) = SOURCES["pairs"].epoch_words(last)
-    assert words.startswith("pair loss 0.")
+    first, last = run(paired, tmp_path / "run", "leash", **{"train.epochs": 6}).history[::5]
+    assert first["leashes"] == last["leashes"] == Dataset.open(paired).manifest.counts[PAIRS]
+    assert last["leash_loss"] < 0.5 * first["leash_loss"]
+    assert last["leashes_step_size"] == last["triples_step_size"]
+    (words,) = SOURCES["leashes"].epoch_words(last)
+    assert words.startswith("leash loss 0.")
     near = distjoint.load(str(tmp_path / "run")).nearest("teama", of="entity", kind="word", k=3)
     assert len(near) == 3
     with pytest.raises(
-        UsageError, match=r"model\.coupling_options=\{'pull': 0\.5, 'push': 1\.0\}: soft does not take them"
+        UsageError, match=r"model\.coupling_options=\{'length': 0\.5, 'pull': 1\.0\}: leash does not take them"
     ):
-        run(paired, tmp_path / "no", "soft", **{"model.coupling_options.push": 1.0})
+        run(paired, tmp_path / "no", "leash", **{"model.coupling_options.pull": 1.0})
 
 
 @of("shared")

@@ -37,6 +37,8 @@ VECTORS: dict[str, Formula] = {
     "tie": lambda own, word, worded, dense: torch.where(worded[:, None], word, own),
     "dual": lambda own, word, worded, dense: own + word.detach() @ dense["map"],
     "described": lambda own, word, worded, dense: own,
+    "soft": lambda own, word, worded, dense: own,
+    "project": lambda own, word, worded, dense: own,
 }
 """Vectors of entities, float[n, dim], from X (and T on top, where there is one), W + C (zero where there is no word),
 bool[n] and the dense parameters; detached where the graph's gradient does not go.

@@ -60,7 +60,7 @@ class Bench:
 
 def trained(dataset: str, name: str, epoch: int, portions: int) -> tuple[dict[str, Tensor], dict[str, float]]:
     """The rows after a source's work on a visit, done in so many portions, and its sums."""
-    bench = Bench(dataset, **{"graph.batch": 16})
+    bench = Bench(dataset, **{"graph.batch": 8})
     source = bench.source(name)
     work, tally = source.visit(bench.visit(epoch)), Tally(source.sums)
     assert work.units > portions
@@ -159,28 +159,28 @@ def pulled(paired: str) -> Iterator[str]:
 
 
 def test_pulls_that_meet_in_a_row_are_summed_before_it_steps(pulled: str) -> None:
-    """Gradient descent by batches of a partition at a time: that of autograd on the same pairs."""
+    """Gradient descent by one batch of all partitions: that of autograd on all pairs."""
     bench = Bench(pulled, **{"graph.optimizer": "plain", "graph.batch": 1000, "model.coupling": "none"})
     source, arena = bench.source("pulled"), bench.arena
     work, tally, before = source.visit(bench.visit()), Tally(source.sums), bench.values()
     rows = bench.data.layout.shard_rows
-    partitions = [p for p in bench.visit().visit.counted if bench.data.manifest.samples(PAIRS, *p)]
-    assert work.units == len(partitions)
-    order = list(partitions)
-    Pulled.generator(bench.config, 0, bench.visit().visit).shuffle(order)
-    work.do(work.units, FULL, tally)
-    expected, rate = before, source.step_size(FULL)
-    for i, j in order:
+    assert work.units == 1
+    work.do(1, FULL, tally)
+    leaves, rate = {name: before[name].clone().requires_grad_() for name in ("X", "W", "C")}, source.step_size(FULL)
+    loss = torch.zeros(())
+    for i, j in (p for p in bench.visit().visit.counted if bench.data.manifest.samples(PAIRS, *p)):
         pairs = bench.data.samples(PAIRS, i, j, {"entity": rows(i), "word": rows(j), "weight": None})
         entity = arena.entity_index[torch.from_numpy(pairs["entity"].astype(np.int64)) + arena.base(i)]
         word = arena.word_index[torch.from_numpy(pairs["word"].astype(np.int64)) + arena.base(j)]
-        leaves = {name: expected[name].clone().requires_grad_() for name in ("X", "W", "C")}
         apart = leaves["X"][entity] - leaves["W"][word] - leaves["C"][word]
-        (torch.from_numpy(pairs["weight"])[:, None] * apart.square() / 2).sum().backward()
-        for name, share in (("X", 1.0), ("W", 0.5), ("C", 0.5)):
-            gradient = leaves[name].grad
-            assert gradient is not None
-            expected[name] = expected[name] - rate * share * gradient
+        loss = loss + (torch.from_numpy(pairs["weight"])[:, None] * apart.square() / 2).sum()
+    loss.backward()
+    expected = {}
+    for name, share in (("X", 1.0), ("W", 0.5), ("C", 0.5)):
+        gradient = leaves[name].grad
+        assert gradient is not None
+        expected[name] = before[name] - rate * share * gradient
+    assert tally.sums()["pulled_loss"] == pytest.approx(loss.item())
     for name in ("X", "W", "C"):
         torch.testing.assert_close(arena.arrays[name], expected[name])
     assert tally.sums()["pairs"] == bench.data.manifest.counts[PAIRS] == 24
@@ -202,9 +202,15 @@ def test_a_dataset_without_the_stream_has_no_units(small: Small, pulled: str) ->
 def test_a_pair_that_is_not_finite_is_named_before_a_row_is_stepped(pulled: str) -> None:
     bench = Bench(pulled)
     source = bench.source("pulled")
-    bench.arena.arrays["X"].fill_(float("nan"))
+    pair = next(p for p in bench.visit().visit.counted if bench.data.manifest.samples(PAIRS, *p))
+    rows = bench.data.layout.shard_rows
+    entity = bench.data.samples(PAIRS, *pair, {"entity": rows(pair[0])})["entity"][0]
+    row = bench.arena.base(pair[0]) + int(entity)
+    name = bench.data.rows(["entity"]).column("entity")[bench.arena.row_id(row)]
+    bench.arena.arrays["X"][bench.arena.entity_index[row]] = float("nan")
     before = bench.values()
-    with pytest.raises(DivergedError, match=r"pulled: .*batch 1 of \d+, partition \(\d+, \d+\)\); no row was stepped"):
+    said = rf"pulled: .*batch 1 of 1, partition \({pair[0]}, \d+\), '{name}' with 'topic\w+'\); no row was stepped"
+    with pytest.raises(DivergedError, match=said):
         source.visit(bench.visit()).do(1, FULL, Tally(source.sums))
     assert all(
         torch.equal(value.view(torch.int32), before[name].view(torch.int32)) for name, value in bench.values().items()

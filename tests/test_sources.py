@@ -19,6 +19,7 @@ from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.model.text import weigh
 from distjoint.registry import SOURCES
+from distjoint.table.layout import Layout
 from distjoint.train import sources
 from distjoint.train.rates import Rates
 from distjoint.train.sources.base import LaneVisit, Source
@@ -37,6 +38,7 @@ class Expected:
     """What is known of a source.
 
     stream      its samples in the manifest
+    besides     how many more a partition has, which are in no file
     unit        what they are called, and the sum that counts them
     sides       of a run, which must train for it to train: `text`, `graph`
     sums        all its sums
@@ -61,6 +63,10 @@ class Expected:
     times: Callable[[int], int] = lambda passes: 1
     mean_over: str | None = None
     coupling: str = "dual"
+    besides: Callable[[Layout, tuple[int, int]], int] = lambda layout, partition: 0
+
+    def samples(self, data: Dataset, partition: tuple[int, int]) -> int:
+        return data.manifest.samples(self.stream, *partition) + self.besides(data.layout, partition)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -107,6 +113,18 @@ EXPECTED = {
         mean_over="refreshes",
         coupling="described",
     ),
+    "pairs": Expected(
+        "pairs",
+        "pairs",
+        {"text", "graph"},
+        {"pair_loss", "pair_squares", "pairs", "pair_seconds"},
+        {"pair_loss", "pairs", "pairs_per_second", "pair_gradient_norm"},
+        {"X", "W", "C", "pairs.X.state", "pairs.word.state"},
+        ("graph.learning_rate", 0.25),
+        times=lambda passes: passes,
+        coupling="soft",
+        besides=lambda layout, at: int((layout.has_word(at[0]) & layout.has_entity(at[0])).sum()) * (at[0] == at[1]),
+    ),
 }
 
 
@@ -151,10 +169,10 @@ def test_every_source_is_in_the_registry_and_in_this_battery() -> None:
 
 def test_a_partition_takes_the_bytes_that_are_told_beforehand(name: str, paired: str) -> None:
     data = Dataset.open(paired)
-    decoder, stream = SOURCES[name].decoder(data, config(EXPECTED[name].settings)), EXPECTED[name].stream
+    decoder = SOURCES[name].decoder(data, config(EXPECTED[name].settings))
     filled = 0
     for partition in partitions(data):
-        count = data.manifest.samples(stream, *partition)
+        count = EXPECTED[name].samples(data, partition)
         assert bool(decoder.bytes(partition)) == bool(count)
         if count:
             decoded = decoder.decode(partition)
@@ -239,9 +257,8 @@ def test_a_visit_has_the_units_that_it_says_and_trains_every_sample_once_a_pass(
     work.do(work.units - 1, RATES, tally)
     work.do(1, RATES, tally)
     assert work.done == work.units > 1
-    manifest = bench.data.manifest
-    samples = sum(manifest.samples(expected.stream, *partition) for partition in visit.partitions)
-    assert samples == sum(manifest.samples(expected.stream, *partition) for partition in partitions(bench.data))
+    samples = sum(expected.samples(bench.data, partition) for partition in visit.partitions)
+    assert samples == sum(expected.samples(bench.data, partition) for partition in partitions(bench.data))
     assert tally.sums()[expected.unit] == samples * expected.times(passes)
     with pytest.raises(StopIteration):
         work.do(1, RATES, tally)

@@ -173,7 +173,7 @@ def test_given_vectors_and_frozen_rows_are_the_same_on_any_number_of_workers(
     assert_same_bits(tensors(one), tensors(many))
 
 
-@pytest.mark.parametrize(("workers", "coupling"), [(2, "dual"), (3, "tie"), (2, "described")])
+@pytest.mark.parametrize(("workers", "coupling"), [(2, "dual"), (3, "tie"), (2, "described"), (2, "project")])
 def test_joint_runs_have_the_same_losses_on_any_number_of_workers(
     workers: int, coupling: str, small: Small, tmp_path: Path, crew: Crew
 ) -> None:

@@ -83,6 +83,8 @@ class Coupling(ABC):
     """Whether words and entities can be compared with each other."""
     reads_text: ClassVar[bool] = False
     """Whether a text is a vector: then one of words where the entities are, weighted, is an entity of that text."""
+    unseen_begin_at_zero: ClassVar[bool] = False
+    """Whether X of an entity that no training triple names begins at zero, because something else will move it."""
     own_parts: ClassVar[tuple[str, ...]] = ("X",)
     """Parts of entities whose sum is what an entity has besides its word."""
 

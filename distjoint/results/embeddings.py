@@ -123,9 +123,9 @@ class Embeddings:
     ) -> list[Neighbour]:
         """The words and entities nearest to a name or vector, by cosine, nearest first.
 
-        Within a kind its own vectors are compared. Across kinds, entity vectors meet (W + C) M (coupling `dual`), W + C
-        (`tie`) or the vector of the word as text (`described`), unstandardised; under `none` the kinds share no space,
-        and only one's own is searched.
+        Within a kind its own vectors are compared. Across kinds, entity vectors meet (W + C) M (coupling `dual`,
+        `project`), W + C (`tie`, `soft`) or the vector of the word as text (`described`), unstandardised; under `none`
+        the kinds share no space, and only one's own is searched.
 
         name          a name, or float[dim]
         kind          only neighbours of this kind

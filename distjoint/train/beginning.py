@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distjoint.couplings.scheme import Scheme, initial_shard
+import torch
+
+from distjoint.couplings.scheme import initial_shard
 from distjoint.model.text import with_rate
 from distjoint.runs.folder import Checkpoint, RunInfo
-from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
 from distjoint.train.changes import first_value
 from distjoint.train.initial import begin_with
+from distjoint.train.sources.base import Resources
 
 
 @dataclass(frozen=True)
 class Beginning:
     """Where the shards that no worker has yet come from.
 
+    on        what the worker's sources share: the scheme, the layout, degrees
     start     the checkpoint that is resumed; None at the beginning
     initial   vectors of `train.init`, by shard; None without it
     """
 
     info: RunInfo
-    scheme: Scheme
-    layout: Layout
+    on: Resources
     start: Checkpoint | None = None
     initial: Checkpoint | None = None
 
@@ -31,9 +33,13 @@ class Beginning:
         """The parts of a shard by name."""
         if self.start:
             return self._resumed(self.start, shard)
-        parts = initial_shard(self.scheme, self.layout, shard)
+        scheme, layout = self.on.scheme, self.on.manifest.layout
+        parts = initial_shard(scheme, layout, shard)
+        if "X" in parts and scheme.coupling.unseen_begin_at_zero:
+            degree = self.on.degree[layout.rows_of(shard)[layout.has_entity(shard)]]
+            parts["X"][torch.from_numpy(degree == 0)] = 0
         if self.initial:
-            parts = begin_with(parts, self.initial.shard(shard), self.scheme, self.layout, shard)
+            parts = begin_with(parts, self.initial.shard(shard), scheme, layout, shard)
         return parts
 
     def _resumed(self, start: Checkpoint, shard: int) -> Shard:

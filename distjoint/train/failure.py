@@ -1,8 +1,11 @@
-"""What made a batch fail: the triple, row or relation behind a number that is not finite, for the message."""
+"""What made a batch fail: the triple, pair, row or relation behind a number that is not finite, for the message."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from distjoint.data.dataset import Dataset
 from distjoint.table.arena import Arena
@@ -29,11 +32,32 @@ def offending_triple(trainer: TermTrainer, batch: Batch, arena: Arena, dataset: 
     wrong = [name for name, which in bad.items() if bool(which[place])]
     reason = f"its {wrong[0]} is not finite" if wrong else f"the largest score, {float(scores[place]):.4g}, is its own"
     ends = [int(batch.head[place]), int(batch.tail[place])]
-    partition = tuple(arena.shard_of(row) for row in ends)
-    names = dataset.rows(["entity"]).column("entity")
-    shown = [str(names[arena.row_id(row)].as_py()) for row in ends]
+    partition, shown = _place_and_names(ends, ("entity", "entity"), arena, dataset)
     relation_ = relation_name(dataset, int(batch.relation[place]))
     return f"partition {partition}, triple '{shown[0]}' {relation_} '{shown[1]}': {reason}"
+
+
+def offending_sample(first: Tensor, second: Tensor, gradients: Sequence[Tensor], arena: Arena, dataset: Dataset) -> str:
+    """The sample of a batch that cannot be trained, by its largest gradient: its partition and its names.
+
+    first, second   int64[n]: arena rows of either end, an entity and a word
+    gradients       float32[n, dim] each
+    """
+    squares = torch.stack([gradient.square().sum(1) for gradient in gradients]).sum(0)
+    place = int(squares.nan_to_num(nan=torch.inf, posinf=torch.inf).argmax())
+    ends = [int(rows[place]) for rows in (first, second)]
+    partition, shown = _place_and_names(ends, ("entity", "word"), arena, dataset)
+    return f"partition {partition}, '{shown[0]}' with '{shown[1]}'"
+
+
+def _place_and_names(
+    ends: Sequence[int], columns: tuple[str, str], arena: Arena, dataset: Dataset
+) -> tuple[tuple[int, ...], list[str]]:
+    """The partition of a sample, and what its two arena rows are called."""
+    names = dataset.rows(list(dict.fromkeys(columns)))
+    ids = [arena.row_id(row) for row in ends]
+    shown = [str(names.column(column)[id_].as_py()) for column, id_ in zip(columns, ids, strict=True)]
+    return tuple(arena.shard_of(row) for row in ends), shown
 
 
 def relation_name(dataset: Dataset, relation: int) -> str:

@@ -46,7 +46,7 @@ class Worker:
         )
         self.loop = EpochLoop(info, place, self.parts, self.residency)
         self.checkpoints = checkpoint.Writer(run, info, self.publish)
-        self.beginning = Beginning(info, self.parts.resources.scheme, dataset.layout)
+        self.beginning = Beginning(info, self.parts.resources)
         self.journal: Journal | None = None
         self.at, self.saved = Position(0), time.monotonic()
 

@@ -1,8 +1,8 @@
 """A source whose samples pull on the vectors of two rows each: all of it but the loss.
 
 A sample of the source's stream names a row of shard i and one of shard j, with a weight, and lies in partition (i, j).
-Samples are read and batched here, once an epoch, and their gradients looked at, summed by row and stepped. A source of
-this kind says what the loss of a batch is, and its gradient.
+Samples are read and batched here, and their gradients looked at, summed by row and stepped. A source of this kind says
+what the loss of a batch is, and its gradient.
 """
 
 from __future__ import annotations
@@ -17,25 +17,29 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from distjoint.base.arrays import Floats, Offsets
+from distjoint.backends.base import NotFiniteError
+from distjoint.base.arrays import Floats, Ints, Offsets
+from distjoint.base.errors import DivergedError
 from distjoint.config import Config
 from distjoint.couplings.views import View
 from distjoint.data.dataset import Dataset
+from distjoint.train.failure import offending_sample
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition
 from distjoint.train.sources.base import LaneVisit, Source, VisitWork
 from distjoint.train.tally import Tally
 
-_SAMPLE_BYTES = 12
+SAMPLE_BYTES = 12
+"""Of a sample that is decoded."""
 PullBatch = tuple[Tensor, Tensor, Tensor]
 """Arena rows int64[n] of either end, which may repeat, and weights float32[n, 1]."""
 
 
 @dataclass(frozen=True)
 class Pull:
-    """Gradient of the vectors that a view makes of some arena rows.
+    """Gradient of the vectors that a view makes of one end of each sample.
 
-    rows       int64[n], which may repeat
+    rows       int64[n]: arena rows, which may repeat
     gradient   float32[n, dim]
     """
 
@@ -55,6 +59,8 @@ class PullSource(Source):
     columns: ClassVar[tuple[str, str, str]]
     key: ClassVar[str] = "graph.learning_rate"
     """Configuration key of its step size."""
+    each_pass: ClassVar[bool] = False
+    """Whether its samples are trained on each pass over the triples, not once an epoch."""
 
     @abstractmethod
     def pulls(self, first: Tensor, second: Tensor, weight: Tensor) -> tuple[Tensor, list[Pull]]:
@@ -67,6 +73,11 @@ class PullSource(Source):
     @classmethod
     def decoder(cls, dataset: Dataset, config: Config) -> PullDecoder:
         return PullDecoder(dataset, cls.stream, cls.columns)
+
+    @classmethod
+    def samples(cls, dataset: Dataset, partition: Partition) -> int:
+        """How many samples a partition has."""
+        return dataset.manifest.samples(cls.stream, *partition)
 
     def visit(self, assigned: LaneVisit) -> PullWork:
         return PullWork(self, assigned)
@@ -85,44 +96,53 @@ class PullDecoder:
     """Reads partitions of samples."""
 
     def __init__(self, dataset: Dataset, stream: str, columns: tuple[str, str, str]) -> None:
-        self._dataset, self._stream, self._columns = dataset, stream, columns
+        self.dataset, self._stream, self._columns = dataset, stream, columns
 
     def bytes(self, partition: Partition) -> int:
-        return self._dataset.manifest.samples(self._stream, *partition) * _SAMPLE_BYTES
+        return self.dataset.manifest.samples(self._stream, *partition) * SAMPLE_BYTES
 
     def decode(self, partition: Partition) -> DecodedPulls:
-        limits = (*(self._dataset.layout.shard_rows(shard) for shard in partition), None)
+        limits = (*(self.dataset.layout.shard_rows(shard) for shard in partition), None)
         columns = dict(zip(self._columns, limits, strict=True))
-        found = self._dataset.samples(self._stream, *partition, columns)
+        found = self.dataset.samples(self._stream, *partition, columns)
         return DecodedPulls(*(found[name] for name in self._columns))
 
 
 class PullWork(VisitWork):
-    """The batches of a visit."""
+    """The batches of a visit. They run on from partition to partition, so that small ones make no small batches."""
 
     def __init__(self, source: PullSource, assigned: LaneVisit) -> None:
         self.name, self.key = source.name, source.key
         self._source, self._on, self._size = source, source.resources, source.resources.config.graph.batch
-        samples = {p: self._on.manifest.samples(source.stream, *p) for p in assigned.visit.counted}
-        super().__init__(sum(math.ceil(count / self._size) for count in samples.values()), assigned)
+        visit = assigned.visit
+        samples = {
+            p: source.samples(self._on.dataset, p) for p in (visit.partitions if source.each_pass else visit.counted)
+        }
+        self._passes = assigned.passes if source.each_pass else 1
+        super().__init__(self._passes * math.ceil(sum(samples.values()) / self._size), assigned)
         self._due = [partition for partition, count in samples.items() if count]
-        source.generator(self._on.config, assigned.epoch, assigned.visit).shuffle(self._due)
         self._batches = self._all_batches()
 
     def do(self, count: int, rates: Rates, tally: Tally) -> None:
         start, source, rate = time.perf_counter(), self._source, self._source.step_size(rates)
         for _ in range(count):
-            partition, batch = next(self._batches)
+            first, second, weight = next(self._batches)
             self.done += 1
-            loss, pulls = source.pulls(*batch)
+            loss, pulls = source.pulls(first, second, weight)
             squares = sum(pull.gradient.square().sum() for pull in pulls)
-            where = f"batch {self.done} of {self.units}, partition {partition}"
-            allowed = self.look(self._on.backend, where, loss, squares)
+            try:
+                allowed = self._on.backend.check(loss, squares)
+            except NotFiniteError:
+                gradients = [pull.gradient for pull in pulls]
+                culprit = offending_sample(first, second, gradients, self._on.arena, self._on.dataset)
+                raise DivergedError(self.message(f"batch {self.done} of {self.units}, {culprit}"), self.key) from None
+            if allowed is not None:
+                self.note(allowed)
             for pull in pulls:
                 self._step(pull, rate, allowed)
             tally.add(f"{source.title}_loss", loss)
             tally.add(f"{source.title}_squares", squares)
-            tally.add(source.unit, len(batch[0]))
+            tally.add(source.unit, len(first))
         tally.add(f"{source.title}_seconds", time.perf_counter() - start)
 
     def release(self) -> None:
@@ -138,17 +158,26 @@ class PullWork(VisitWork):
         if of_dense is not None and pull.view.dense is not None:
             dense.gradients[pull.view.dense] += of_dense
 
-    def _all_batches(self) -> Iterator[tuple[Partition, PullBatch]]:
-        backend, arena, stream = self._on.backend, self._on.arena, self._on.stream
-        for place, partition in enumerate(self._due):
-            stream.read_ahead(self.name, self._due[place : place + 2])
-            samples: DecodedPulls = stream.get(self.name, partition)
-            rows = [
-                backend.tensor(offset.astype(np.int64) + arena.base(shard))
-                for offset, shard in zip((samples.first, samples.second), partition, strict=True)
-            ]
-            weight = backend.tensor(samples.weight)[:, None]
-            for start in range(0, len(weight), self._size):
-                part = slice(start, start + self._size)
-                yield partition, (rows[0][part], rows[1][part], weight[part])
-            stream.release(self.name, [partition])
+    def _all_batches(self) -> Iterator[PullBatch]:
+        """Pass after pass; the order of partitions is drawn anew for each."""
+        rng = self._source.generator(self._on.config, self.assigned.epoch, self.assigned.visit)
+        for _ in range(self._passes):
+            rng.shuffle(self._due)
+            first, second, weight = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+            for place, partition in enumerate(self._due):
+                self._on.stream.read_ahead(self.name, self._due[place : place + 2])
+                samples: DecodedPulls = self._on.stream.get(self.name, partition)
+                first = np.concatenate([first, samples.first + np.int64(self._on.arena.base(partition[0]))])
+                second = np.concatenate([second, samples.second + np.int64(self._on.arena.base(partition[1]))])
+                weight = np.concatenate([weight, samples.weight])
+                self._on.stream.release(self.name, [partition])
+                while len(weight) >= self._size:
+                    yield self._batch(first, second, weight)
+                    first, second, weight = first[self._size :], second[self._size :], weight[self._size :]
+            if len(weight):
+                yield self._batch(first, second, weight)
+
+    def _batch(self, first: Ints, second: Ints, weight: Floats) -> PullBatch:
+        """The first samples of some, as many as a batch has."""
+        tensor, some = self._on.backend.tensor, slice(0, self._size)
+        return tensor(first[some]), tensor(second[some]), tensor(weight[some])[:, None]
