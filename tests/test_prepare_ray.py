@@ -24,6 +24,7 @@ import distjoint
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Silent
 from distjoint.data import ray_driver
+from distjoint.data.corpus import Corpus
 from distjoint.data.tokens import Counter, Lexicon
 
 pytestmark = pytest.mark.ray
@@ -118,7 +119,7 @@ def test_a_bad_line_is_named_as_in_one_process(tmp_path: Path, name: str, bad: b
 
 
 def test_a_file_that_a_machine_does_not_see_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
-    part = ray_driver.TextPart([(str(tmp_path / "mine.txt"), {}, 0, None)], frozenset(), "text", "text", "unicode")
+    part = ray_driver.TextPart([(str(tmp_path / "mine.txt"), {}, 0, None)], Corpus(()), "unicode")
     with pytest.raises(DistjointError, match=r"mine.txt: a machine of the Ray cluster does not see it; .* like s3://"):
         next(part.encode(Lexicon("unicode"), Counter()))
 

@@ -12,19 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from distjoint.base.arrays import Bools, Doubles, Ints
-from distjoint.base.errors import DistjointError
-from distjoint.data.alignment import Alignment, fields_of_lines
+from distjoint.data.alignment import Alignment
 from distjoint.data.request import PrepareOptions, Tokenizer
 from distjoint.data.summary import MentionFigures
 from distjoint.data.tokens import SEPARATOR, Lexicon
-from distjoint.data.triples import Graph
-from distjoint.storage import Location
 
 MOST = 512
 """Mentions of an entity that are kept, the heaviest."""
 _EARLY_WORDS = 3
 """Words of a description after which what its first words weigh more has fallen by a factor of e."""
 _EXAMPLES, _HEAVIEST = 5, 5
+_PIECE = 1 << 22
 _MARK = b"x "
 """Begins each line that is tokenised, so that none is empty."""
 
@@ -54,43 +52,6 @@ def no_mentions() -> Mentions:
     """Where there is only text or only a graph."""
     none = np.zeros(0, np.int64)
     return Mentions(none, none, np.zeros(0))
-
-
-def read_descriptions(files: Sequence[Location], graph: Graph, notes: list[str]) -> dict[str, list[str]]:
-    """Descriptions of the graph's entities: entity -> texts, from lines `entity TAB text`.
-
-    notes    gets a sentence about each kind of line that is left out or merged
-    raises   DistjointError naming the line that is not one, or a file without any entity of the graph
-    """
-    found: dict[str, list[str]] = {}
-    for file in files:
-        unknown, empty, again = (list[str]() for _ in range(3))
-        lines = 0
-        for number, fields in fields_of_lines(file):
-            if len(fields) < 2 or not fields[0]:
-                raise DistjointError(f"{file}, line {number}: expected 'entity TAB text'")
-            entity, text = fields[0], " ".join(fields[1:]).strip()
-            lines += 1
-            if entity not in graph.entities:
-                unknown.append(entity)
-            elif not text:
-                empty.append(entity)
-            else:
-                again += [entity] * (entity in found)
-                found.setdefault(entity, []).append(text)
-        if len(unknown) == lines:
-            first, known = unknown[0] if unknown else "", next(iter(graph.entities.ids))
-            raise DistjointError(
-                f"{file}: none of its {lines:,} entities is in the graph: it has {first!r}, the graph has {known!r}"
-            )
-        for which, what in (
-            (unknown, "of entities that are in no triple and have no label, left out"),
-            (empty, "that hold no text"),
-            (again, "of entities that have one already, read as further text"),
-        ):
-            if which:
-                notes.append(f"Descriptions in {file} {what}: {len(which):,} (such as {which[0]}).")
-    return found
 
 
 def find_mentions(
@@ -178,7 +139,7 @@ def _words_of(
     lines = [(entity, text) for entity, several in enumerate(texts) for text in several]
     lexicon = Lexicon(tokenizer)
     content = b"".join(_MARK + text.replace("\n", " ").replace("\0", " ").encode() + b"\n" for _, text in lines)
-    tokens = lexicon.encode(content).astype(np.int64)
+    tokens = _encoded(content, lexicon)
     number = np.array([places.get(word, -1) for word in lexicon.words()], np.int64)
     ends = np.flatnonzero(tokens == SEPARATOR)
     starts = np.append(0, ends[:-1] + 1)
@@ -187,6 +148,19 @@ def _words_of(
     said = position >= 0  # not the mark
     owner = np.array([entity for entity, _ in lines], np.int64)
     return owner[line[said]], number[tokens[tokens != SEPARATOR][said]], position[said]
+
+
+def _encoded(content: bytes, lexicon: Lexicon) -> Ints:
+    """int64[tokens]: ids of words, by pieces, since a lexicon makes room for as many words as bytes could hold.
+
+    content   lines that begin with `_MARK`, so that a blank is in a line of which a word was read
+    """
+    parts, start = [np.zeros(0, np.int32)], 0
+    while start < len(content):
+        stop = content.find(b" ", start + _PIECE) + 1 or len(content)
+        parts.append(lexicon.encode(content[start:stop], after_word=start > 0))
+        start = stop
+    return np.concatenate(parts).astype(np.int64)
 
 
 def _by_place(position: Ints, early_weight: float) -> Doubles:
