@@ -78,7 +78,9 @@ def write_inputs(folder: Path) -> dict[str, Any]:
         (folder / f"e{k}.txt").write_text("\n".join(lines(4 + k, 5)))
     (folder / "kg.tsv").write_text("New_York\tin\tw2\nw1\tin\tw2\nw2_w1\tin\tw1\nNever Seen\tin\tw1\n")
     (folder / "said.tsv").write_text("".join(f"w{k % 3}\t{line}\n" for k, line in enumerate(lines(9, 60))))
-    said = {"descriptions": str(folder / "said.tsv"), "read_descriptions": True}
+    (folder / "said.json").write_text(json.dumps({f"w{k}": line for k, line in enumerate(lines(10, 60))}))
+    (folder / "said.csv").write_text("id,text\n" + "".join(f'w{k},"{line}"\n' for k, line in enumerate(lines(11, 9))))
+    said = {"descriptions": str(folder / "said.*"), "read_descriptions": True}
     return {"corpus": str(folder / "[a-e]*"), "triples": str(folder / "kg.tsv"), "min_count": 2, "shards": 8, **said}
 
 

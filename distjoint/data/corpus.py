@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import Block, Slice, line_blocks, split_compression, text_blocks
+from distjoint.data.lines import BLOCK, Block, Slice, line_blocks, pieces, split_compression, text_blocks
 from distjoint.data.records import Columns, has_plain_lines, read_records
 from distjoint.storage import Location, Options, expand, locate
 
@@ -125,8 +125,10 @@ class Corpus:
 def _descriptions(part: Slice, columns: Columns | None) -> Iterator[Block]:
     """The texts of a file of descriptions, each a document."""
     for records in read_records(part, columns):
-        texts = [text for _, text in records.pairs if text]
-        yield Block(part.file, _documents(texts), records.read, last=False)
+        read = records.read
+        for piece in pieces(_documents([text for _, text in records.pairs if text]), BLOCK):
+            yield Block(part.file, piece, read, last=False)
+            read = 0
     yield Block(part.file, b"\n", 0, last=True)
 
 

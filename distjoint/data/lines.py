@@ -46,6 +46,15 @@ class Slice:
     stop: int | None = None
 
 
+def pieces(content: bytes, size: int) -> Iterator[bytes]:
+    """Text in pieces of `size` bytes and some more: each but the last ends with a blank."""
+    start = 0
+    while start < len(content):
+        stop = content.find(b" ", start + size) + 1 or len(content)
+        yield content[start:stop]
+        start = stop
+
+
 def split_compression(path: str) -> tuple[str, str | None]:
     """`text.JSONL.zst` as (`text.jsonl`, `zstd`)."""
     name = path.lower()

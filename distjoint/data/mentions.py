@@ -13,16 +13,18 @@ import numpy as np
 
 from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.data.alignment import Alignment
+from distjoint.data.lines import pieces
 from distjoint.data.request import PrepareOptions, Tokenizer
 from distjoint.data.summary import MentionFigures
 from distjoint.data.tokens import SEPARATOR, Lexicon
 
 MOST = 512
 """Mentions of an entity that are kept, the heaviest."""
+PIECE = 1 << 22
+"""Bytes of text that are tokenised at a time."""
 _EARLY_WORDS = 3
 """Words of a description after which what its first words weigh more has fallen by a factor of e."""
 _EXAMPLES, _HEAVIEST = 5, 5
-_PIECE = 1 << 22
 _MARK = b"x "
 """Begins each line that is tokenised, so that none is empty."""
 
@@ -155,12 +157,8 @@ def _encoded(content: bytes, lexicon: Lexicon) -> Ints:
 
     content   lines that begin with `_MARK`, so that a blank is in a line of which a word was read
     """
-    parts, start = [np.zeros(0, np.int32)], 0
-    while start < len(content):
-        stop = content.find(b" ", start + _PIECE) + 1 or len(content)
-        parts.append(lexicon.encode(content[start:stop], after_word=start > 0))
-        start = stop
-    return np.concatenate(parts).astype(np.int64)
+    parts = [lexicon.encode(piece, after_word=number > 0) for number, piece in enumerate(pieces(content, PIECE))]
+    return np.concatenate([np.zeros(0, np.int32), *parts]).astype(np.int64)
 
 
 def _by_place(position: Ints, early_weight: float) -> Doubles:
