@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,20 @@ FILES: list[tuple[str, Columns | None, Callable[[Path], Any]]] = [
 ]
 
 
+class Seen(Silent):
+    """Keeps what a task was called, how much it was to do and how much it did."""
+
+    name, total, done = "", 0.0, 0.0
+
+    @contextmanager
+    def task(self, name: str, total: float | None = None, unit: str = "") -> Iterator[Seen]:
+        self.name, self.total = name, total or 0
+        yield self
+
+    def advance(self, amount: float = 1) -> None:
+        self.done += amount
+
+
 def graph_of(*entities: str) -> Graph:
     graph = Graph()
     for entity in entities:
@@ -102,7 +117,10 @@ def graph_of(*entities: str) -> Graph:
 
 def read(path: Path, columns: Columns | None = None) -> tuple[dict[str, list[str]], list[str]]:
     notes: list[str] = []
-    found = read_descriptions([locate(str(path))], columns, graph_of("e1", "e2", "e3", "e4"), notes, Silent())
+    seen, place = Seen(), locate(str(path))
+    found = read_descriptions([place], columns, graph_of("e1", "e2", "e3", "e4"), notes, seen)
+    assert (seen.name, seen.total) == ("reading descriptions", place.size())
+    assert seen.total - 1 <= seen.done <= seen.total
     return found, notes
 
 
