@@ -169,6 +169,15 @@ def test_lines_and_texts_of_any_length_are_read(tmp_path: Path, monkeypatch: pyt
     assert list(pieces(b"ab c def  g", 2)) == [b"ab ", b"c def ", b" g"]
 
 
+def test_what_no_line_could_hold_is_cleaned(tmp_path: Path) -> None:
+    """Half a surrogate pair and NUL: the text goes to the tokeniser as UTF-8."""
+    (tmp_path / "a.jsonl").write_text(r'{"id": "e1", "text": "a \ud800dog\u0000barks \ud83d\ude00"}')
+    (tmp_path / "a.json").write_text(r'{"e1": "a \ud800dog\u0000barks \ud83d\ude00"}')
+    pq.write_table(pa.table({"id": ["e1"], "text": ["a ?dog\0barks \U0001f600"]}), tmp_path / "a.parquet")
+    for path in sorted(tmp_path.iterdir()):
+        assert read(path)[0] == {"e1": ["a ?dog barks \U0001f600"]}
+
+
 def test_what_is_left_out_or_odd_is_counted_with_an_example(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text("e1\ta <b>dog</b>\ne9\t<p>ghost\ne2\t\t \ne4\tx < y & z > 1; AT&T\ne1\tbarks &amp; bites\ne8\tx\n")
@@ -181,6 +190,8 @@ def test_what_is_left_out_or_odd_is_counted_with_an_example(tmp_path: Path) -> N
         f"Descriptions in {path} with HTML, whose tags are read as words: 2 (such as e1: <b>).",
     ]
 
+
+NOT_UTF8 = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe"))
 
 BAD: list[tuple[str, bytes | pa.Table, str]] = [
     ("a.tsv", b"e1\ta dog\ne2 an animal\n", "a.tsv, line 2: expected 'entity TAB text'"),
@@ -211,9 +222,11 @@ BAD: list[tuple[str, bytes | pa.Table, str]] = [
     ("a.json", b'{"e1": "x",\n"e2": "\xe9"}', "a.json, line 2: byte 0xe9 is not UTF-8"),
     ("a.json", b'"text"', 'a.json: holds "text"; expected {"entity": "text", ...}'),
     ("a.json", b'[{"id": "e1", "text": "x"}, 7]', "a.json, record 2: 7; expected {"),
+    ("a.json", b"[" * 100_000, "a.json: not JSON of entities and texts (nested too deeply)"),
     ("a.parquet", b"e1\tdog\n", "a.parquet: damaged or not Parquet"),
     ("a.parquet", pa.table({"id": ["e1"], "text": [1]}), "a.parquet: column 'text' holds int64, not text; name the"),
     ("a.parquet", pa.table({"id": ["e1", None], "text": ["x", "y"]}), "a.parquet, row 2: column 'id' is empty"),
+    ("a.parquet", pa.table({"id": ["e1"], "text": NOT_UTF8}), "a.parquet: a column of entities or texts holds bytes"),
 ]  # fmt: skip
 
 

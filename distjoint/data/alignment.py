@@ -117,7 +117,7 @@ def _json_labels(file: Location) -> dict[str, list[str]]:
 
 
 def _stripped(name: str | None) -> str:
-    return (name or "").strip()
+    return (name or "").encode(errors="replace").decode().strip()
 
 
 def read_pairs(file: Location) -> list[tuple[str, str]]:

@@ -81,7 +81,7 @@ def read_json_object(file: Location) -> list[tuple[str, Any]]:
     value = _parsed(Slice(file))[0]
     if not isinstance(value, tuple):
         raise DistjointError(f'{file}: not one object of JSON; expected {{"entity": ..., ...}}')
-    return [(entity, _plain(of_it)) for entity, of_it in value]
+    return [(_clean(entity), _plain(of_it)) for entity, of_it in value]
 
 
 class _Lines:
@@ -206,7 +206,7 @@ def _json_lines(part: Slice, columns: Columns | None) -> Iterator[Records]:
             if line.strip():
                 try:
                     yield f"line {lines.number}", json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise lines.error(f"not JSON ({error})") from error
 
     pairs, guessed = _of_objects(part.file, values(), columns)
@@ -239,6 +239,8 @@ def _parsed(part: Slice) -> tuple[Any, int]:
     _refuse_nul(part.file, content, 0)
     try:
         value = json.loads(_decoded(part.file, content, 1), object_pairs_hook=tuple)
+    except RecursionError as error:
+        raise DistjointError(f"{part.file}: not JSON of entities and texts (nested too deeply)") from error
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             return None, 0
@@ -248,6 +250,11 @@ def _parsed(part: Slice) -> tuple[Any, int]:
 
 def _plain(value: Any) -> Any:
     return {key: _plain(of_it) for key, of_it in value} if isinstance(value, tuple) else value
+
+
+def _clean(text: str) -> str:
+    """A string of JSON or Parquet as a line could hold it: no half of a surrogate pair, no NUL."""
+    return text.replace("\0", " ").encode(errors="replace").decode().strip()
 
 
 def _kind(value: Any) -> str:
@@ -279,7 +286,7 @@ def _of_objects(
             if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
                 raise DistjointError(f"{file}, {where}: field '{entity}' holds {name!r}, which names no entity")
             for said in _texts(f"{file}, {where}: field '{text}'", record.get(text)):
-                yield str(name).strip(), said
+                yield _clean(str(name)), said
 
     return pairs(), None if columns else (entity, text)
 
@@ -296,7 +303,7 @@ def _of_entities(
         for entity, of_it in said:
             value = _plain(of_it).get(field) if isinstance(of_it, tuple) else of_it
             for text in _texts(f"{file}: entity {entity!r}", value):
-                yield entity.strip(), text
+                yield _clean(entity), text
 
     return pairs(), ("its keys", field) if objects and not columns else None
 
@@ -307,7 +314,7 @@ def _texts(place: str, value: Any) -> list[str]:
     for each in values:
         if not isinstance(each, str):
             raise DistjointError(f"{place} holds {str(value)[:80]}, not text")
-    return [each.strip() for each in values]
+    return [_clean(each) for each in values]
 
 
 def _parquet(file: Location, columns: Columns | None) -> Iterator[Records]:
@@ -325,12 +332,14 @@ def _parquet(file: Location, columns: Columns | None) -> Iterator[Records]:
             for batch in source.iter_batches(batch_size=_AT_ONCE, columns=[entity, text]):
                 entities = pc.cast(batch.column(entity), pa.string()).to_pylist()
                 both = zip(entities, batch.column(text).to_pylist(), strict=True)
-                pairs = [((name or "").strip(), (said or "").strip()) for name, said in both]
+                pairs = [(_clean(name or ""), _clean(said or "")) for name, said in both]
                 for number, (name, _) in enumerate(pairs, rows + 1):
                     if not name:
                         raise DistjointError(f"{file}, row {number}: column '{entity}' is empty")
                 rows += batch.num_rows
                 yield Records(pairs, int(share * batch.num_rows), None if columns else (entity, text))
+    except UnicodeDecodeError as error:
+        raise DistjointError(f"{file}: a column of entities or texts holds bytes that are not UTF-8") from error
     except (pa.ArrowException, OSError) as error:
         raise DistjointError(f"{file}: damaged or not Parquet ({str(error).splitlines()[0]})") from error
 
