@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distjoint
-from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data import mentions
 from distjoint.data.alignment import Alignment, Sample
 from distjoint.data.dataset import Dataset
@@ -176,39 +175,3 @@ def test_grams_have_rows_that_change_nothing_of_what_is_counted(folder: Path) ->
         assert data.manifest.counts.get("grams", 0) == data.layout.grams == len(grams)
     assert counted[0] == counted[1] and len(grams) == 3
     assert data.manifest.counts["aligned"] == 2
-
-
-def test_what_is_left_out_or_merged_is_said(folder: Path) -> None:
-    about = folder / "about.tsv"
-    about.write_text("e1\ta dog\ne9\ta ghost\ne2\t\ne1\tbarks\ne8\tanother\n")
-    notes = prepared(folder)[0].notes
-    assert (
-        f"Descriptions in {about} of entities that are in no triple and have no label, left out: 2 (such as e9)."
-        in (notes)
-    )
-    assert f"Descriptions in {about} that hold no text: 1 (such as e2)." in notes
-    assert f"Descriptions in {about} of entities that have one already, read as further text: 1 (such as e1)." in notes
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"e1\ta dog\ne2 an animal\n", r"about.tsv, line 2: expected 'entity TAB text'"),
-        (b"e1\ta dog\n\tan animal\n", r"about.tsv, line 2: expected 'entity TAB text'"),
-        (b"e8\ta dog\n", r"about.tsv: none of its 1 entities is in the graph: it has 'e8', the graph has 'e1'"),
-        (b"e1\ta d\xffg\n", r"about.tsv, line 1: byte 0xff is not UTF-8"),
-        (b"", r"about.tsv: the file is empty"),
-    ],
-)
-def test_bad_descriptions_are_named(folder: Path, content: bytes, message: str) -> None:
-    (folder / "about.tsv").write_bytes(content)
-    with pytest.raises(DistjointError, match=message):
-        prepared(folder)
-    assert not (folder / "data").exists()
-
-
-def test_descriptions_want_a_graph_and_a_text(folder: Path) -> None:
-    with pytest.raises(UsageError, match="--descriptions belongs to a graph; give its triples with --triples"):
-        prepared(folder, triples=None, corpus=str(folder / "about.tsv"))
-    with pytest.raises(UsageError, match="--no-read-descriptions leaves no text"):
-        prepared(folder, read_descriptions=False)

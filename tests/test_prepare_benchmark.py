@@ -284,7 +284,7 @@ def test_domains_are_those_of_the_definition(tmp_path: Path) -> None:
     [
         ("t.tsv", "dog\n", "t.tsv, line 1: expected 'entity TAB type', found 1 columns"),
         ("t.tsv", "\n\n", "t.tsv: no types in it"),
-        ("t.tsv", "ufo\tthing\n", "none of its 1 entities is in the triples: it has 'ufo', they have 'dog'"),
+        ("t.tsv", "ufo\tthing\n", "none of its 1 entities is in the graph: it has 'ufo', the graph has 'dog'"),
         ("t.json", "[1]", "t.json: holds list"),
         ("t.json", '{"dog": "pet"}', "entity 'dog' has pet; expected a list of types"),
         ("t.json", "{", "t.json: not JSON"),

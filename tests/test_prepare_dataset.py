@@ -192,7 +192,7 @@ def test_shards_grow_with_the_samples() -> None:
         ({"corpus": "CORPUS", "align": "pairs.tsv"}, UsageError, "needs --corpus and --triples"),
         ({"corpus": "CORPUS", "min_count": 99}, DistjointError, "no word occurs 99 times; lower --min-count"),
         ({"corpus": "PUNCTUATION"}, DistjointError, "no word in the text"),
-        ({"triples": "TRIPLES", "labels": "STRANGERS"}, DistjointError, "none of its 1 entities is in the triples"),
+        ({"triples": "TRIPLES", "labels": "STRANGERS"}, DistjointError, "none of its 1 entities is in the graph"),
         ({"triples": "TRIPLES", "test": "nowhere"}, DistjointError, "nowhere: no such file"),
         ({"corpus": "CORPUS", "scratch": "/nowhere"}, UsageError, "no such folder for temporary files"),
     ],

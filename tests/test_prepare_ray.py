@@ -24,6 +24,7 @@ import distjoint
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Silent
 from distjoint.data import ray_driver
+from distjoint.data.corpus import Corpus
 from distjoint.data.tokens import Counter, Lexicon
 
 pytestmark = pytest.mark.ray
@@ -77,7 +78,9 @@ def write_inputs(folder: Path) -> dict[str, Any]:
         (folder / f"e{k}.txt").write_text("\n".join(lines(4 + k, 5)))
     (folder / "kg.tsv").write_text("New_York\tin\tw2\nw1\tin\tw2\nw2_w1\tin\tw1\nNever Seen\tin\tw1\n")
     (folder / "said.tsv").write_text("".join(f"w{k % 3}\t{line}\n" for k, line in enumerate(lines(9, 60))))
-    said = {"descriptions": str(folder / "said.tsv"), "read_descriptions": True}
+    (folder / "said.json").write_text(json.dumps({f"w{k}": line for k, line in enumerate(lines(10, 60))}))
+    (folder / "said.csv").write_text("id,text\n" + "".join(f'w{k},"{line}"\n' for k, line in enumerate(lines(11, 9))))
+    said = {"descriptions": str(folder / "said.*"), "read_descriptions": True}
     return {"corpus": str(folder / "[a-e]*"), "triples": str(folder / "kg.tsv"), "min_count": 2, "shards": 8, **said}
 
 
@@ -118,7 +121,7 @@ def test_a_bad_line_is_named_as_in_one_process(tmp_path: Path, name: str, bad: b
 
 
 def test_a_file_that_a_machine_does_not_see_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:
-    part = ray_driver.TextPart([(str(tmp_path / "mine.txt"), {}, 0, None)], frozenset(), "text", "text", "unicode")
+    part = ray_driver.TextPart([(str(tmp_path / "mine.txt"), {}, 0, None)], Corpus(()), "unicode")
     with pytest.raises(DistjointError, match=r"mine.txt: a machine of the Ray cluster does not see it; .* like s3://"):
         next(part.encode(Lexicon("unicode"), Counter()))
 

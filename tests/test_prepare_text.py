@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from distjoint.base.errors import DistjointError
-from distjoint.data import corpus as corpus_module
+from distjoint.data import lines as lines_module
 from distjoint.data import vocabulary
 from distjoint.data.corpus import Corpus, read_ahead
 from distjoint.data.request import Tokenizer
@@ -97,7 +97,7 @@ def test_globs_and_folders_in_order_each_file_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [3, 5, 16])
 def test_blocks_cut_neither_words_nor_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(corpus_module, "BLOCK", size)
+    monkeypatch.setattr(lines_module, "BLOCK", size)
     (tmp_path / "a.txt").write_text("\n".join(LINES) + " \n\n x \ny")
     (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in LINES))
     assert read(tmp_path / "a.txt", tmp_path / "b.jsonl") == [*WORDS[:3], ["the", "end"], ["x"], ["y"], *WORDS]
@@ -123,7 +123,7 @@ def test_parts_of_any_size_hold_the_text_once_and_in_order(
         (folder / f"{k}.{kind}").write_bytes(gzip.compress(content or b"\n") if kind == "txt.gz" else content)
     corpus = Corpus.find([str(folder)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus_module, "BLOCK", block)
+        patch.setattr(lines_module, "BLOCK", block)
         whole, parts = Lexicon("whitespace"), Lexicon("whitespace")
         expected = [ids for _, ids in encode_blocks(corpus.blocks(), whole, Counter())]
         cuts = corpus.parts(size)

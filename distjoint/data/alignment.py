@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.corpus import open_text, split_compression
+from distjoint.data.lines import open_text, split_compression
+from distjoint.data.numbered import name_files
+from distjoint.data.records import read_json_object
 from distjoint.data.request import Tokenizer
 from distjoint.data.vocabulary import key
 from distjoint.storage import Location
+
+_ALIASES = ("alternatives", "aliases")
+"""Fields of JSON that hold further names of an entity."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,25 @@ class Alignment:
 
 
 def read_labels(file: Location) -> dict[str, list[str]]:
-    """Labels of entities: entity -> label, alias, alias... from lines `entity TAB label [TAB alias...]`.
+    """Labels of entities: entity -> label, alias, alias... from lines `entity TAB label [TAB alias...]`, or from JSON.
 
-    raises DistjointError naming the line that is not one
+    JSON is `{entity: label}`, `{entity: [label, alias...]}` or `{entity: {"label": ..., "alternatives": [...]}}`. The
+    entities of LibKGE's labels are numbers of a file beside them, see `numbered`.
+
+    raises DistjointError naming the line, or the entity, that is wrong
     """
+    labels = _json_labels(file) if split_compression(file.path)[0].endswith(".json") else _label_lines(file)
+    if not labels:
+        raise DistjointError(f"{file}: no labels in it")
+    for place in name_files(file):
+        ids = dict(read_pairs(place))
+        if number := next((number for number in labels if number not in ids), None):
+            raise DistjointError(f"{file}: entity {number} is not in {place.name}, which numbers {len(ids):,}")
+        labels = {ids[number]: names for number, names in labels.items()}
+    return labels
+
+
+def _label_lines(file: Location) -> dict[str, list[str]]:
     labels: dict[str, list[str]] = {}
     for number, fields in fields_of_lines(file):
         if len(fields) < 2 or not fields[0] or not fields[1]:
@@ -75,9 +96,28 @@ def read_labels(file: Location) -> dict[str, list[str]]:
                 f"{file}, line {number}: entity {fields[0]!r} has a label already; put further names on its line"
             )
         labels[fields[0]] = [name for name in dict.fromkeys(fields[1:]) if name]
-    if not labels:
-        raise DistjointError(f"{file}: no labels in it")
     return labels
+
+
+def _json_labels(file: Location) -> dict[str, list[str]]:
+    """Labels by JSON; entities that have none there are left out."""
+    labels: dict[str, list[str]] = {}
+    for entity, value in read_json_object(file):
+        if isinstance(value, dict):
+            aliases: Any = next((value[name] for name in _ALIASES if value.get(name)), [])
+            value = [value.get("label"), *(aliases if isinstance(aliases, list) else [aliases])]
+        names = value if isinstance(value, list) else [value]
+        if wrong := [name for name in names if not isinstance(name, str | None)]:
+            raise DistjointError(f"{file}: entity {entity!r} is called {str(wrong[0])[:80]}; a name is text")
+        if entity in labels:
+            raise DistjointError(f"{file}: entity {entity!r} has a label already; put further names in one list")
+        if names and names[0]:
+            labels[entity] = [name for name in dict.fromkeys(map(_stripped, names)) if name]
+    return labels
+
+
+def _stripped(name: str | None) -> str:
+    return (name or "").encode(errors="replace").decode().strip()
 
 
 def read_pairs(file: Location) -> list[tuple[str, str]]:

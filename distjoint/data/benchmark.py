@@ -2,7 +2,8 @@
 
 Files of triples called train, valid and test are what most bring (FB15k-237, WN18RR, YAGO3-10, those of PyKEEN), CoDEx
 with negatives beside them and types of entities; OpenKE numbers names and triples (see `numbered`); BLP has a second
-split beside the usual one, whose valid and test name entities that its train does not (`ind-train.tsv`).
+split beside the usual one, whose valid and test name entities that its train does not (`ind-train.tsv`). Texts of
+entities lie beside the triples, or in the folder that was unpacked.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.numbered import NUMBERED
+from distjoint.data.numbered import NUMBERED, STRINGS
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.storage import Location
 
 TYPES = "entity2types.json"
+_LONG, _SHORT = ("entity2textlong.txt", "FB15k_mid2description.txt"), "entity2text.txt"
+DESCRIPTIONS = (*_LONG, "wordnet-mlj12-definitions.txt", "entity2wikidata.json", _SHORT)
+"""Files of descriptions by KG-BERT, BLP, DKRL, Bordes, Villmow. One is read, so those come first that say most."""
+LABELS = ("entity2label.txt", "entity2wikidata.json", "FB15k_mid2name.txt", STRINGS, _SHORT)
+"""Files of names; `entity2text.txt` is one where there is a long one beside it, else it may have glosses."""
 _BELOW = ("", "original", "release", "Release", "triples", "data", "data/triples")
 """Where archives keep the triples, below the folder that they unpack to."""
 _BY_ENTITIES = "ind-"
@@ -35,6 +41,8 @@ class Benchmark:
     paths         split -> URL, of those that are there
     types         URL of the types of entities
     by_entities   names of the files of a split by entities that lies beside the one that is taken
+    texts         URLs of files of descriptions, the one to read first
+    labels        URL of the labels of entities
     """
 
     layout: str
@@ -42,6 +50,8 @@ class Benchmark:
     paths: Mapping[str, str]
     types: str | None = None
     by_entities: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    labels: str | None = None
 
     def __str__(self) -> str:
         names = [path.rpartition("/")[2] for path in (*self.paths.values(), self.types) if path]
@@ -65,7 +75,9 @@ def find_benchmark(folder: Location) -> Benchmark:
         place = folder / below if below else folder
         there = place.list()
         if found := _splits({item.name: item for item in there}):
-            return _benchmark(place, found, there)
+            around = there if place == folder else [*folder.list(), *there]
+            by_entities = [*_by_entities({item.name: item for item in there}).values()]
+            return _benchmark(place, found, by_entities, {item.name: item.url for item in around})
         if below in ("triples", "data", "data/triples", ""):
             several += [item for item in there if item.name not in _BELOW and item.is_dir() and _holds(item)]
     if len(several) == 1:
@@ -84,16 +96,20 @@ def _holds(folder: Location) -> bool:
     return bool(_splits({item.name: item for item in folder.list()}))
 
 
-def _benchmark(folder: Location, paths: dict[str, str], there: list[Location]) -> Benchmark:
-    by_entities, layout = list(_by_entities({item.name: item for item in there}).values()), "plain"
+def _benchmark(folder: Location, paths: dict[str, str], by_entities: list[str], there: Mapping[str, str]) -> Benchmark:
+    """by_entities: URLs of the files of a split by entities; there: URLs of all files by their names"""
+    layout = "plain"
     if any(NUMBERED.fullmatch(path.rpartition("/")[2]) for path in paths.values()):
         layout = "OpenKE"
     elif any(split in paths for split in NEGATIVES):
         layout = "CoDEx"
     elif list(paths.values()) == by_entities:
         layout, by_entities = "BLP", []
-    types = next((item.url for item in there if item.name == TYPES), None)
-    return Benchmark(layout, folder.url, paths, types, tuple(url.rpartition("/")[2] for url in by_entities))
+    beside = tuple(url.rpartition("/")[2] for url in by_entities)
+    texts = tuple(there[name] for name in DESCRIPTIONS if name in there)
+    long = any(name in there for name in _LONG)
+    names = [there[name] for name in LABELS if name in there and (name != _SHORT or long)]
+    return Benchmark(layout, folder.url, paths, there.get(TYPES), beside, texts, names[0] if names else None)
 
 
 def _splits(there: Mapping[str, Location]) -> dict[str, str]:

@@ -9,13 +9,11 @@ is, is decided in `tokens`.
 from __future__ import annotations
 
 import json
-import lzma
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,43 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.lines import BLOCK, Block, Slice, line_blocks, pieces, split_compression, text_blocks
+from distjoint.data.records import Columns, has_plain_lines, read_records
 from distjoint.storage import Location, Options, expand, locate
 
-BLOCK = 1 << 19
 _READ_AHEAD = 8
 _FILES_AHEAD = 8
 _SIZES_AT_ONCE = 32
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PARQUET = (".parquet", ".pq")
-_BREAKS = b" \n\t\r"
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some text of one file. It ends between two words, or at the end of the file.
-
-    file     where it comes from
-    text     bytes of UTF-8 (not yet verified); a newline ends a document
-    read     bytes of the file, as stored, consumed for it
-    last     whether the file ends here
-    """
-
-    file: Location
-    text: bytes
-    read: int
-    last: bool
-
-
-@dataclass(frozen=True)
-class Slice:
-    """The lines of a file that begin in its bytes [start, stop); all of it where `stop` is None."""
-
-    file: Location
-    start: int = 0
-    stop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +39,9 @@ class Corpus:
     """Files of text and how to read them.
 
     sizes    bytes of each file as it is stored
-    about    absolute URLs of those whose lines begin with an entity and a tab, which are no text
+    about    absolute URLs of those that hold descriptions of entities, of which only the texts are read
+    field, column   that hold the text of JSON Lines and Parquet
+    columns  of descriptions, see `records`
     """
 
     files: tuple[Location, ...]
@@ -75,6 +49,7 @@ class Corpus:
     about: frozenset[str] = frozenset()
     field: str = "text"
     column: str = "text"
+    columns: Columns | None = None
 
     @classmethod
     def find(
@@ -84,6 +59,7 @@ class Corpus:
         column: str = "text",
         options: Options | None = None,
         about: Sequence[str] = (),
+        columns: Columns | None = None,
     ) -> Corpus:
         """The files that URLs, globs and folders stand for, each once, in order; those of `about` come last.
 
@@ -96,7 +72,8 @@ class Corpus:
             sizes = tuple(pool.map(Location.size, files))
         if 0 in sizes:
             raise DistjointError(f"{files[sizes.index(0)]}: the file is empty")
-        return cls(files, sizes, frozenset(locate(name, options).absolute for name in described), field, column)
+        absolute = frozenset(locate(name, options).absolute for name in described)
+        return cls(files, sizes, absolute, field, column, columns)
 
     @property
     def bytes(self) -> int:
@@ -108,7 +85,7 @@ class Corpus:
         parts: list[list[Slice]] = []
         room = 0
         for file, total in zip(self.files, self.sizes, strict=True):
-            step = size if _has_lines(file) and total > size else total
+            step = size if self._has_lines(file) and total > size else total
             for start in range(0, total, step):
                 if step > room:
                     parts.append([])
@@ -127,94 +104,37 @@ class Corpus:
             slices = [Slice(file) for file in self.files]
         return _one_by_one(self._slice(part) for part in slices)
 
+    def _has_lines(self, file: Location) -> bool:
+        """Whether the lines of a file can be found, and read, from anywhere in it."""
+        if file.absolute in self.about:
+            return has_plain_lines(file, self.columns)
+        name, compression = split_compression(file.path)
+        return compression is None and not name.endswith(_PARQUET)
+
     def _slice(self, part: Slice) -> Iterator[Block]:
-        name, compression = split_compression(part.file.path)
+        name, _ = split_compression(part.file.path)
         if part.file.absolute in self.about:
-            return _after_tab(part, compression)
+            return _descriptions(part, self.columns)
         if name.endswith(_PARQUET):
             return _parquet(part.file, self.column)
         if name.endswith(_JSON_LINES):
-            return _json_lines(part, compression, self.field)
-        return _plain(part, compression)
+            return _json_lines(part, self.field)
+        return text_blocks(part)
 
 
-def _has_lines(file: Location) -> bool:
-    """Whether the lines of a file can be found from anywhere in it."""
-    name, compression = split_compression(file.path)
-    return compression is None and not name.endswith(_PARQUET)
+def _descriptions(part: Slice, columns: Columns | None) -> Iterator[Block]:
+    """The texts of a file of descriptions, each a document."""
+    for records in read_records(part, columns):
+        read = records.read
+        for piece in pieces(_documents([text for _, text in records.pairs if text]), BLOCK):
+            yield Block(part.file, piece, read, last=False)
+            read = 0
+    yield Block(part.file, b"\n", 0, last=True)
 
 
-def split_compression(path: str) -> tuple[str, str | None]:
-    """`text.JSONL.zst` as (`text.jsonl`, `zstd`)."""
-    name = path.lower()
-    for ending, compression in _COMPRESSIONS.items():
-        if name.endswith(ending):
-            return name.removesuffix(ending), compression
-    return name, None
-
-
-@contextmanager
-def open_text(file: Location, compression: str | None) -> Iterator[tuple[Any, Callable[[], int]]]:
-    """The file's bytes, decompressed, and a function that tells how many stored bytes have been read.
-
-    raises DistjointError naming the file when it cannot be opened, read or decompressed
-    """
-    with file.open_input() as raw:
-        try:
-            if compression == "xz":
-                yield lzma.open(raw), raw.tell  # noqa: SIM115 - closed with the file below it
-            else:
-                yield pa.CompressedInputStream(raw, compression) if compression else raw, raw.tell
-        except (lzma.LZMAError, EOFError, OSError, pa.ArrowException) as error:
-            if isinstance(error, EOFError) or "truncated" in str(error).lower():
-                raise DistjointError(f"{file}: the file is cut short") from error
-            raise DistjointError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
-
-
-def _plain(part: Slice, compression: str | None) -> Iterator[Block]:
-    file = part.file
-    with open_text(file, compression) as (stream, position):
-        reads = _range(stream, part.start, part.stop) if part.stop else iter(lambda: stream.read(BLOCK), b"")
-        rest, before, first = b"", part.start, True
-        for read in reads:
-            if first and part.start == 0:
-                read = read.removeprefix(b"\xef\xbb\xbf")
-            read, first = rest + read, False
-            # A block must not cut a word in two; without any break (odd, but legal) it grows.
-            cut = max(read.rfind(mark) for mark in _BREAKS) + 1
-            rest, text = read[cut:], read[:cut]
-            if text:
-                yield Block(file, text, position() - before, last=False)
-                before = position()
-        if first and not part.stop:
-            raise DistjointError(f"{file}: the file is empty")
-        yield Block(file, rest + b"\n", position() - before, last=True)
-
-
-def _range(stream: Any, start: int, stop: int) -> Iterator[bytes]:
-    """The lines that begin in bytes [start, stop), however far the last one reaches."""
-    # The byte before tells whether a line begins at `start`.
-    at, begun = max(start - 1, 0), start == 0
-    stream.seek(at)
-    while read := stream.read(BLOCK):
-        if not begun:
-            skipped = read.find(b"\n") + 1
-            begun, at, read = skipped > 0, at + (skipped or len(read)), read[skipped:]
-            if at >= stop:
-                return
-            if not begun:
-                continue
-        end = read.find(b"\n", max(stop - 1 - at, 0)) + 1
-        if end:
-            yield read[:end]
-            return
-        yield read
-        at += len(read)
-
-
-def _json_lines(part: Slice, compression: str | None, field: str) -> Iterator[Block]:
+def _json_lines(part: Slice, field: str) -> Iterator[Block]:
     line = 0
-    for block in _lines(part, compression):
+    for block in line_blocks(part):
         texts = []
         for record in block.text.split(b"\n"):
             line += 1
@@ -222,26 +142,6 @@ def _json_lines(part: Slice, compression: str | None, field: str) -> Iterator[Bl
                 texts.append(_json_text(part.file, line, record, field))
         line -= 1  # what follows the block's last newline begins the next block
         yield Block(part.file, _documents(texts), block.read, block.last)
-
-
-def _after_tab(part: Slice, compression: str | None) -> Iterator[Block]:
-    """The lines without their first field; one that has no other is no text."""
-    for block in _lines(part, compression):
-        texts = [line.partition(b"\t")[2] for line in block.text.split(b"\n")]
-        yield Block(part.file, b"".join(text + b"\n" for text in texts if text), block.read, block.last)
-
-
-def _lines(part: Slice, compression: str | None) -> Iterator[Block]:
-    """Blocks of whole lines."""
-    rest, read = b"", 0
-    for block in _plain(part, compression):
-        text = rest + block.text
-        read += block.read
-        cut = text.rfind(b"\n") + 1
-        rest = text[cut:]
-        if cut:
-            yield Block(part.file, text[:cut], read, block.last)
-            read = 0
 
 
 def _json_text(file: Location, line: int, record: bytes, field: str) -> str:

@@ -77,6 +77,8 @@ def _types(file: Location, graph: Graph, notes: list[str]) -> dict[str, list[str
 def _labels(file: Location, graph: Graph, notes: list[str]) -> dict[str, list[str]]:
     labels = read_labels(file)
     _meet(file, labels, graph)
+    if without := sum(entity not in labels for entity in graph.entities.ids):
+        notes.append(f"Entities without a label: {without:,}.")
     if alone := sum(entity not in graph.entities for entity in labels):
         notes.append(f"Entities of {file} that are in no triple, but have a row: {alone:,}.")
     for entity in labels:
@@ -87,7 +89,12 @@ def _labels(file: Location, graph: Graph, notes: list[str]) -> dict[str, list[st
 def _meet(file: Location, entities: Collection[str], graph: Graph) -> None:
     """Check that a file is about entities of the triples. raises DistjointError where none is"""
     if not any(entity in graph.entities for entity in entities):
-        raise DistjointError(
-            f"{file}: none of its {len(entities):,} entities is in the triples: "
-            f"it has {next(iter(entities))!r}, they have {next(iter(graph.entities.ids))!r}"
-        )
+        raise not_about(file, len(entities), next(iter(entities)), graph)
+
+
+def not_about(file: Location, number: int, example: str, graph: Graph) -> DistjointError:
+    """What is wrong with a file about so many entities, one of them the example, of which the graph has none."""
+    known = next(iter(graph.entities.ids), "")
+    return DistjointError(
+        f"{file}: none of its {number:,} entities is in the graph: it has {example!r}, the graph has {known!r}"
+    )

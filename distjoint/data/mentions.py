@@ -13,18 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from distjoint.base.arrays import Bools, Doubles, Ints
-from distjoint.base.errors import DistjointError
-from distjoint.data.alignment import Alignment, fields_of_lines
+from distjoint.data.alignment import Alignment
 from distjoint.data.grams import find_grams, grams_of
+from distjoint.data.lines import pieces
 from distjoint.data.request import PrepareOptions, Tokenizer
 from distjoint.data.summary import MentionFigures
 from distjoint.data.tokens import SEPARATOR, Lexicon
-from distjoint.data.triples import Graph
 from distjoint.data.vocabulary import key
-from distjoint.storage import Location
 
 MOST = 512
 """Mentions of an entity that are kept, the heaviest."""
+PIECE = 1 << 22
+"""Bytes of text that are tokenised at a time."""
 _EARLY_WORDS = 3
 """Words of a description after which what its first words weigh more has fallen by a factor of e."""
 _EXAMPLES, _HEAVIEST = 5, 5
@@ -59,43 +59,6 @@ def no_mentions() -> Mentions:
     """Where there is only text or only a graph."""
     none = np.zeros(0, np.int64)
     return Mentions(none, none, np.zeros(0))
-
-
-def read_descriptions(files: Sequence[Location], graph: Graph, notes: list[str]) -> dict[str, list[str]]:
-    """Descriptions of the graph's entities: entity -> texts, from lines `entity TAB text`.
-
-    notes    gets a sentence about each kind of line that is left out or merged
-    raises   DistjointError naming the line that is not one, or a file without any entity of the graph
-    """
-    found: dict[str, list[str]] = {}
-    for file in files:
-        unknown, empty, again = (list[str]() for _ in range(3))
-        lines = 0
-        for number, fields in fields_of_lines(file):
-            if len(fields) < 2 or not fields[0]:
-                raise DistjointError(f"{file}, line {number}: expected 'entity TAB text'")
-            entity, text = fields[0], " ".join(fields[1:]).strip()
-            lines += 1
-            if entity not in graph.entities:
-                unknown.append(entity)
-            elif not text:
-                empty.append(entity)
-            else:
-                again += [entity] * (entity in found)
-                found.setdefault(entity, []).append(text)
-        if len(unknown) == lines:
-            first, known = unknown[0] if unknown else "", next(iter(graph.entities.ids))
-            raise DistjointError(
-                f"{file}: none of its {lines:,} entities is in the graph: it has {first!r}, the graph has {known!r}"
-            )
-        for which, what in (
-            (unknown, "of entities that are in no triple and have no label, left out"),
-            (empty, "that hold no text"),
-            (again, "of entities that have one already, read as further text"),
-        ):
-            if which:
-                notes.append(f"Descriptions in {file} {what}: {len(which):,} (such as {which[0]}).")
-    return found
 
 
 def find_mentions(
@@ -211,7 +174,7 @@ def _words_of(
     lines = [(entity, text) for entity, several in enumerate(texts) for text in several]
     lexicon = Lexicon(tokenizer)
     content = b"".join(_MARK + text.replace("\n", " ").replace("\0", " ").encode() + b"\n" for _, text in lines)
-    tokens = lexicon.encode(content).astype(np.int64)
+    tokens = _encoded(content, lexicon)
     spelled = lexicon.words()
     number = np.array([places.get(word, -1) for word in spelled], np.int64)
     ends = np.flatnonzero(tokens == SEPARATOR)
@@ -235,6 +198,15 @@ def _grams_of(names: Sequence[Iterable[str]], options: PrepareOptions) -> tuple[
 def _gram_share(entity: Ints, gram_weight: float) -> Doubles:
     """float64[n]: what the grams of entities weigh, which is less for each where there are more of them."""
     return np.asarray(gram_weight / np.sqrt(np.maximum(np.bincount(entity), 1))[entity])
+
+
+def _encoded(content: bytes, lexicon: Lexicon) -> Ints:
+    """int64[tokens]: ids of words, by pieces, since a lexicon makes room for as many words as bytes could hold.
+
+    content   lines that begin with `_MARK`, so that a blank is in a line of which a word was read
+    """
+    parts = [lexicon.encode(piece, after_word=number > 0) for number, piece in enumerate(pieces(content, PIECE))]
+    return np.concatenate([np.zeros(0, np.int32), *parts]).astype(np.int64)
 
 
 def _by_place(position: Ints, early_weight: float) -> Doubles:

@@ -1,6 +1,8 @@
-"""OpenKE's files: a line with their count, then lines of numbers, `head tail relation`; names in files beside them.
+"""Files of numbers, with the names that these stand for in files beside them.
 
-`train2id.txt` is read as such a file wherever it is named, with `entity2id.txt` and `relation2id.txt` beside it.
+OpenKE's triples: a line with their count, then lines of numbers, `head tail relation`. `train2id.txt` is read as such a
+file wherever it is named, with `entity2id.txt` and `relation2id.txt` beside it. LibKGE's labels, `entity_strings.del`,
+are of numbers too, with the entities in `entity_ids.del`.
 """
 
 from __future__ import annotations
@@ -17,16 +19,16 @@ from distjoint.base.errors import DistjointError
 from distjoint.storage import Location
 
 NUMBERED = re.compile(r"(train|valid|test)2id\.txt")
-_NAMES = ("entity2id.txt", "relation2id.txt")
+STRINGS = "entity_strings.del"
+_NAMES, _IDS = ("entity2id.txt", "relation2id.txt"), "entity_ids.del"
 _AT_ONCE = 1 << 20
 
 
 def name_files(file: Location) -> list[Location]:
-    """The files of names beside a file of numbered triples; none for another file."""
-    if not NUMBERED.fullmatch(file.name):
-        return []
+    """The files of names beside a file of numbered triples or labels; none for another file."""
+    names = _NAMES if NUMBERED.fullmatch(file.name) else (_IDS,) if file.name == STRINGS else ()
     folder = replace(file, path=file.path.rpartition("/")[0], url=file.url.rpartition("/")[0] or ".")
-    return [folder / name for name in _NAMES]
+    return [folder / name for name in names]
 
 
 def read_numbered(file: Location) -> Iterator[tuple[pa.Array, pa.Array, pa.Array]]:

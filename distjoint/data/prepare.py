@@ -26,11 +26,12 @@ from distjoint.data import unfinished
 from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
+from distjoint.data.descriptions import read_descriptions
 from distjoint.data.inputs import files_of, input_files, with_benchmark
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
-from distjoint.data.mentions import Mentions, describe, find_mentions, no_mentions, read_descriptions
+from distjoint.data.mentions import Mentions, describe, find_mentions, no_mentions
 from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
 from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, number_relations, number_rows, rows_table
@@ -62,8 +63,7 @@ def prepare(options: PrepareOptions) -> Summary:
     if options.scratch is not None and not Path(options.scratch).is_dir():
         raise UsageError(f"{options.scratch}: no such folder for temporary files")
     preparation = _Preparation(options, folder, made_from(options, input_files(options)), progress)
-    if found:
-        preparation.notes.append(found)
+    preparation.notes += found
     try:
         with announce(progress), _workers_of(options, progress) as workers:
             return preparation.run(workers)
@@ -102,12 +102,13 @@ class _Preparation:
 
     def run(self, workers: Workers) -> Summary:
         """Make the dataset. raises DistjointError naming what is wrong with the input"""
-        corpus = self._corpus()
+        corpus, options = self._corpus(), self.options
         with self._timed("graph"):
-            known = read_knowledge(self.options, self.progress)
+            known = read_knowledge(options, self.progress)
             graph, labels = known.graph, known.labels
             self.notes += known.notes
-            texts = read_descriptions(files_of(self.options.about, self.options.storage_options), graph, self.notes)
+            about = files_of(options.about, options.storage_options)
+            texts = read_descriptions(about, options.about_columns, graph, self.notes, self.progress)
         names = names_of(graph.entities.list(), labels) if self.options.align == "auto" else []
         pairs = named_pairs(self.options, graph)
         with self._timed("text"):
@@ -158,7 +159,14 @@ class _Preparation:
             self.notes.append("There is no other text, so the descriptions are read as corpus.")
         if not (options.texts or about):
             return None
-        return Corpus.find(options.texts, options.text_field, options.text_column, options.storage_options, about)
+        return Corpus.find(
+            options.texts,
+            options.text_field,
+            options.text_column,
+            options.storage_options,
+            about,
+            options.about_columns,
+        )
 
     def _mentions(
         self, known: Knowledge, texts: Mapping[str, Sequence[str]], alignment: Alignment, text: Text

@@ -28,7 +28,8 @@ from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress, Silent, Task
 from distjoint.base.ray_session import ray_session
 from distjoint.data.cooccurrence import Blocks, CountingPlan, count_shards
-from distjoint.data.corpus import Corpus, Slice
+from distjoint.data.corpus import Corpus
+from distjoint.data.lines import Slice
 from distjoint.data.name_trie import NameTrie
 from distjoint.data.partition import Written
 from distjoint.data.request import Tokenizer
@@ -113,31 +114,30 @@ class TextPart:
     """A part of the text, as it is sent to a worker: a filesystem forgets its retries on the way, a URL does not.
 
     files    URL, options, and the bytes in which its lines begin; see `Slice`
+    corpus   how they are read; it has no files of its own
     """
 
     files: list[tuple[str, dict[str, Any], int, int | None]]
-    about: frozenset[str]
-    field: str
-    column: str
+    corpus: Corpus
     tokenizer: Tokenizer
 
     @classmethod
     def of(cls, corpus: Corpus, slices: Sequence[Slice], tokenizer: Tokenizer) -> TextPart:
         files = [(each.file.absolute, dict(each.file.options), each.start, each.stop) for each in slices]
-        return cls(files, corpus.about, corpus.field, corpus.column, tokenizer)
+        return cls(files, replace(corpus, files=(), sizes=()), tokenizer)
 
     def encode(self, lexicon: Lexicon, counter: Counter) -> Iterator[TokenIds]:
         """Token ids, block by block. raises DistjointError naming what cannot be read"""
         slices = [Slice(_seen_here(locate(url, options)), start, stop) for url, options, start, stop in self.files]
-        corpus = Corpus((), (), self.about, self.field, self.column)
         try:
-            for _, ids in encode_blocks(corpus.blocks(slices), lexicon, counter):
+            for _, ids in encode_blocks(self.corpus.blocks(slices), lexicon, counter):
                 yield ids
         except DistjointError:
             # A line is named by its number, so by all that comes before it in its file.
             for each in slices:
                 if each.start:
-                    for _ in encode_blocks(corpus.blocks([Slice(each.file)]), Lexicon(self.tokenizer), Counter()):
+                    whole = self.corpus.blocks([Slice(each.file)])
+                    for _ in encode_blocks(whole, Lexicon(self.tokenizer), Counter()):
                         pass
             raise
 

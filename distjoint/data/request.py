@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from distjoint.base.progress import Progress
 
 Tokenizer = Literal["unicode", "whitespace"]
+FOUND, NONE = "found", "none"
+"""Words that stand for descriptions: those in the folder of `graph`; and that those are not wanted."""
 
 _FIRST_RECORDED = (
     "corpus",
@@ -87,17 +89,29 @@ class PrepareOptions(CallOptions):
         '["type", ...]}`.',
     )
     labels: str | None = option(
-        "TSV of: entity, label, any number of aliases.",
+        "TSV of: entity, label, any number of aliases; or JSON.",
         default=None,
         metavar="FILE",
-        doc="Lines `entity TAB label [TAB alias...]`.",
+        doc='Lines `entity TAB label [TAB alias...]`; or .json, `{entity: [label, alias...]}` or `{entity: {"label": '
+        '..., "alternatives": [...]}}`.',
     )
     descriptions: str | Sequence[str] = option(
-        "Texts about entities: TSV of entity, text.",
+        "Texts about entities: lines of entity TAB text, .csv, .parquet, .jsonl, .json. 'found' reads those in the "
+        "folder of --graph, which --corpus reads too; 'none' leaves them.",
         default=(),
-        metavar="FILE...",
-        doc="Files, globs or folders of lines `entity TAB text`: what is said of entities of the graph. They are read "
-        "as corpus too where `read_descriptions` says so.",
+        metavar="FILE...|found|none",
+        doc="What is said of entities of the graph: files, globs or folders of lines `entity TAB text`, CSV, Parquet, "
+        "JSON Lines (`description_columns`) or JSON (`{entity: text}`). `found` stands for those in the folder of "
+        "`graph`; where there is a `corpus` and nothing is named, they are taken too, unless it is `none`. They are "
+        "read as corpus where `read_descriptions` says so.",
+    )
+    description_columns: str | Sequence[str] | None = option(
+        "Columns of the descriptions, by name or by number from 0.",
+        default=None,
+        metavar="ENTITY,TEXT",
+        separator=",",
+        doc="Columns of the descriptions, by name or by number from 0; by default those called entity, id or name, and "
+        "text, description, gloss or comment. A file that is no CSV, Parquet or JSON has columns only where named.",
     )
     read_descriptions: bool | None = option(
         "Read descriptions as corpus too; by default where there is no other.",
@@ -213,8 +227,22 @@ class PrepareOptions(CallOptions):
 
     @property
     def about(self) -> tuple[str, ...]:
-        """URLs, globs and folders of the descriptions."""
-        return (self.descriptions,) if isinstance(self.descriptions, str) else tuple(self.descriptions)
+        """URLs, globs and folders of the descriptions, and `FOUND`; empty for `NONE`."""
+        given = (self.descriptions,) if isinstance(self.descriptions, str) else tuple(self.descriptions)
+        return tuple(name for name in given if name != NONE)
+
+    @property
+    def about_columns(self) -> tuple[str, str] | None:
+        """Columns of entity and text in descriptions. raises UsageError for what is not two names"""
+        if self.description_columns is None:
+            return None
+        given = self.description_columns
+        names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given)]
+        if len(names) != 2 or len(set(names)) != 2 or not all(names):
+            raise UsageError(
+                f"--description-columns is {','.join(names)!r}; it takes two names, 'entity,text', or numbers, '0,1'"
+            )
+        return names[0], names[1]
 
     @property
     def reads_descriptions(self) -> bool:
@@ -255,11 +283,21 @@ class PrepareOptions(CallOptions):
             raise UsageError(
                 f"--unseen names a file, so --unseen-fraction cannot be {self.unseen_fraction:g}; give one of the two"
             )
+        self._check_descriptions()
         has_text = self.corpus or self.reads_descriptions
         if self.about and not has_text:
             raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")
         if self.align not in ("auto", "none") and not (has_text and (self.triples or self.graph)):
             raise UsageError(f"--align {self.align} pairs entities with words; it needs --corpus and --triples")
+
+    def _check_descriptions(self) -> None:
+        given = (self.descriptions,) if isinstance(self.descriptions, str) else self.descriptions
+        if NONE in given and len(given) > 1:
+            raise UsageError(f"--descriptions {NONE} goes with no other; a file of this name is ./{NONE}")
+        if FOUND in given and not self.graph:
+            raise UsageError(f"--descriptions {FOUND} looks in the folder of --graph; give one, or name the files")
+        if self.about_columns and not self.about:
+            raise UsageError("--description-columns belongs to descriptions; name their files with --descriptions")
 
     def record(self) -> dict[str, Any]:
         """What decides the bits of a dataset, but for its shards: for the manifest."""

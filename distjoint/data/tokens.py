@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from distjoint.backends.cpu.compiled import exact
 from distjoint.base.arrays import Ints, TokenIds
 from distjoint.base.errors import DistjointError
-from distjoint.data.corpus import Block
+from distjoint.data.lines import Block
 from distjoint.data.request import Tokenizer
 
 SEPARATOR = -1

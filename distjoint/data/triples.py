@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from distjoint.base.arrays import Bools, Ints
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.data.corpus import open_text, split_compression
+from distjoint.data.lines import open_text, split_compression
 from distjoint.data.numbered import NUMBERED, read_numbered
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.storage import Location, Options, expand, locate

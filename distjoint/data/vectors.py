@@ -17,7 +17,7 @@ import numpy as np
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
-from distjoint.data.corpus import open_text, split_compression
+from distjoint.data.lines import open_text, split_compression
 from distjoint.storage import Location
 
 ENTITY = "ENTITY/"

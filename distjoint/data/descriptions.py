@@ -1,0 +1,87 @@
+"""Descriptions of a graph's entities: which texts are said of whom, and what of the files is left out.
+
+How files are read is in `records`; what the words of the texts say of the entities is in `mentions`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress, Task
+from distjoint.data.knowledge import not_about
+from distjoint.data.lines import Slice
+from distjoint.data.records import Columns, read_records
+from distjoint.data.triples import Graph
+from distjoint.storage import Location
+
+_HTML = re.compile(r"</?[A-Za-z][^<>]*>|&(?:[A-Za-z]{2,8}|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});")
+_SHOWN = 40
+
+
+def read_descriptions(
+    files: Sequence[Location], columns: Columns | None, graph: Graph, notes: list[str], progress: Progress
+) -> dict[str, list[str]]:
+    """Descriptions of the graph's entities: entity -> texts, from files as `records` reads them.
+
+    notes    gets a sentence about columns that were guessed, and about each kind of description that is left out,
+             merged or odd
+    raises   DistjointError naming the line that is wrong, or a file without any entity of the graph
+    """
+    found: dict[str, list[str]] = {}
+    if not files:
+        return found
+    with progress.task("reading descriptions", sum(file.size() for file in files)) as task:
+        for file in files:
+            notes += _read(file, columns, graph, found, task)
+    return found
+
+
+@dataclass
+class _Tally:
+    """Number of descriptions of a kind, and the first of them."""
+
+    what: str
+    count: int = field(default=0, init=False)
+    example: str = field(default="", init=False)
+
+    def add(self, example: str) -> None:
+        self.example = self.example or example
+        self.count += 1
+
+
+def _read(file: Location, columns: Columns | None, graph: Graph, found: dict[str, list[str]], task: Task) -> list[str]:
+    """Add a file's descriptions to those that are found; returns notes."""
+    unknown = _Tally("of entities that are in no triple and have no label, left out")
+    empty = _Tally("that hold no text")
+    again = _Tally("of entities that have one already, read as further text")
+    html = _Tally("with HTML, whose tags are read as words")
+    number, guessed = 0, None
+    for records in read_records(Slice(file), columns):
+        for entity, text in records.pairs:
+            number += 1
+            if entity not in graph.entities:
+                unknown.add(entity)
+            elif not text:
+                empty.add(entity)
+            else:
+                if entity in found:
+                    again.add(entity)
+                if ("<" in text or "&" in text) and (tag := _HTML.search(text)):
+                    html.add(f"{entity}: {tag.group()[:_SHOWN]}")
+                found.setdefault(entity, []).append(text)
+        guessed = records.guessed
+        task.advance(records.read)
+        task.note(f"of {len(found):,} entities")
+    if not number:
+        raise DistjointError(f"{file}: no descriptions in it")
+    if unknown.count == number:
+        raise not_about(file, number, unknown.example, graph)
+    notes = [f"Descriptions in {file}: entities are {guessed[0]}, texts are {guessed[1]}."] if guessed else []
+    return notes + [
+        f"Descriptions in {file} {kind.what}: {kind.count:,} (such as {kind.example})."
+        for kind in (unknown, empty, again, html)
+        if kind.count
+    ]

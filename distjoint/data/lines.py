@@ -1,0 +1,138 @@
+"""Files of text, block by block: decompressed, by whole words or by whole lines.
+
+What the lines hold is decided in `corpus`, for text, and in `records`, for descriptions of entities.
+"""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from distjoint.base.errors import DistjointError
+from distjoint.storage import Location
+
+BLOCK = 1 << 19
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
+_BREAKS = b" \n\t\r"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some text of one file. It ends between two words, or at the end of the file.
+
+    file     where it comes from
+    text     bytes of UTF-8 (not yet verified); a newline ends a document
+    read     bytes of the file, as stored, consumed for it
+    last     whether the file ends here
+    """
+
+    file: Location
+    text: bytes
+    read: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The lines of a file that begin in its bytes [start, stop); all of it where `stop` is None."""
+
+    file: Location
+    start: int = 0
+    stop: int | None = None
+
+
+def pieces(content: bytes, size: int) -> Iterator[bytes]:
+    """Text in pieces of `size` bytes and some more: each but the last ends with a blank."""
+    start = 0
+    while start < len(content):
+        stop = content.find(b" ", start + size) + 1 or len(content)
+        yield content[start:stop]
+        start = stop
+
+
+def split_compression(path: str) -> tuple[str, str | None]:
+    """`text.JSONL.zst` as (`text.jsonl`, `zstd`)."""
+    name = path.lower()
+    for ending, compression in _COMPRESSIONS.items():
+        if name.endswith(ending):
+            return name.removesuffix(ending), compression
+    return name, None
+
+
+@contextmanager
+def open_text(file: Location, compression: str | None) -> Iterator[tuple[Any, Callable[[], int]]]:
+    """The file's bytes, decompressed, and a function that tells how many stored bytes have been read.
+
+    raises DistjointError naming the file when it cannot be opened, read or decompressed
+    """
+    with file.open_input() as raw:
+        try:
+            if compression == "xz":
+                yield lzma.open(raw), raw.tell  # noqa: SIM115 - closed with the file below it
+            else:
+                yield pa.CompressedInputStream(raw, compression) if compression else raw, raw.tell
+        except (lzma.LZMAError, EOFError, OSError, pa.ArrowException) as error:
+            if isinstance(error, EOFError) or "truncated" in str(error).lower():
+                raise DistjointError(f"{file}: the file is cut short") from error
+            raise DistjointError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def text_blocks(part: Slice) -> Iterator[Block]:
+    """The text of a slice. raises DistjointError naming the file that is empty or cannot be read"""
+    file, compression = part.file, split_compression(part.file.path)[1]
+    with open_text(file, compression) as (stream, position):
+        reads = _range(stream, part.start, part.stop) if part.stop else iter(lambda: stream.read(BLOCK), b"")
+        rest, before, first = b"", part.start, True
+        for read in reads:
+            if first and part.start == 0:
+                read = read.removeprefix(b"\xef\xbb\xbf")
+            read, first = rest + read, False
+            # A block must not cut a word in two; without any break (odd, but legal) it grows.
+            cut = max(read.rfind(mark) for mark in _BREAKS) + 1
+            rest, text = read[cut:], read[:cut]
+            if text:
+                yield Block(file, text, position() - before, last=False)
+                before = position()
+        if first and not part.stop:
+            raise DistjointError(f"{file}: the file is empty")
+        yield Block(file, rest + b"\n", position() - before, last=True)
+
+
+def _range(stream: Any, start: int, stop: int) -> Iterator[bytes]:
+    """The lines that begin in bytes [start, stop), however far the last one reaches."""
+    # The byte before tells whether a line begins at `start`.
+    at, begun = max(start - 1, 0), start == 0
+    stream.seek(at)
+    while read := stream.read(BLOCK):
+        if not begun:
+            skipped = read.find(b"\n") + 1
+            begun, at, read = skipped > 0, at + (skipped or len(read)), read[skipped:]
+            if at >= stop:
+                return
+            if not begun:
+                continue
+        end = read.find(b"\n", max(stop - 1 - at, 0)) + 1
+        if end:
+            yield read[:end]
+            return
+        yield read
+        at += len(read)
+
+
+def line_blocks(part: Slice) -> Iterator[Block]:
+    """The text of a slice in blocks of whole lines, however long they are; raises as `text_blocks` does."""
+    begun: list[bytes] = []
+    read = 0
+    for block in text_blocks(part):
+        read += block.read
+        cut = block.text.rfind(b"\n") + 1
+        if not cut:
+            begun.append(block.text)
+            continue
+        yield Block(part.file, b"".join([*begun, block.text[:cut]]), read, block.last)
+        begun, read = [block.text[cut:]], 0

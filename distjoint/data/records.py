@@ -1,0 +1,370 @@
+"""Descriptions of entities as they stand in files: pairs of an entity and a text, from every format.
+
+Lines `entity TAB text`, CSV, TSV with a header, Parquet, JSON lines and JSON. `descriptions` takes those of a graph's
+entities, `corpus` the texts of all, so both read the same. A file is read in batches; JSON that is one object or one
+array is read whole, and so is a record of CSV.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from distjoint.base.errors import DistjointError
+from distjoint.data.lines import BLOCK, Slice, line_blocks, split_compression, text_blocks
+from distjoint.storage import Location
+
+ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
+"""Names of columns that are taken where none are named: the first that is there."""
+_PARQUET, _JSON_LINES, _JSON = (".parquet", ".pq"), (".jsonl", ".ndjson"), ".json"
+_AT_ONCE = 256
+_HINT = "name the columns with --description-columns ENTITY,TEXT"
+
+Columns = tuple[str, str]
+"""Names of the columns of entity and text, or their positions from 0 in a file without a header."""
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Some records of a file.
+
+    pairs     entity and text; the text is empty where there is none
+    read      bytes of the file, as stored, consumed for them
+    guessed   columns they are from, where none were named and the format has columns
+    """
+
+    pairs: list[Pair]
+    read: int
+    guessed: Columns | None = None
+
+
+def read_records(part: Slice, columns: Columns | None) -> Iterator[Records]:
+    """The records of a file of descriptions, in order; its format is told by the ending of its name.
+
+    part     all of the file, or where `has_plain_lines` some of its lines
+    columns  None: those that `ENTITY_COLUMNS` and `TEXT_COLUMNS` list; a file of lines has no header then
+    raises   DistjointError naming the line, record or column that is wrong; lines count from where the part begins
+    """
+    name, _ = split_compression(part.file.path)
+    if name.endswith(_PARQUET):
+        return _parquet(part.file, columns)
+    if name.endswith(_JSON_LINES):
+        return _json_lines(part, columns)
+    if name.endswith(_JSON):
+        return _json(part, columns)
+    if name.endswith(".csv") or columns:
+        return _delimited(part, "," if name.endswith(".csv") else "\t", columns)
+    return _tabbed(part)
+
+
+def has_plain_lines(file: Location, columns: Columns | None) -> bool:
+    """Whether a file is lines `entity TAB text`, which can be read from anywhere in it."""
+    name, compression = split_compression(file.path)
+    return not (compression or columns or name.endswith((*_PARQUET, *_JSON_LINES, _JSON, ".csv")))
+
+
+def read_json_object(file: Location) -> list[tuple[str, Any]]:
+    """What a JSON file says of each entity: of `{"entity": value, ...}` the pairs, in order; objects as dictionaries.
+
+    raises DistjointError naming what is no such file
+    """
+    value = _parsed(Slice(file))[0]
+    if not isinstance(value, tuple):
+        raise DistjointError(f'{file}: not one object of JSON; expected {{"entity": ..., ...}}')
+    return [(_clean(entity), _plain(of_it)) for entity, of_it in value]
+
+
+class _Lines:
+    """Lines of a slice, as text without their ends. number: of the last one; read: stored bytes since last taken"""
+
+    def __init__(self, part: Slice) -> None:
+        self.file, self.number, self.read = part.file, 0, 0
+        self._part = part
+
+    def __iter__(self) -> Iterator[str]:
+        for block in line_blocks(self._part):
+            self.read += block.read
+            _refuse_nul(self.file, block.text, self.number)
+            for line in block.text.split(b"\n")[:-1]:
+                self.number += 1
+                yield _decoded(self.file, line, self.number).rstrip("\r")
+
+    def take(self) -> int:
+        read, self.read = self.read, 0
+        return read
+
+    def error(self, what: str) -> DistjointError:
+        """What is wrong with the last line."""
+        return DistjointError(f"{self.file}, line {self.number}: {what}")
+
+
+def _refuse_nul(file: Location, content: bytes, lines: int) -> None:
+    """Tell a binary file from text. lines: how many come before the content"""
+    if (at := content.find(b"\0")) >= 0:
+        line = lines + content.count(b"\n", 0, at) + 1
+        raise DistjointError(
+            f"{file}, line {line}: a NUL byte, so it is not text; descriptions are "
+            "lines 'entity TAB text' in UTF-8, .csv, .parquet, .jsonl or .json, as the file's name ends"
+        )
+
+
+def _decoded(file: Location, line: bytes, number: int) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        number += line.count(b"\n", 0, error.start)
+        raise DistjointError(
+            f"{file}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8; "
+            "convert the file, for example with 'iconv -f LATIN1 -t UTF-8'"
+        ) from None
+
+
+def _batches(pairs: Iterable[Pair], lines: _Lines, guessed: Columns | None = None) -> Iterator[Records]:
+    batch: list[Pair] = []
+    size = 0
+    for pair in pairs:
+        batch.append(pair)
+        size += len(pair[1])
+        if len(batch) == _AT_ONCE or size >= BLOCK:
+            yield Records(batch, lines.take(), guessed)
+            batch, size = [], 0
+    yield Records(batch, lines.take(), guessed)
+
+
+def _tabbed(part: Slice) -> Iterator[Records]:
+    lines = _Lines(part)
+
+    def pairs() -> Iterator[Pair]:
+        for line in lines:
+            entity, tab, text = line.partition("\t")
+            if not line.strip():
+                continue
+            if not tab or not entity.strip():
+                raise lines.error("expected 'entity TAB text'")
+            yield entity.strip(), text.replace("\t", " ").strip()
+
+    return _batches(pairs(), lines)
+
+
+def _delimited(part: Slice, delimiter: str, columns: Columns | None) -> Iterator[Records]:
+    lines = _Lines(part)
+    rows = _rows(lines, delimiter)
+    if (first := next(rows, None)) is None:
+        return
+    numbered = columns is not None and all(name.isdigit() for name in columns)
+    names = [str(place) for place in range(len(first[1]))] if numbered else [name.strip() for name in first[1]]
+    entity, text = (names.index(name) for name in _choose(part.file, names, columns))
+
+    def pairs() -> Iterator[Pair]:
+        for number, row in chain([first] if numbered else [], rows):
+            if len(row) != len(names):
+                raise DistjointError(
+                    f"{part.file}, line {number}: {len(row)} columns, the first line has {len(names)}"
+                    + "; a text with commas wants quotes" * (delimiter == ",")
+                )
+            if not row[entity].strip():
+                raise DistjointError(f"{part.file}, line {number}: the column of entities is empty")
+            yield row[entity].strip(), row[text].strip()
+
+    yield from _batches(pairs(), lines, None if columns else (names[entity], names[text]))
+
+
+def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not empty, each with the number of the line where it begins."""
+    csv.field_size_limit(sys.maxsize)  # the whole process's; by default 128 KB, which long texts exceed
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, quoting=quoting, strict=True)
+    while True:
+        begun = lines.number + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise DistjointError(
+                f"{lines.file}, line {begun}: not CSV ({error}); a quote inside quotes is written twice"
+            ) from None
+        if row is None:
+            return
+        if any(field.strip() for field in row):
+            yield begun, row
+
+
+def _json_lines(part: Slice, columns: Columns | None) -> Iterator[Records]:
+    lines = _Lines(part)
+
+    def values() -> Iterator[tuple[str, Any]]:
+        for line in lines:
+            if line.strip():
+                try:
+                    yield f"line {lines.number}", json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise lines.error(f"not JSON ({error})") from error
+
+    pairs, guessed = _of_objects(part.file, values(), columns)
+    return _batches(pairs, lines, guessed)
+
+
+def _json(part: Slice, columns: Columns | None) -> Iterator[Records]:
+    """An object `{entity: text}`, an array of records, or lines with a record each."""
+    value, read = _parsed(part)
+    if value is None:
+        yield from _json_lines(part, columns)
+        return
+    if isinstance(value, tuple):
+        pairs, guessed = _of_entities(part.file, value, columns)
+    elif isinstance(value, list):
+        numbered = ((f"record {number}", _plain(each)) for number, each in enumerate(value, 1))
+        pairs, guessed = _of_objects(part.file, numbered, columns)
+    else:
+        raise DistjointError(f'{part.file}: holds {_kind(value)}; expected {{"entity": "text", ...}}')
+    yield Records(list(pairs), read, guessed)
+
+
+def _parsed(part: Slice) -> tuple[Any, int]:
+    """The value of a JSON file, objects as tuples of pairs, so that none is lost; None where it is lines of JSON.
+
+    returns   the value, and the stored bytes it took
+    """
+    blocks = list(text_blocks(part))
+    content = b"".join(block.text for block in blocks)
+    _refuse_nul(part.file, content, 0)
+    try:
+        value = json.loads(_decoded(part.file, content, 1), object_pairs_hook=tuple)
+    except RecursionError as error:
+        raise DistjointError(f"{part.file}: not JSON of entities and texts (nested too deeply)") from error
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            return None, 0
+        raise DistjointError(f"{part.file}, line {error.lineno}: not JSON ({error.msg})") from error
+    return value, sum(block.read for block in blocks)
+
+
+def _plain(value: Any) -> Any:
+    return {key: _plain(of_it) for key, of_it in value} if isinstance(value, tuple) else value
+
+
+def _clean(text: str) -> str:
+    """A string of JSON or Parquet as a line could hold it: no half of a surrogate pair, no NUL."""
+    return text.replace("\0", " ").encode(errors="replace").decode().strip()
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list):
+        return "an array"
+    return "an object" if isinstance(value, tuple | dict) else json.dumps(value)[:80]
+
+
+def _of_objects(
+    file: Location, values: Iterator[tuple[str, Any]], columns: Columns | None
+) -> tuple[Iterator[Pair], Columns | None]:
+    """Pairs of records that are objects, and the fields they are from where none were named."""
+
+    def records() -> Iterator[tuple[str, dict[str, Any]]]:
+        for where, value in values:
+            if not isinstance(value, dict):
+                raise DistjointError(f'{file}, {where}: {_kind(value)}; expected {{"entity": ..., "text": ...}}')
+            yield where, value
+
+    several = records()
+    first = list(islice(several, _AT_ONCE))  # a record may lack a field that is null
+    if not first:
+        return iter(()), None
+    entity, text = _choose(file, list(dict.fromkeys(name for _, record in first for name in record)), columns)
+
+    def pairs() -> Iterator[Pair]:
+        for where, record in chain(first, several):
+            name = record.get(entity)
+            if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
+                raise DistjointError(f"{file}, {where}: field '{entity}' holds {name!r}, which names no entity")
+            for said in _texts(f"{file}, {where}: field '{text}'", record.get(text)):
+                yield _clean(str(name)), said
+
+    return pairs(), None if columns else (entity, text)
+
+
+def _of_entities(
+    file: Location, said: Sequence[tuple[str, Any]], columns: Columns | None
+) -> tuple[Iterator[Pair], Columns | None]:
+    """Pairs of `{entity: text}`, `{entity: [text, ...]}` or `{entity: {field: text}}`, and the guessed field."""
+    objects = [_plain(of_it) for _, of_it in said[:_AT_ONCE] if isinstance(of_it, tuple)]
+    fields = list(dict.fromkeys(name for each in objects for name in each))
+    field = _choose_one(file, fields, TEXT_COLUMNS, columns and columns[1]) if objects else ""
+
+    def pairs() -> Iterator[Pair]:
+        for entity, of_it in said:
+            value = _plain(of_it).get(field) if isinstance(of_it, tuple) else of_it
+            for text in _texts(f"{file}: entity {entity!r}", value):
+                yield _clean(entity), text
+
+    return pairs(), ("its keys", field) if objects and not columns else None
+
+
+def _texts(place: str, value: Any) -> list[str]:
+    """The texts that a JSON value is; one that is empty for null."""
+    values = value if isinstance(value, list) and value else [value or ""]
+    for each in values:
+        if not isinstance(each, str):
+            raise DistjointError(f"{place} holds {str(value)[:80]}, not text")
+    return [_clean(each) for each in values]
+
+
+def _parquet(file: Location, columns: Columns | None) -> Iterator[Records]:
+    try:
+        with file.open_input() as stream:
+            source = pq.ParquetFile(stream, page_checksum_verification=True)
+            names = source.schema_arrow.names
+            if columns and all(name.isdigit() for name in columns):
+                columns = _by_position(file, names, columns)
+            entity, text = _choose(file, names, columns)
+            kind = source.schema_arrow.field(text).type
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                raise DistjointError(f"{file}: column '{text}' holds {kind}, not text; {_HINT}")
+            share, rows = file.size() / max(source.metadata.num_rows, 1), 0
+            for batch in source.iter_batches(batch_size=_AT_ONCE, columns=[entity, text]):
+                entities = pc.cast(batch.column(entity), pa.string()).to_pylist()
+                both = zip(entities, batch.column(text).to_pylist(), strict=True)
+                pairs = [(_clean(name or ""), _clean(said or "")) for name, said in both]
+                for number, (name, _) in enumerate(pairs, rows + 1):
+                    if not name:
+                        raise DistjointError(f"{file}, row {number}: column '{entity}' is empty")
+                rows += batch.num_rows
+                yield Records(pairs, int(share * batch.num_rows), None if columns else (entity, text))
+    except UnicodeDecodeError as error:
+        raise DistjointError(f"{file}: a column of entities or texts holds bytes that are not UTF-8") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DistjointError(f"{file}: damaged or not Parquet ({str(error).splitlines()[0]})") from error
+
+
+def _choose(file: Location, names: Sequence[str], columns: Columns | None) -> Columns:
+    """Which columns are entity and text, by the names there are."""
+    entity, text = columns or (None, None)
+    return _choose_one(file, names, ENTITY_COLUMNS, entity), _choose_one(file, names, TEXT_COLUMNS, text)
+
+
+def _choose_one(file: Location, names: Sequence[str], usual: Sequence[str], named: str | None) -> str:
+    there_are = ", ".join(names[:20]) or "nothing"
+    if named is not None:
+        if named in names:
+            return named
+        raise DistjointError(f"{file}: no column '{named}'; it has {there_are}")
+    lower = {name.lower(): name for name in reversed(names)}
+    found = next((lower[name] for name in usual if name in lower), None)
+    if found is None:
+        raise DistjointError(f"{file}: no column {' or '.join(map(repr, usual))}; it has {there_are}; {_HINT}")
+    return found
+
+
+def _by_position(file: Location, names: Sequence[str], columns: Columns) -> Columns:
+    places = [int(name) for name in columns]
+    if max(places) >= len(names):
+        raise DistjointError(f"{file}: it has columns 0 to {len(names) - 1}, not {','.join(columns)}")
+    return names[places[0]], names[places[1]]
