@@ -436,3 +436,16 @@ def test_labels_of_json_and_of_numbers_are_names(tmp_path: Path) -> None:
     (tmp_path / "entity_ids.del").unlink()
     with pytest.raises(DistjointError, match=r"entity_ids.del: no such file"):
         read_labels(locate(str(strings)))
+
+
+def test_names_that_descriptions_begin_with_are_labels(folder: Path) -> None:
+    (folder / "about.tsv").write_text("e1\tBig Dog, that barks, often\ne1\tdog\ne2\t, nothing\ne3\tcat , meows\n")
+    (folder / "labels.tsv").write_text("e3\tTom\n")
+    summary, data = prepared(folder, name_before=",", labels=str(folder / "labels.tsv"), align="none")
+    labels = dict(zip(*(data.rows().column(name).to_pylist() for name in ("entity", "label")), strict=True))
+    assert {name: labels[name] for name in ("e1", "e2", "e3")} == {"e1": "Big Dog", "e2": None, "e3": "Tom"}
+    assert "Names before ',' in descriptions: of 2 entities; without one: 2 (such as e1: dog)." in summary.notes
+    # A name is said once, as a name: "big" weighs as much as any word of a name, not as the first of a description.
+    assert summary.described is not None
+    said = next(line for line in summary.described.examples if line.startswith("e1: "))
+    assert said.index("dog") < said.index("barks")

@@ -197,7 +197,15 @@ def test_the_order_of_a_manifests_options_is_that_of_the_first_ones() -> None:
         *("corpus", "labels", "types", "align", "align_ambiguous", "window", "symmetric", "min_count", "max_words"),
         *("tokenizer", "memory", "seed", "text_field", "text_column", "triple_columns"),
         *("triples", "valid", "test", "valid_negatives", "test_negatives", "valid_fraction", "test_fraction"),
-        *("descriptions", "description_columns", "read_descriptions", "name_weight", "early_weight", "gram_weight"),
+        *(
+            "descriptions",
+            "description_columns",
+            "name_before",
+            "read_descriptions",
+            "name_weight",
+            "early_weight",
+            "gram_weight",
+        ),
         *("gram_entities", "unseen_fraction", "unseen"),
     ]
     assert (record["corpus"], record["memory"]) == (("a.txt",), 1000)

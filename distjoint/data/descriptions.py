@@ -39,6 +39,28 @@ def read_descriptions(
     return found
 
 
+def split_names(texts: dict[str, list[str]], before: str, notes: list[str]) -> dict[str, list[str]]:
+    """Take the names off texts that begin with one; returns entity -> its names.
+
+    texts    entity -> texts; one without `before` stays whole
+    before   what ends a name
+    notes    gets a sentence about how many there are
+    """
+    names: dict[str, list[str]] = {}
+    whole = _Tally("")
+    for entity, several in texts.items():
+        for place, text in enumerate(several):
+            name, found, rest = text.partition(before)
+            if found and name.strip():
+                several[place] = rest.strip()
+                names.setdefault(entity, []).append(name.strip())
+            else:
+                whole.add(f"{entity}: {text[:_SHOWN]}")
+    example = f"; without one: {whole.count:,} (such as {whole.example})" if whole.count else ""
+    notes.append(f"Names before {before!r} in descriptions: of {len(names):,} entities{example}.")
+    return {entity: list(dict.fromkeys(several)) for entity, several in names.items()}
+
+
 @dataclass
 class _Tally:
     """Number of descriptions of a kind, and the first of them."""

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from distjoint.data import unfinished
 from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
-from distjoint.data.descriptions import read_descriptions
+from distjoint.data.descriptions import read_descriptions, split_names
 from distjoint.data.inputs import files_of, input_files, with_benchmark
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
@@ -105,10 +105,14 @@ class _Preparation:
         corpus, options = self._corpus(), self.options
         with self._timed("graph"):
             known = read_knowledge(options, self.progress)
-            graph, labels = known.graph, known.labels
+            graph = known.graph
             self.notes += known.notes
             about = files_of(options.about, options.storage_options)
             texts = read_descriptions(about, options.about_columns, graph, self.notes, self.progress)
+            if options.name_before and texts:
+                named = split_names(texts, options.name_before, self.notes)
+                known = replace(known, labels={**named, **(known.labels or {})})
+        labels = known.labels
         names = names_of(graph.entities.list(), labels) if self.options.align == "auto" else []
         pairs = named_pairs(self.options, graph)
         with self._timed("text"):

