@@ -18,6 +18,7 @@ from distjoint.base.progress import Silent
 from distjoint.cli import app as cli
 from distjoint.demo import run as demo
 from distjoint.demo import wordnet
+from distjoint.demo.synsets import Synsets
 
 pytestmark = pytest.mark.unit
 
@@ -72,18 +73,26 @@ def test_each_command_works_on_what_the_last_one_made(call: Call, tmp_path: Path
         assert (tmp_path / f"out.{form}").stat().st_size > 1000
 
 
-def test_the_demo_prints_comparison_and_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_compares_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("gensim") is None:
         pytest.skip("the extra 'demo' brings the word pairs")
     pairs = [line.split()[:2] for line in Path(demo.word_pairs()[0]).read_text().splitlines() if line[0] != "#"]
-    triples = sorted({(a, "synonym", b) for a, b in pairs} | {(b, "synonym", a) for a, b in pairs})
-    text = [f"{a} is like {b} and {c}" for (a, b), (c, _) in pairwise(pairs)] * 2
-    world = wordnet.WordNet(triples, text, {word: word for pair in pairs for word in pair})
+    pairs += [line.split()[:2] for line in Path(demo.word_pairs()[1]).read_text().splitlines() if line[0] != "#"]
+    names = {f"{word}.n.01": [word] for pair in pairs for word in pair}
+    triples = sorted({(f"{a}.n.01", "hypernym", f"{b}.n.01") for a, b in pairs if a != b})
+    glosses = {f"{a}.n.01": [f"{a} is like {b} and {c}"] for (a, b), (c, _) in pairwise(pairs + pairs[:2])}
     monkeypatch.setattr(wordnet, "installed", lambda: tmp_path)
-    monkeypatch.setattr(wordnet, "read", lambda folder: world)
-    monkeypatch.setattr(demo, "SETTINGS", {**FAST, "train.epochs": 1})
+    monkeypatch.setattr(demo, "read_synsets", lambda folder: Synsets(triples, names, glosses))
+    monkeypatch.setattr(demo, "SETTINGS", {**FAST, **demo.SETTINGS, "train.epochs": 1, "graph.negatives": 8})
     monkeypatch.setattr(demo, "RANKED", 50)
-    monkeypatch.setattr(demo, "TERMS", ("happy", "unheard_of"))
+    monkeypatch.setattr(demo, "ASKED", (triples[0][0], "hypernym", f"like {pairs[0][1]}"))
     printed = io.StringIO()
     demo.run(str(tmp_path / "demo"), Console(file=printed, width=140), Silent())
-    assert all(name in printed.getvalue() for name in ("simlex999", "MRR", "glove", "kge", "joint", "Neighbours"))
+    said = printed.getvalue()
+    assert all(f"{name}, Spearman" in said for name in ("simlex999", "wordsim353"))
+    assert all(
+        name in said for name in (*demo.COLUMNS, "held-out triples, MRR", "one end unseen, Hits@10", "Questions")
+    )
+    assert f"{names[triples[0][0]][0]}  hypernym  " in said, "an explanation is headed by labels, not ids"
+    table = next(line for line in said.splitlines() if line.startswith("held-out triples, MRR"))
+    assert len(table.split()[3:]) == 3, "text alone has no rank"

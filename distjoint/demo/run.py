@@ -129,7 +129,7 @@ def _compared(runs: Mapping[str, str], similarity: Sequence[str], progress: Prog
     for column, (name, kind, vectors) in COLUMNS.items():
         words = distjoint.evaluate(runs[name], similarity=similarity, kind=kind, vectors=vectors).to_dict()
         for found in words["similarity"]:
-            rows.setdefault(f"{found['set']}, Spearman", []).append(found["spearman"])
+            rows.setdefault(f"{found['name']}, Spearman", []).append(found["spearman"])
         links = ranked[name]["link_prediction"] if column != "text alone" else {}
         for group, what in ((links, "held-out triples"), (links.get("one_unseen") or {}, "one end unseen")):
             for key, measure in (("mrr", "MRR"), ("hits@10", "Hits@10")):
