@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,9 +50,11 @@ def copy(source: str, target: Location) -> None:
 
 def test_prepare_from_and_to_the_store_makes_the_same_dataset(reachable: ObjectStore, small: Small) -> None:
     raw = Path(small.joint).parent
-    for name in ("text.txt", "train.tsv", "valid.tsv", "test.tsv"):
+    (raw / "about.tsv").write_text("teama\ta team of the league\na_player_1\tplays for a team\n")
+    (raw / "labels.tsv").write_text("teama\tTeam A\nteamb\tTeam B\n")
+    for name in ("text.txt", "train.tsv", "valid.tsv", "test.tsv", "about.tsv", "labels.tsv"):
         locate(reachable.url(f"raw/{name}")).write_bytes((raw / name).read_bytes())
-    graph = {"triples": "train", "valid": "valid", "test": "test"}
+    graph = {"triples": "train", "valid": "valid", "test": "test", "descriptions": "about", "labels": "labels"}
     options = {"shards": 8, "min_count": 1, "window": 5}
     here, there = str(raw / "again"), reachable.url("data/again")
     distjoint.prepare(
@@ -68,27 +71,29 @@ def test_prepare_from_and_to_the_store_makes_the_same_dataset(reachable: ObjectS
         Path(place.path).name: place.checksum() for place in files(locate(there)) if place.name != "manifest.json"
     }
     assert stored == local
+    assert any(place.path.endswith("mentions/part-00000.parquet") for place in files(locate(there)))
 
 
-@pytest.mark.parametrize("alpha", [0, 0.5])
+@pytest.mark.parametrize("changed", [{"loss.alpha": 0}, {}, {"model.coupling": "described"}])
 def test_training_from_and_to_the_store_gives_the_same_bits(
-    reachable: ObjectStore, small: Small, tmp_path: Path, alpha: float
+    reachable: ObjectStore, small: Small, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     copy(small.joint, locate(reachable.url("data/joint")))
-    settings = config({"loss.alpha": alpha})
+    settings = config(changed)
     distjoint.train(small.joint, str(tmp_path / "run"), settings)
-    run = reachable.url(f"runs/{alpha}")
+    run = reachable.url(f"runs/{len(str(changed))}")
     distjoint.train(reachable.url("data/joint"), run, settings)
     assert_same_bits(tensors(tmp_path / "run"), tensors(run))
     assert RunFolder.open(run).info.status == "finished"
 
 
+@pytest.mark.parametrize("coupling", ["dual", "described"])
 def test_a_run_in_the_store_is_resumed_evaluated_and_exported(
-    reachable: ObjectStore, small: Small, tmp_path: Path
+    reachable: ObjectStore, small: Small, tmp_path: Path, coupling: str
 ) -> None:
     copy(small.joint, locate(reachable.url("data/joint")))
-    run = reachable.url("runs/stopped")
-    settings = config({"train.epochs": 2, "train.checkpoint_seconds": 0})
+    run = reachable.url(f"runs/stopped-{coupling}")
+    settings = config({"model.coupling": coupling, "train.epochs": 2, "train.checkpoint_seconds": 0})
     distjoint.train(small.joint, str(tmp_path / "run"), settings)
     distjoint.train(reachable.url("data/joint"), run, settings)
     locate(run + "/checkpoints/epoch-00002/manifest.json").delete()  # as if it had died in its last checkpoint
