@@ -21,7 +21,7 @@ from distjoint.data.streams import MENTIONS
 
 pytestmark = pytest.mark.unit
 
-OPTIONS = PrepareOptions("somewhere", corpus="text", triples="graph")
+OPTIONS = PrepareOptions("somewhere", corpus="text", triples="graph", gram_entities=2)
 WORDS = ["a", "dog", "animal", "barks", "new", "york", "new_york"]
 
 
@@ -37,7 +37,7 @@ def test_weights_are_those_computed_by_hand() -> None:
     once, twice = math.log(4 / 1), math.log(4 / 2)
 
     def early(place: int) -> float:
-        return 1 + 2 * math.exp(-place / 3)
+        return 1 + 8 * math.exp(-place / 3)
 
     dog = {"dog": once * (2 + early(3)), "animal": once * early(1), "barks": once * early(5), "a": twice * early(2)}
     york = {"new": once * 2, "york": once * 2, "new_york": once * 2}
@@ -148,7 +148,7 @@ def test_beside_a_corpus_descriptions_are_read_when_asked(folder: Path) -> None:
 def test_names_alone_say_something_of_entities(folder: Path) -> None:
     (folder / "text").write_text("a dog\nnew york\n")
     (folder / "labels").write_text("e1\tDog\ne4\tNew Dog\tYork\n")
-    given = {"descriptions": (), "corpus": str(folder / "text"), "labels": str(folder / "labels")}
+    given = {"descriptions": (), "corpus": str(folder / "text"), "labels": str(folder / "labels"), "gram_entities": 2}
     summary, _ = prepared(folder, **given)
     assert (summary.counts["mentions"], summary.counts["grams"]) == (4 + 2, 1)  # both are said by "dog>" too
     assert summary.described is not None

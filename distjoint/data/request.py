@@ -129,7 +129,7 @@ class PrepareOptions(CallOptions):
         "Weight of a name's words among what is said of an entity.", default=2.0, metavar="WEIGHT", min=0
     )
     early_weight: float = option(
-        "What a description's first word weighs more than the last ones.", default=2.0, metavar="WEIGHT", min=0
+        "What a description's first word weighs more than the last ones.", default=8.0, metavar="WEIGHT", min=0
     )
     gram_weight: float = option(
         "Weight of the character n-grams of an entity's names, together; 0 for none.",
@@ -137,7 +137,7 @@ class PrepareOptions(CallOptions):
         metavar="WEIGHT",
         min=0,
     )
-    gram_entities: int = option("Entities that must share an n-gram.", default=2, metavar="N", min=1)
+    gram_entities: int = option("Entities that must share an n-gram.", default=3, metavar="N", min=1)
     align: str = option(
         "auto, none, or a TSV file of: entity, word.",
         default="auto",

@@ -30,7 +30,7 @@ RANKED = 2_000
 """Test triples that are ranked; the others only count as known answers, which keeps the demo short."""
 RECIPE = "wordnet-joint"
 SETTINGS: Mapping[str, Any] = {
-    "train.epochs": 4,
+    "train.epochs": 3,
     "train.validate_every": 0,
     "train.patience": 0,
     "train.final_test": False,
