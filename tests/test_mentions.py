@@ -62,7 +62,7 @@ def test_grams_of_names_weigh_what_was_computed_by_hand() -> None:
     assert found.grams == ["_dog", "_dog>", "dog>"]
     # `<dogs>` shares none of its grams, so two entities are described.
     once, twice = math.log(3 / 1), math.log(3 / 2)
-    word, gram = 2 * once, 0.5 / math.sqrt(3) * twice
+    word, gram = 2 * once, 1 / math.sqrt(3) * twice
     first = math.sqrt(word**2 + 3 * gram**2)
     expected = {(0, "a"): word / first} | {(0, name): gram / first for name in found.grams}
     expected |= {(1, name): 1 / math.sqrt(3) for name in found.grams}

@@ -22,10 +22,15 @@ pytestmark = pytest.mark.unit
 
 SCORERS = ("transe", "distmult", "complex", "rotate")
 NAMES = {f"{graph}-{scorer}" for graph in ("fb15k-237", "wn18rr") for scorer in SCORERS} | {
-    *("codex-m-complex", "wn18rr-joint"),
+    *("codex-m-complex", "wn18rr-joint", "wordnet-joint"),
     *SCORERS,
 }
-COUNTS = {"FB15k-237": (14541, 237, 272115), "WN18RR": (40943, 11, 86835), "CoDEx-M": (17050, 51, 185584)}
+COUNTS = {
+    "FB15k-237": (14541, 237, 272115),
+    "WN18RR": (40943, 11, 86835),
+    "CoDEx-M": (17050, 51, 185584),
+    "WordNet": (117659, 16, 212035),
+}
 
 
 def test_all_are_there() -> None:

@@ -133,7 +133,7 @@ class PrepareOptions(CallOptions):
     )
     gram_weight: float = option(
         "Weight of the character n-grams of an entity's names, together; 0 for none.",
-        default=0.5,
+        default=1.0,
         metavar="WEIGHT",
         min=0,
     )
