@@ -191,9 +191,10 @@ class Graph(_Section):
     refreshes: int = Field(
         1, ge=1, description="Coupling described: how often entities read their text, in each pass over the triples."
     )
-    own_end: bool = Field(
-        False,
-        description="Whether the given end of a triple is one of its own negatives; sampled candidates only.",
+    own_end: bool | None = Field(
+        None,
+        description="Whether the given end of a triple is one of its own negatives; sampled candidates only. By "
+        "default for cosines of vectors that have a text.",
     )
     own_l2: float = Field(
         0.03,

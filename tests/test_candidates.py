@@ -16,6 +16,7 @@ from reference.couplings import leaves, stepped, term_vectors
 from reference.losses import Chunks, Compare, FullQueries, Kind, Objective, full_loss, relation_loss, sampled_loss
 from test_coupling_formulas import VECTORS
 from torch import Tensor
+from world import World
 
 from distjoint.backends import Backend
 from distjoint.backends.base import Random
@@ -294,6 +295,15 @@ def test_a_step_of_every_loss_of_a_coupling(backend: Backend, versus: str, coupl
 
 
 # What else is asked of them
+
+
+@pytest.mark.parametrize("coupling", ["none", "dual", "described"])
+@pytest.mark.parametrize("cosine", [True, False])
+def test_the_own_end_is_a_negative_of_cosines_of_texts_unless_somebody_says(coupling: str, cosine: bool) -> None:
+    settings = {"model.cosine": cosine}
+    assert World(coupling, settings).trainer().own_end == (cosine and coupling == "described")
+    for said in (True, False):
+        assert World(coupling, {**settings, "graph.own_end": said}).trainer().own_end is said
 
 
 def test_the_known_positives_are_needed_to_mask_negatives_or_to_label_answers() -> None:

@@ -273,7 +273,7 @@ def test_a_word_that_is_said_of_all_weighs_next_to_nothing(monkeypatch: pytest.M
     options = PrepareOptions("somewhere", corpus="text", triples="graph")
     texts = [[f"the own{k} "] for k in range(1000)]  # a piece may end with the last blank of a line
     found = find_mentions([[] for _ in texts], texts, Alignment(), words, options)
-    the, own = math.log(1001 / 1000) * (1 + 2), math.log(1001) * (1 + 2 * math.exp(-1 / 3))
+    the, own = math.log(1001 / 1000) * (1 + 8), math.log(1001) * (1 + 8 * math.exp(-1 / 3))
     assert found.word.tolist() == [word for k in range(1000) for word in (0, k + 1)]
     length = math.hypot(the, own)
     np.testing.assert_allclose(found.weight, np.tile([the / length, own / length], 1000), rtol=1e-12)

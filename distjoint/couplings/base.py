@@ -53,12 +53,14 @@ class GraphTerm:
     view     the vectors it scores
     prefix   of the names of its dense parameters: `prefix + "relation"`, and the scorer's own
     worded   whether it takes only triples whose two ends have a word, and negatives among such rows
+    texts    whether its vectors have a text: then by cosine an entity is nearest to itself, whatever is asked
     """
 
     name: str
     view: View
     prefix: str = ""
     worded: bool = False
+    texts: bool = False
 
 
 class Coupling(ABC):

@@ -49,7 +49,7 @@ class Described(Coupling):
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
         optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
-        return [GraphTerm("graph", OwnAndText(arena, backend, optimizer, config.graph.own_l2))]
+        return [GraphTerm("graph", OwnAndText(arena, backend, optimizer, config.graph.own_l2), texts=True)]
 
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         return own

@@ -45,7 +45,7 @@ class MentionTables:
         return len(self.by_entity.index)
 
 
-class Words:
+class UnitWords:
     """Words as entities read them, centred and of length one.
 
     units   float32[words, dim]
@@ -57,7 +57,7 @@ class Words:
         self.units, self.norms = unit_words(words, words.index_select(0, tables.counted).mean(0))
 
 
-def read_text(backend: Backend, words: Words, map_: Tensor, tables: MentionTables, text: Tensor, add: bool) -> None:
+def read_text(backend: Backend, words: UnitWords, map_: Tensor, tables: MentionTables, text: Tensor, add: bool) -> None:
     """Write to `text`, float32[places in X, dim], what is said of each entity; or add it to what is there."""
     put = text.index_add_ if add else text.index_copy_
 
@@ -69,7 +69,7 @@ def read_text(backend: Backend, words: Words, map_: Tensor, tables: MentionTable
 
 
 def give_back(
-    backend: Backend, gradient: Tensor, words: Words, map_: Tensor, tables: MentionTables
+    backend: Backend, gradient: Tensor, words: UnitWords, map_: Tensor, tables: MentionTables
 ) -> tuple[Tensor, Tensor]:
     """The gradient of words, float32[words, dim], and of the map, by that of texts, float32[entities, dim]."""
     of_words, of_map = torch.empty_like(words.units), torch.zeros_like(map_)

@@ -83,6 +83,7 @@ class TermTrainer:
 
     term         the vectors it scores, and which of the dense parameters are its own
     arena_rows   more than the number of any row
+    own_end      whether the given end of a triple is one of its negatives
     """
 
     def __init__(self, config: Config, term: GraphTerm, backend: Backend, dense: Dense, arena_rows: int) -> None:
@@ -92,6 +93,7 @@ class TermTrainer:
         self.dim, self.reciprocal, self.scorer = model.dim, model.reciprocal, scorer(model.scorer)
         self.comparison = comparison_of(self.scorer, model.cosine, model.norm, model.scale)
         self.loss = loss_of(graph.loss, graph.margin, graph.temperature)
+        self.own_end = model.cosine and term.texts if graph.own_end is None else graph.own_end
         self._relation, self._relation_gradient = dense.values[name], dense.gradients[name]
         own = f"{term.prefix}scorer."
         self.dense = {key.removeprefix(own): value for key, value in dense.values.items() if key.startswith(own)}

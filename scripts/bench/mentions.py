@@ -24,7 +24,7 @@ from distjoint.backends import Backend, backend_of
 from distjoint.backends.base import Bags
 from distjoint.base.machine import cores, memory
 from distjoint.base.progress import short
-from distjoint.train.reading import MentionTables, Words, give_back, read_text
+from distjoint.train.reading import MentionTables, UnitWords, give_back, read_text
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     arrays = {name: torch.randn(args.words, args.dim, generator=generator) for name in ("W", "C")}
     map_, text = torch.eye(args.dim), torch.zeros(args.entities, args.dim)
     gradient = torch.zeros_like(text).normal_(generator=generator)
-    words = Words(arrays, tables)
+    words = UnitWords(arrays, tables)
     table = Table("", "seconds", "mentions/s", "of the floor", f"embedding_bag, {args.threads} threads, mentions/s")
     speed = bandwidth()
     for name, run, peer, rows in (

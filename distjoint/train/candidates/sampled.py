@@ -69,7 +69,7 @@ class Sampled(CandidateStrategy):
         columns = (padded.head, padded.relation, padded.tail, weights)
         head, relation, tail, weight = (backend.tensor(column).view(-1, chunk) for column in columns)
         drawn = config.negatives if len(pool) else 0
-        given = chunk if config.own_end else 0
+        given = chunk if trainer.own_end else 0
         # Targets, given ends where these serve as negatives, and what is drawn.
         rows = torch.empty(2, len(head), chunk + given + drawn, dtype=torch.int64, device=backend.device)
         rows[0, :, :chunk], rows[1, :, :chunk] = tail, head

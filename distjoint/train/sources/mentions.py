@@ -33,7 +33,7 @@ from distjoint.data.streams import MENTIONS
 from distjoint.table.arena import places_among
 from distjoint.table.parts import Part, Shard
 from distjoint.train.rates import Rates
-from distjoint.train.reading import MentionTables, Words, give_back, read_text
+from distjoint.train.reading import MentionTables, UnitWords, give_back, read_text
 from distjoint.train.schedule import Partition, Visit
 from distjoint.train.sources.base import LaneVisit, Resources, Source, VisitWork
 from distjoint.train.sources.pulls import DecodedPulls, PullDecoder
@@ -184,8 +184,8 @@ class MentionWork(VisitWork, ABC):
         if not self._on.config.train.init:
             own.mul_(torch.where(described, RESIDUAL / spread_of(self._on.config), 1.0)[:, None])
 
-    def _words(self) -> Words:
-        return Words(self._on.arena.arrays, self._tables)
+    def _words(self) -> UnitWords:
+        return UnitWords(self._on.arena.arrays, self._tables)
 
     def _read(self, target: str, add: bool) -> None:
         """What the words as they are say of entities, by the map; it replaces a part or is added to it."""
