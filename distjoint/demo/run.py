@@ -126,15 +126,19 @@ def _compared(runs: Mapping[str, str], similarity: Sequence[str], progress: Prog
         for name, place in runs.items()
     }
     rows: dict[str, list[float | None]] = {}
+    covered: dict[str, list[str]] = {}
     for column, (name, kind, vectors) in COLUMNS.items():
         words = distjoint.evaluate(runs[name], similarity=similarity, kind=kind, vectors=vectors).to_dict()
         for found in words["similarity"]:
             rows.setdefault(f"{found['name']}, Spearman", []).append(found["spearman"])
+            covered.setdefault(f"{found['name']} of {found['pairs']}", []).append(str(found["covered"]))
         links = ranked[name]["link_prediction"] if column != "text alone" else {}
         for group, what in ((links, "held-out triples"), (links.get("one_unseen") or {}, "one end unseen")):
             for key, measure in (("mrr", "MRR"), ("hits@10", "Hits@10")):
                 rows.setdefault(f"{what}, {measure}", []).append(group.get(key))
+    pairs = "; ".join(f"{name}: {', '.join(counts)}" for name, counts in covered.items())
     table = Table(title="WordNet, trained apart and jointly", title_justify="left", box=None, pad_edge=False)
+    table.caption, table.caption_justify = f"Word pairs that have both vectors: {pairs}", "left"
     table.add_column("")
     for column in COLUMNS:
         table.add_column(column, justify="right")
