@@ -183,10 +183,16 @@ class Graph(_Section):
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of the run over which steps grow to their full size.")
     map_learning_rate: float = Field(0.01, gt=0, description="Step size for the map of a coupling that has one.")
     into_words: float = Field(
-        1.0,
+        0.3,
         ge=0,
-        description="Coupling described: step size for words, as a multiple of learning_rate; 0 leaves them to the "
-        "text.",
+        description="Coupling described: step size of words, by what entities that read them want, as a multiple of "
+        "learning_rate. 0 leaves words to the text.",
+    )
+    into_reading: float = Field(
+        6.0,
+        ge=0,
+        description="Coupling described: the same of R, which entities read in a word besides W + C. It is no part of "
+        "the word's own vector.",
     )
     refreshes: int = Field(
         1, ge=1, description="Coupling described: how often entities read their text, in each pass over the triples."

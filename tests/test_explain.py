@@ -35,8 +35,15 @@ pytestmark = pytest.mark.unit
 DIM = 8
 NAMES = list(dict.fromkeys(end for split in league() for triple in split for end in triple[::2]))
 IDS = {name: f"Q{place}" for place, name in enumerate(NAMES)}
-READS = {"model.coupling": "described", "graph.into_words": 2.0, "model.cosine": True}
-STILL = {**READS, "graph.into_words": 0.0, "text.learning_rate": 1e-12, "train.epochs": 1, "train.freeze": ["map"]}
+READS = {"model.coupling": "described", "graph.into_words": 2.0, "graph.into_reading": 2.0, "model.cosine": True}
+STILL = {
+    **READS,
+    "graph.into_words": 0.0,
+    "graph.into_reading": 0.0,
+    "text.learning_rate": 1e-12,
+    "train.epochs": 1,
+    "train.freeze": ["map"],
+}
 
 
 @pytest.mark.parametrize("cosine", [False, True])
@@ -110,7 +117,7 @@ def text_and_words(folder: Path, run: str, name: str) -> tuple[np.ndarray, dict[
     text, weights = np.zeros(16), {}
     for i in range(layout.shards):
         ids, parts = layout.rows_of(i), checkpoint.shard(i)
-        words[ids[layout.has_word(i)]] = parts["W"].double().numpy() + parts["C"].double().numpy()
+        words[ids[layout.has_word(i)]] = sum(parts[name].double().numpy() for name in ("W", "C", "R"))
         if place in ids:
             text = parts["T"][list(ids[layout.has_entity(i)]).index(place)].double().numpy()
         for j in range(layout.shards):
@@ -230,7 +237,7 @@ def test_answers_go_by_their_labels(labelled: Path) -> None:
     assert shared <= set(lines) and "city 3" in lines
     assert not set(lines) - shared & set(IDS.values()) and "teama player 1" not in lines
     assert {row["name"] for row in rows} <= set(IDS.values()) and len(rows) == len(lines) > 50
-    near = ask(labelled, "nearest", run, "coacha", "-k", "50", "--kind", "entity", "--of", "entity")
+    near = ask(labelled, "nearest", run, "coacha", "-k", "200", "--kind", "entity", "--of", "entity")
     assert "coachb" in near and IDS["coachb"] not in near.split()
 
 

@@ -87,6 +87,8 @@ class Coupling(ABC):
     """Whether a text is a vector: then one of words where the entities are, weighted, is an entity of that text."""
     unseen_begin_at_zero: ClassVar[bool] = False
     """Whether X of an entity that no training triple names begins at zero, because something else will move it."""
+    read_parts: ClassVar[tuple[str, ...]] = ("W", "C")
+    """Parts of words whose sum is what entities read in them."""
     own_parts: ClassVar[tuple[str, ...]] = ("X",)
     """Parts of entities whose sum is what an entity has besides its word."""
 

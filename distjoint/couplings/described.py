@@ -27,6 +27,9 @@ from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
 
+READ = "R"
+"""Part of a word that only entities read: where the graph wants it, beside where the text has it."""
+
 
 class Described(Coupling):
     """`described`: an entity's vector is X + T, with T its text: the sum of its mentions' words by a learned map.
@@ -40,6 +43,7 @@ class Described(Coupling):
     sources = ("mentions",)
     groups = (MAP,)
     reads_text = True
+    read_parts: ClassVar[tuple[str, ...]] = ("W", "C", READ)
     own_parts: ClassVar[tuple[str, ...]] = ("X", "T")
 
     def dense(

@@ -84,13 +84,23 @@ class TrainedVectors:
             return words, None, None
         return words, self._entities(parts, shard), torch.from_numpy(self._said[shard])
 
+    def read_words(self, shard: int) -> Tensor:
+        """float32[words of the shard, dim]: words, and n-grams, as entities read them."""
+        parts = self._parts(shard)
+        return torch.stack([parts[name] for name in self.coupling.read_parts]).sum(0)
+
     def entity_parts(self, shard: int) -> dict[str, Tensor]:
         """What makes the vectors of `entities`, as the coupling says: float32[entities of the shard, dim] by name."""
         return self.coupling.entity_parts(self._parts(shard), self.layout, shard, self.dense)
 
     def _parts(self, shard: int) -> dict[str, Tensor]:
         parts = self.checkpoint.shard(shard)
-        vectors = {"W", "C", *self.coupling.own_parts}  # the others are states of the optimizer
+        vectors = {
+            "W",
+            "C",
+            *self.coupling.read_parts,
+            *self.coupling.own_parts,
+        }  # the others are states of the optimizer
         return {name: tensor.to(self._device) for name, tensor in parts.items() if name in vectors}
 
     def _entities(self, parts: dict[str, Tensor], shard: int) -> Tensor:

@@ -156,7 +156,7 @@ class Embeddings:
                 cosines = space.unit(standardize and space.kind == "word") @ left
                 found += self._best(space, cosines, k, skip=index)
             elif self._coupling.kinds_meet:
-                found += self._best(space, self._across(source, vector, space), k, skip=-1)
+                found += self._best(space, self._across(source, index, vector, space), k, skip=-1)
         return sorted(found, key=lambda neighbour: -neighbour.similarity)[:k]
 
     def text_vector(self, text: str) -> Floats:
@@ -330,10 +330,14 @@ class Embeddings:
             for index in _largest(cosines, k).tolist()
         ]
 
-    def _across(self, source: Space, vector: Floats, space: Space) -> Floats:
-        """float32[n]: cosines between a vector of one kind and all of the other, in the entities' space."""
+    def _across(self, source: Space, index: int, vector: Floats, space: Space) -> Floats:
+        """float32[n]: cosines between a vector of one kind and all of the other, in the entities' space.
+
+        index   place of the vector in its space, -1 for one that was given
+        """
         if source.kind == "word":
-            return space.unit(False) @ space.to_unit(self._among_entities(vector[None]), False)[0]
+            known = self._words_among_entities.vectors[index] if index >= 0 else self._among_entities(vector[None])[0]
+            return space.unit(False) @ space.to_unit(known[None], False)[0]
         return self._words_among_entities.unit(False) @ space.to_unit(vector[None], False)[0]
 
     def _among_entities(self, words: Floats) -> Floats:
@@ -357,9 +361,14 @@ class Embeddings:
     @cached_property
     def _mentioned(self) -> Space:
         """What entities are said with, where they are: words, then n-grams of names."""
-        words, grams = self._every.words, self._every.grams
-        vectors = self._among_entities(np.concatenate([words.vectors, grams.vectors]))
-        return Space("word", [*words.names, *(f"#{gram}" for gram in grams.names)], vectors)
+        layout, grams = self.run.layout, self._every.grams.names
+        read = np.empty((len(self.words) + len(grams), self.dim), np.float32)
+        for shard in range(layout.shards):
+            rows = layout.rows_of(shard)[layout.has_word(shard)]
+            read[layout.mentioned(rows)] = self._trained.read_words(shard).cpu().numpy()
+        every = torch.from_numpy(read[: len(self.words)])
+        found = self._coupling.words_among_entities(torch.from_numpy(read), self._dense, every).numpy()
+        return Space("word", [*self.words.names, *(f"#{gram}" for gram in grams)], found)
 
     def _known_answers(self, given: int, relation_id: int, side: Side, required: bool) -> Ints | None:
         """int64[n]: indices of the entities that complete a triple of the dataset.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from distjoint.backends.base import Backend, Bags
-from distjoint.couplings.described import unit_words
+from distjoint.couplings.described import Described, unit_words
 
 _ROWS = 2048
 """Entities or words in a slice of work on a CPU."""
@@ -53,7 +53,9 @@ class UnitWords:
     """
 
     def __init__(self, arrays: Mapping[str, Tensor], tables: MentionTables) -> None:
-        words = arrays["W"].index_select(0, tables.places).add_(arrays["C"].index_select(0, tables.places))
+        words, *others = (arrays[name].index_select(0, tables.places) for name in Described.read_parts)
+        for other in others:
+            words.add_(other)
         self.units, self.norms = unit_words(words, words.index_select(0, tables.counted).mean(0))
 
 

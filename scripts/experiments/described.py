@@ -27,7 +27,9 @@ from distjoint.recipes.load import parse_settings
 LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "described": ({}, {}),
     "one refresh a pass": ({}, {"graph.refreshes": 1}),
-    "text only read": ({}, {"graph.into_words": 0.0}),
+    "text only read": ({}, {"graph.into_words": 0.0, "graph.into_reading": 0.0}),
+    "words learn, not R": ({}, {"graph.into_words": 6.0, "graph.into_reading": 0.0}),
+    "R learns, not words": ({}, {"graph.into_words": 0.0}),
     "own end no negative": ({}, {"graph.own_end": False}),
     "X pulled less": ({}, {"graph.own_l2": 0.1}),
     "no n-grams": ({"gram_weight": 0.0}, {}),

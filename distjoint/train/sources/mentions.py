@@ -26,6 +26,7 @@ from distjoint.base.errors import UsageError
 from distjoint.base.progress import short
 from distjoint.config import Config
 from distjoint.couplings.base import MAP
+from distjoint.couplings.described import READ
 from distjoint.couplings.scheme import RESIDUAL, Scheme, spread_of
 from distjoint.couplings.views import Word
 from distjoint.data.dataset import Dataset
@@ -67,7 +68,9 @@ class MentionSource(Source):
     @classmethod
     def parts(cls, scheme: Scheme) -> list[Part]:
         names = ("T", "T.gradient", *(("T.next", "T.before") if scheme.rotates else ()))
-        return [*(Part(name, "entity", scheme.dim) for name in names), *([Part(ROUND, "entity", 0)] * scheme.rotates)]
+        of_words = [Part(READ, "word", scheme.dim), *scheme.state(f"{READ}.", "word")]
+        of_entities = [Part(name, "entity", scheme.dim) for name in names]
+        return [*of_words, *of_entities, *([Part(ROUND, "entity", 0)] * scheme.rotates)]
 
     @classmethod
     def decoder(cls, dataset: Dataset, config: Config) -> PullDecoder:
@@ -90,9 +93,6 @@ class MentionSource(Source):
             "mentions_per_second": sums["mentions"] * workers / max(sums["mentions_seconds"], 1e-9),
             "mentions_gradient_norm": math.sqrt(sums["mentions_squares"] / count),
         }
-
-    def step_size(self, rates: Rates) -> float:
-        return self.resources.config.graph.into_words * super().step_size(rates)
 
     @classmethod
     def epoch_words(cls, metrics: Mapping[str, Any]) -> list[str]:
@@ -156,6 +156,8 @@ class MentionWork(VisitWork, ABC):
         self._left = iter(range(units))
         self._source, self._on, self._tables = source, source.resources, source.read(assigned.visit)
         self._word = Word(self._on.arena, self._on.backend, self._on.scheme.optimizer)
+        arrays, state = self._on.arena.arrays, self._on.scheme.optimizer.state(self._on.scheme.dim)
+        self._read_part, self._read_state = arrays[READ], {name: arrays[f"{READ}.{name}"] for name in state}
         self._begins = assigned.epoch == assigned.visit.repeat == 0
 
     def due(self, share: int, steps: int) -> int:
@@ -200,9 +202,22 @@ class MentionWork(VisitWork, ABC):
         allowed = self.look(on.backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
         of_words, of_map = give_back(on.backend, gradient, self._words(), on.dense.values[MAP], tables)
         on.dense.gradients[MAP] += of_map
-        if rate:
-            self._word.apply(tables.words, of_words, rate, allowed)
+        self._step(of_words, rate, allowed)
         return squares
+
+    def _step(self, of_words: Tensor, rate: float, allowed: Tensor | None) -> None:
+        """Step words, and what entities read in them besides, against the gradient of their sum."""
+        graph, backend, optimizer, tables = (
+            self._on.config.graph,
+            self._on.backend,
+            self._on.scheme.optimizer,
+            self._tables,
+        )
+        if into := rate * graph.into_reading:
+            gradient = of_words.clone() if graph.into_words else of_words
+            backend.step(optimizer, [self._read_part], self._read_state, tables.places, gradient, into, allowed)
+        if into := rate * graph.into_words:
+            self._word.apply(tables.words, of_words, into, allowed)
 
 
 class Reading(MentionWork):
