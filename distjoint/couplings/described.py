@@ -34,6 +34,8 @@ READ = "R"
 class Described(Coupling):
     """`described`: an entity's vector is X + T, with T its text: the sum of its mentions' words by a learned map.
 
+    What is read of a word is W + C + R, centred and of length one. R begins at zero, and only the graph moves it: far,
+    while it moves W and C little, so that they stay what the text makes of them.
     T is as of the last refresh (train/sources/mentions.py), which also hands the gradient of T on to the words. X
     begins near zero where there is text, so an entity begins as what is said of it; one without any training triple
     stays that.

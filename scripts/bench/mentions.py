@@ -24,6 +24,7 @@ from distjoint.backends import Backend, backend_of
 from distjoint.backends.base import Bags
 from distjoint.base.machine import cores, memory
 from distjoint.base.progress import short
+from distjoint.couplings.described import Described
 from distjoint.train.reading import MentionTables, UnitWords, give_back, read_text
 
 
@@ -37,13 +38,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     console, mentions = Console(width=120), args.entities * args.each
-    needed = 4 * args.dim * (2 * args.entities + 4 * args.words) + 2 * 8 * mentions + 24 * mentions
+    needed = 4 * args.dim * (2 * args.entities + 5 * args.words) + 2 * 8 * mentions + 24 * mentions
     console.print(f"{short(mentions)} mentions: about {needed / 1e9:.1f} GB, of {memory() / 1e9:.1f} GB")
     torch.set_num_threads(args.threads)
     backend = backend_of(torch.device("cpu"), args.threads)
     tables = make(backend, args.entities, args.each, args.words)
     generator = torch.Generator().manual_seed(0)
-    arrays = {name: torch.randn(args.words, args.dim, generator=generator) for name in ("W", "C")}
+    arrays = {name: torch.randn(args.words, args.dim, generator=generator) for name in Described.read_parts}
     map_, text = torch.eye(args.dim), torch.zeros(args.entities, args.dim)
     gradient = torch.zeros_like(text).normal_(generator=generator)
     words = UnitWords(arrays, tables)
