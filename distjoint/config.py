@@ -7,72 +7,21 @@ can do is asked of its class: none is known here by name. `recipes/load.py` read
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
 
 from distjoint.base.errors import UsageError
 from distjoint.base.sizes import parse_bytes
+from distjoint.names import Freezable, NameOf
 from distjoint.registry import CANDIDATES, COUPLINGS, LOSSES, OPTIMIZERS, SCORERS, Registry
 
 
 def _listed(value: Any) -> Any:
     """`words,contexts` as a list: how a command line says it."""
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
-class Choices(Protocol):
-    """What can be named: a registry, or the groups of parameters."""
-
-    def names(self) -> tuple[str, ...]:
-        """All names, in order."""
-
-
-class Freezable:
-    """Groups of parameters that can be frozen: those of every run, and what couplings have of their own."""
-
-    def names(self) -> tuple[str, ...]:
-        own = (group for name in COUPLINGS.names() for group in COUPLINGS[name].groups)
-        return tuple(dict.fromkeys(["words", "contexts", "entities", "relations", *own]))
-
-
-@dataclass(frozen=True)
-class NameOf:
-    """Constraint on a string: a name of a registry, as it is when a configuration is made or described.
-
-    Not a Literal, because names can be added: by a user's module, by installed packages.
-    """
-
-    registry: Choices
-
-    def choices(self) -> str:
-        return ", ".join(self.registry.names())
-
-    def check(self, name: str) -> str:
-        """raises ValueError that lists the names there are"""
-        if name not in self.registry.names():
-            raise ValueError(f"choose {self.choices()}")
-        return name
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "enum": list(self.registry.names())}
 
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
