@@ -45,8 +45,8 @@ COLUMNS: Mapping[str, tuple[str, Any, Any]] = {
     "joint": ("joint", "word", "both"),
 }
 """Column -> run, and whose vectors stand for words."""
-ASKED = ("whale.n.02", "hypernym", "a large marine mammal")
-"""Head and relation of a question, and the head in words."""
+ASKED = ("whale.n.02", "hypernym", "someone who studies rocks")
+"""Head and relation of a question, and another head in words."""
 
 
 def run(out: str, console: Console, progress: Progress, workers: int = 1, settings: Sequence[str] = ()) -> None:
@@ -87,7 +87,7 @@ def run(out: str, console: Console, progress: Progress, workers: int = 1, settin
     console.print(_compared(runs, similarity, progress))
     console.print(*_asked(runs["joint"]), sep="\n\n")
     console.print(f"All of it is in {folder}. Try:\n  distjoint nearest {runs['joint']} whale")
-    console.print(f'  distjoint predict {runs["joint"]} --head-text "{ASKED[2]}" --relation part_of')
+    console.print(f'  distjoint predict {runs["joint"]} --head-text "{ASKED[2]}" --relation derivation')
 
 
 def word_pairs() -> list[str]:
