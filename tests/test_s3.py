@@ -50,7 +50,7 @@ def copy(source: str, target: Location) -> None:
 
 def test_prepare_from_and_to_the_store_makes_the_same_dataset(reachable: ObjectStore, small: Small) -> None:
     raw = Path(small.joint).parent
-    (raw / "about.tsv").write_text("teama\ta team of the league\na_player_1\tplays for a team\n")
+    (raw / "about.tsv").write_text("teama\ta team of topicaa\nteamb\tnear teama, of topicba\n")
     (raw / "labels.tsv").write_text("teama\tTeam A\nteamb\tTeam B\n")
     for name in ("text.txt", "train.tsv", "valid.tsv", "test.tsv", "about.tsv", "labels.tsv"):
         locate(reachable.url(f"raw/{name}")).write_bytes((raw / name).read_bytes())
