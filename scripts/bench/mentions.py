@@ -1,12 +1,13 @@
 """Reading: mentions/s of a refresh of all texts, and of the way of their gradient back to words and map.
 
-python scripts/bench/mentions.py                                   # 10 M entities x 20 mentions, 100 dimensions; 14 GB
+python scripts/bench/mentions.py                                   # 10 M entities x 20 mentions, 100 dimensions; 16 GB
 python scripts/bench/mentions.py --entities 1000000 --dim 200
 
 Synthetic: words of entities are drawn by Zipf's law from a vocabulary. The peer is torch's `embedding_bag`, on the same
-tables and as many threads; it only sums, where ours also go through the map and the lengths of words. The floor is what memory needs to move the bytes: each mention reads a row of `dim` floats
-from anywhere, its place and its weight, and each row of the result is written once; the speed of memory is that of a
-copy of one large array to another by all threads. What of the words fits the cache makes a refresh faster than that.
+tables and as many threads; it only sums, where ours also go through the map and the lengths of words. The floor is what
+memory needs to move the bytes: each mention reads a row of `dim` floats from anywhere, its place and its weight, and each
+row of the result is written once; the speed of memory is that of a copy of one large array to another by all threads.
+What of the words fits the cache makes a refresh faster than that.
 """
 
 from __future__ import annotations
