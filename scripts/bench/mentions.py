@@ -5,9 +5,9 @@ python scripts/bench/mentions.py --entities 1000000 --dim 200
 
 Synthetic: words of entities are drawn by Zipf's law from a vocabulary. The peer is torch's `embedding_bag`, on the same
 tables and as many threads; it only sums, where ours also go through the map and the lengths of words. The floor is what
-memory needs to move the bytes: each mention reads a row of `dim` floats from anywhere, its place and its weight, and each
-row of the result is written once; the speed of memory is that of a copy of one large array to another by all threads.
-What of the words fits the cache makes a refresh faster than that.
+memory needs to move the bytes: each mention reads a row of `dim` floats from anywhere, its place and its weight, and
+each row of the result is written once; the speed of memory is that of a copy of one large array to another by all
+threads. What of the words fits the cache makes a refresh faster than that.
 """
 
 from __future__ import annotations
