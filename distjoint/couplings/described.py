@@ -36,6 +36,7 @@ class Described(Coupling):
 
     What is read of a word is W + C + R, centred and of length one. R begins at zero, and only the graph moves it: far,
     while it moves W and C little, so that they stay what the text makes of them.
+
     T is as of the last refresh (train/sources/mentions.py), which also hands the gradient of T on to the words. X
     begins near zero where there is text, so an entity begins as what is said of it; one without any training triple
     stays that.

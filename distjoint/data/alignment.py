@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import open_text, split_compression
+from distjoint.data.lines import decoded, open_text, split_compression
 from distjoint.data.numbered import name_files
 from distjoint.data.records import read_json_object
 from distjoint.data.request import Tokenizer
@@ -142,13 +142,7 @@ def fields_of_lines(file: Location) -> Iterator[tuple[int, list[str]]]:
     with open_text(file, split_compression(file.path)[1]) as (stream, _):
         content = bytes(stream.read())
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        try:
-            text = line.decode().rstrip("\r")
-        except UnicodeDecodeError as error:
-            raise DistjointError(
-                f"{file}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8; convert the file, "
-                "for example with 'iconv -f LATIN1 -t UTF-8'"
-            ) from None
+        text = decoded(file, line, number).rstrip("\r")
         if text.strip():
             yield number, [part.strip() for part in text.split("\t")]
 

@@ -136,3 +136,15 @@ def line_blocks(part: Slice) -> Iterator[Block]:
             continue
         yield Block(part.file, b"".join([*begun, block.text[:cut]]), read, block.last)
         begun, read = [block.text[cut:]], 0
+
+
+def decoded(file: Location, line: bytes, number: int) -> str:
+    """Bytes of a file as text. number: of the line where they begin. raises DistjointError for what is not UTF-8"""
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        number += line.count(b"\n", 0, error.start)
+        raise DistjointError(
+            f"{file}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8; "
+            "convert the file, for example with 'iconv -f LATIN1 -t UTF-8'"
+        ) from None

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import BLOCK, Slice, line_blocks, split_compression, text_blocks
+from distjoint.data.lines import BLOCK, Slice, decoded, line_blocks, split_compression, text_blocks
 from distjoint.storage import Location
 
 ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
@@ -97,7 +97,7 @@ class _Lines:
             _refuse_nul(self.file, block.text, self.number)
             for line in block.text.split(b"\n")[:-1]:
                 self.number += 1
-                yield _decoded(self.file, line, self.number).rstrip("\r")
+                yield decoded(self.file, line, self.number).rstrip("\r")
 
     def take(self) -> int:
         read, self.read = self.read, 0
@@ -116,17 +116,6 @@ def _refuse_nul(file: Location, content: bytes, lines: int) -> None:
             f"{file}, line {line}: a NUL byte, so it is not text; descriptions are "
             "lines 'entity TAB text' in UTF-8, .csv, .parquet, .jsonl or .json, as the file's name ends"
         )
-
-
-def _decoded(file: Location, line: bytes, number: int) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        number += line.count(b"\n", 0, error.start)
-        raise DistjointError(
-            f"{file}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8; "
-            "convert the file, for example with 'iconv -f LATIN1 -t UTF-8'"
-        ) from None
 
 
 def _batches(pairs: Iterable[Pair], lines: _Lines, guessed: Columns | None = None) -> Iterator[Records]:
@@ -238,7 +227,7 @@ def _parsed(part: Slice) -> tuple[Any, int]:
     content = b"".join(block.text for block in blocks)
     _refuse_nul(part.file, content, 0)
     try:
-        value = json.loads(_decoded(part.file, content, 1), object_pairs_hook=tuple)
+        value = json.loads(decoded(part.file, content, 1), object_pairs_hook=tuple)
     except RecursionError as error:
         raise DistjointError(f"{part.file}: not JSON of entities and texts (nested too deeply)") from error
     except json.JSONDecodeError as error:

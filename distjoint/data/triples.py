@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from distjoint.base.arrays import Bools, Ints
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.data.lines import open_text, split_compression
+from distjoint.data.lines import decoded, open_text, split_compression
 from distjoint.data.numbered import NUMBERED, read_numbered
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.storage import Location, Options, expand, locate
@@ -266,13 +266,7 @@ def _diagnose(file: Location, compression: str | None, delimiter: str, columns: 
 def _diagnose_line(file: Location, number: int, line: bytes, delimiter: str, wanted: int | None) -> int | None:
     if not line:
         return wanted
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        raise DistjointError(
-            f"{file}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8; convert the file, "
-            "for example with 'iconv -f LATIN1 -t UTF-8'"
-        ) from None
+    text = decoded(file, line, number)
     fields = text.count(delimiter) + 1
     if wanted is not None and fields != wanted and '"' not in text:
         name = "tabs" if delimiter == "\t" else "commas"

@@ -49,6 +49,11 @@ class Layout:
         return self.words + self.aligned + self.entities
 
     @property
+    def vocabulary(self) -> int:
+        """Rows that are a word of the vocabulary, alone or with an entity."""
+        return self.words - self.grams + self.aligned
+
+    @property
     def tiles_per_shard(self) -> int:
         return self.tiles // self.shards
 

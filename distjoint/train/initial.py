@@ -165,7 +165,7 @@ def find(file: Location, data: Dataset, scheme: Scheme, progress: Progress) -> I
 
 def _said(counts: tuple[int, int], layout: Layout, scheme: Scheme) -> str:
     totals = (
-        (counts[0], layout.words - layout.grams + layout.aligned, "words", scheme.text),
+        (counts[0], layout.vocabulary, "words", scheme.text),
         (counts[1], layout.aligned + layout.entities, "entities", scheme.graph),
     )
     return "vectors of " + " and ".join(f"{some:,} of {total:,} {kind}" for some, total, kind, on in totals if on)

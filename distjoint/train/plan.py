@@ -112,7 +112,7 @@ def _refuse_too_many_candidates(scheme: Scheme, layout: Layout, groups: int) -> 
 def summary(info: RunInfo, data: Dataset) -> str:
     """One line about what will be trained."""
     counts, layout, model = data.manifest.counts, data.layout, info.config.model
-    parts = [f"{layout.words - layout.grams + layout.aligned:,} words, {layout.aligned + layout.entities:,} entities"]
+    parts = [f"{layout.vocabulary:,} words, {layout.aligned + layout.entities:,} entities"]
     if "text" in info.sources:
         parts.append(f"{counts['cells']:,} cells")
     if "graph" in info.sources:

@@ -20,9 +20,9 @@ import argparse
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean, stdev
 
 import numpy as np
+from described import figure
 from rich.console import Console
 from rich.table import Table
 
@@ -124,11 +124,6 @@ def retrofit(words: Space, data: Dataset) -> Space:
         for word, others in near.items():
             vectors[word] = (words.vectors[word] + vectors[list(others)].mean(0)) / 2
     return words.with_vectors(vectors)
-
-
-def figure(values: tuple[float, ...]) -> str:
-    """The mean over seeds, with the deviation where there are several."""
-    return f"{mean(values):.3f}" + (f" ±{stdev(values):.3f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":
