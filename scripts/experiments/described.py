@@ -12,6 +12,7 @@ the triples; `unseen` are triples with an end that no training triple has, of wh
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -42,6 +43,7 @@ LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 """Line of the table -> options of `prepare`, and settings."""
 MEASURES = ("mrr", "hits@1", "hits@10")
+COLUMNS = ("MRR", "hits@1", "hits@10", "without own end", "unseen MRR", "unseen hits@10", "minutes")
 
 
 def main() -> None:
@@ -56,10 +58,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--split", choices=("valid", "test"), default="test")
     parser.add_argument("--only", nargs="*", default=list(LINES), choices=list(LINES), metavar="LINE")
+    parser.add_argument("--json", type=Path, help="file for the figures of each seed")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings besides the recipe's")
     args = parser.parse_args()
     progress = for_terminal()
-    table = Table("", "MRR", "hits@1", "hits@10", "without own end", "unseen MRR", "unseen hits@10", "minutes")
+    table, found = Table("", *COLUMNS), {}
     for line in args.only:
         options, settings = LINES[line]
         data = dataset(args, options)
@@ -73,8 +76,12 @@ def main() -> None:
             unseen = ranks["unseen"] or dict.fromkeys(MEASURES, 0.0)
             figures = [ranks[key] for key in MEASURES] + [ranks["without_own_end"]["mrr"], unseen["mrr"]]
             rows.append([*figures, unseen["hits@10"], sum(epoch["seconds"] for epoch in result.history) / 60])
-        table.add_row(line, *(figure(values) for values in zip(*rows, strict=True)))
+        columns = list(zip(*rows, strict=True))
+        found[line] = dict(zip(COLUMNS, columns, strict=True))
+        table.add_row(line, *(figure(values) for values in columns))
     Console(width=140).print(table)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def dataset(args: argparse.Namespace, options: dict[str, Any]) -> Path:
