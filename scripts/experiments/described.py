@@ -71,7 +71,9 @@ def main() -> None:
             name = "-".join([data.name, line.replace(" ", "_"), str(seed), *args.set]).replace("/", "_")
             run = str(args.out / name)
             own = {**settings, **parse_settings(args.set), "train.seed": seed}
-            result = distjoint.train(str(data), run, own, recipe=args.recipe, go_on=True, progress=progress)
+            result = distjoint.train(
+                str(data), run, own, recipe=args.recipe, any_graph=True, go_on=True, progress=progress
+            )
             ranks = distjoint.evaluate(run, link_prediction=args.split, progress=progress).to_dict()["link_prediction"]
             unseen = ranks["unseen"] or dict.fromkeys(MEASURES, 0.0)
             figures = [ranks[key] for key in MEASURES] + [ranks["without_own_end"]["mrr"], unseen["mrr"]]

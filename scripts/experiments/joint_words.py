@@ -81,7 +81,8 @@ def main() -> None:
         for name, coupling in COUPLINGS.items():
             settings = {**parse_settings(args.set), "model.coupling": coupling, "train.seed": seed}
             runs[name] = str(args.out / "-".join([name, str(seed), *args.set]).replace("/", "_"))
-            distjoint.train(str(data), runs[name], settings, recipe=args.recipe, go_on=True, progress=progress)
+            options = {"recipe": args.recipe, "any_graph": True, "go_on": True}
+            distjoint.train(str(data), runs[name], settings, **options, progress=progress)
         for line, values in measure(runs, Dataset.open(str(data)), sets).items():
             found[line].append(values)
     table = Table("", *(f"{pairs.name}" for pairs in sets))
