@@ -156,6 +156,13 @@ class Graph(_Section):
         ge=0,
         description="Couplings dual and described: pull of an entity's own vector X to zero, and so to what words say.",
     )
+    own_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Coupling described: share of the entities whose own vector X a step leaves out, so that their "
+        "text must do.",
+    )
     batch: int = Field(4096, ge=1, description="Triples per step.")
     chunk: int = Field(64, ge=1, description="Triples that share negatives; sampled candidates only.")
     negatives: int = Field(192, ge=0, description="Negatives drawn per chunk and side; sampled candidates only.")

@@ -95,6 +95,7 @@ OPTIONS: list[Settings] = [
     {"graph.power": 0.75, "graph.chunk": 1, "graph.mask_known": False},
     {"model.coupling": "dual", "graph.own_l2": 0.1, "train.freeze": ["entities", "map"]},
     {"model.coupling": "tie", "train.freeze": ["words"]},
+    {"model.coupling": "described", "graph.own_dropout": 0.5},
 ]
 
 

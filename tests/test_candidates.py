@@ -333,6 +333,26 @@ def test_dropped_coordinates_take_no_part_in_a_step(name: str, backend: Backend)
     assert 0.7 < float(still) < 0.99
 
 
+@pytest.mark.parametrize("name", TRAITS)
+def test_a_step_leaves_out_own_vectors_where_there_is_a_text(name: str, backend: Backend) -> None:
+    """Of entities with a text some keep X; all others step theirs; every text learns."""
+    settings = {"model.coupling": "described", "graph.candidates": name, "graph.own_l2": 0.0, "graph.batch": 64}
+    values = {}
+    for share in (0.0, 0.5):
+        problem = Problem(backend, {**settings, "graph.own_dropout": share})
+        text = problem.arena.arrays["T"]
+        text[::2].normal_(generator=torch.Generator().manual_seed(0))
+        text[1::2].zero_()
+        before = problem.values()["X"]
+        problem.train(1)
+        values[share] = (problem.values()["X"] != before).any(1), problem.values()["T.gradient"].any(1)
+    (stepped, learned), (some, too) = values[0.0], values[0.5]
+    told = torch.arange(len(stepped)) % 2 == 0
+    assert torch.equal(some[~told], stepped[~told])
+    assert 0 < some[told].sum() < stepped[told].sum()
+    assert torch.equal(too, learned)
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_negatives_come_as_often_as_their_weight_says(backend: Backend, sampler: str) -> None:
     problem = Problem(backend, SAMPLERS[sampler][1])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from distjoint.backends.base import Backend
 from distjoint.config import Config
-from distjoint.couplings.views import View
+from distjoint.couplings.views import TextView, View
 from distjoint.model.scorers import Scorer
 from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
@@ -53,14 +53,14 @@ class GraphTerm:
     view     the vectors it scores
     prefix   of the names of its dense parameters: `prefix + "relation"`, and the scorer's own
     worded   whether it takes only triples whose two ends have a word, and negatives among such rows
-    texts    whether its vectors have a text: then by cosine an entity is nearest to itself, whatever is asked
+    texts    the view, where its vectors have a text: then by cosine an entity is nearest to itself, whatever is asked
     """
 
     name: str
     view: View
     prefix: str = ""
     worded: bool = False
-    texts: bool = False
+    texts: TextView | None = None
 
 
 class Coupling(ABC):

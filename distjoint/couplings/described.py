@@ -56,7 +56,8 @@ class Described(Coupling):
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
         optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
-        return [GraphTerm("graph", OwnAndText(arena, backend, optimizer, config.graph.own_l2), texts=True)]
+        view = OwnAndText(arena, backend, optimizer, config.graph.own_l2)
+        return [GraphTerm("graph", view, texts=view)]
 
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         return own
@@ -97,12 +98,21 @@ class OwnAndText:
         self._index, self._text, self._gradient = arena.entity_index, arena.arrays["T"], arena.arrays["T.gradient"]
 
     def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
-        return self._own.gather(rows, out).add_(self._backend.gather(self._text, self._index[rows]))
+        return self._own.gather(rows, out).add_(self.gather_text(rows))
+
+    def gather_text(self, rows: Tensor) -> Tensor:
+        return self._backend.gather(self._text, self._index[rows])
 
     def apply(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> None:
+        self.apply_text(rows, gradient, allowed)
+        self.apply_own(rows, gradient, rate, allowed)
+
+    def apply_text(self, rows: Tensor, gradient: Tensor, allowed: Tensor | None = None) -> None:
         index = self._index[rows]
         known = index >= 0 if allowed is None else (index >= 0) & allowed
         self._gradient.index_add_(0, index.clamp_min(0), torch.where(known[:, None], gradient, 0.0))
+
+    def apply_own(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> None:
         if self._own_l2:
             gradient.add_(self._own.gather(rows), alpha=self._own_l2)
         self._own.apply(rows, gradient, rate, allowed)

@@ -34,6 +34,19 @@ class View(Protocol):
         """
 
 
+class TextView(View, Protocol):
+    """Vectors that are an own part and a text; either can be stepped alone, and the text stand alone."""
+
+    def gather_text(self, rows: Tensor) -> Tensor:
+        """As `gather`, without the own part."""
+
+    def apply_text(self, rows: Tensor, gradient: Tensor, allowed: Tensor | None = None) -> None:
+        """The half of `apply` that text takes."""
+
+    def apply_own(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> None:
+        """The other half. allowed: bool[] or bool[n]"""
+
+
 class Own:
     """The entity's own vector X; zero where a row has none.
 

@@ -29,10 +29,12 @@ class Dropout:
 
     rows        float32[distinct, dim]
     relations   float32[2R, relation_dim]
+    own         bool[distinct]: whose own vector is left out, so that they are their text
     """
 
     rows: Tensor | None
     relations: Tensor | None
+    own: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,14 @@ class EmbeddedRows:
 
     rows      int64[distinct]: arena rows
     norms     float32[distinct, 1] where candidates are unit vectors
-    dropout   as the rows of `Dropout`
+    dropout   what was left out of them
     """
 
     rows: Tensor
     vectors: Tensor
     candidates: Tensor
     norms: Tensor | None
-    dropout: Tensor | None
+    dropout: Dropout
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class TermTrainer:
         self.dim, self.reciprocal, self.scorer = model.dim, model.reciprocal, scorer(model.scorer)
         self.comparison = comparison_of(self.scorer, model.cosine, model.norm, model.scale)
         self.loss = loss_of(graph.loss, graph.margin, graph.temperature)
-        self.own_end = model.cosine and term.texts if graph.own_end is None else graph.own_end
+        self.own_end = model.cosine and term.texts is not None if graph.own_end is None else graph.own_end
         self._relation, self._relation_gradient = dense.values[name], dense.gradients[name]
         own = f"{term.prefix}scorer."
         self.dense = {key.removeprefix(own): value for key, value in dense.values.items() if key.startswith(own)}
@@ -115,7 +117,7 @@ class TermTrainer:
         """Shape of the relations as a batch sees them: read either way."""
         return 2 * self.forward, self._relation.shape[1]
 
-    def embed(self, rows: Tensor, dropout: Tensor | None) -> EmbeddedRows:
+    def embed(self, rows: Tensor, dropout: Dropout) -> EmbeddedRows:
         """Embeddings of some distinct rows, as the view makes them."""
         shape, device = (len(rows), self.dim), self.backend.device
         vectors = torch.empty(shape, device=device)
@@ -124,8 +126,12 @@ class TermTrainer:
 
         def embed(part: slice) -> None:
             found = self.view.gather(rows[part], vectors[part])
-            if dropout is not None:
-                found *= dropout[part]
+            if self.term.texts and dropout.own is not None:
+                text = self.term.texts.gather_text(rows[part])
+                dropout.own[part] &= text.any(1)  # an entity without text has nothing else
+                torch.where(dropout.own[part, None], text, found, out=found)
+            if dropout.rows is not None:
+                found *= dropout.rows[part]
             made, norm = self.comparison.embed(found)
             if norms is not None and norm is not None:
                 candidates[part], norms[part] = made, norm
@@ -140,7 +146,8 @@ class TermTrainer:
         gradient = self.comparison.embed_backward(candidates, embeddings.candidates[part], norms)
         if ends is not None:
             gradient += ends
-        return gradient if embeddings.dropout is None else gradient.mul_(embeddings.dropout[part])
+        dropout = embeddings.dropout.rows
+        return gradient if dropout is None else gradient.mul_(dropout[part])
 
     def regularise(self, vectors: Tensor, weight: Tensor, gradient: Tensor) -> float | Tensor:
         """Regulariser of some rows of entities or relations, by the triples they are in; adds its gradient."""
@@ -232,7 +239,13 @@ class TermTrainer:
         self._learn_relations(relations)
 
         def apply(number: int) -> Tensor | None:
-            return self.view.apply(embeddings.rows[parts[number]], gradients[number][0], rate, allowed)
+            rows, gradient, texts = embeddings.rows[parts[number]], gradients[number][0], self.term.texts
+            if texts is None or embeddings.dropout.own is None:
+                return self.view.apply(rows, gradient, rate, allowed)
+            there = ~embeddings.dropout.own[parts[number]]
+            texts.apply_text(rows, gradient, allowed)
+            texts.apply_own(rows, gradient, rate, there if allowed is None else there & allowed)
+            return None
 
         for d_view in self.backend.map(apply, range(len(parts))):
             if d_view is not None and self._view_gradient is not None:

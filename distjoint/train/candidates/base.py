@@ -50,9 +50,10 @@ class CandidateStrategy(ABC):
         return 0
 
     def dropout(self, rows: int, random: Random) -> Dropout:
-        """Inverted-dropout masks for so many rows, and for relations."""
+        """What is left out of so many rows, and of relations."""
         config, relations = self.trainer.config, self.trainer.relation_shape
-        dim = self.trainer.dim
+        dim, text = self.trainer.dim, self.trainer.term.texts
         of_rows = random.dropout((rows, dim), config.dropout) if config.dropout else None
         of_relations = random.dropout(relations, config.relation_dropout) if config.relation_dropout else None
-        return Dropout(of_rows, of_relations)
+        own = random.uniform((rows,)) < config.own_dropout if text and config.own_dropout else None
+        return Dropout(of_rows, of_relations, own)

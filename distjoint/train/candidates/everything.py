@@ -120,7 +120,7 @@ class Everything(CandidateStrategy):
     ) -> BatchLoss:
         """Train the queries and, where given, the relations of triples: their heads, tails and relations."""
         trainer = self.trainer
-        embeddings, relations = trainer.embed(rows, dropout.rows), trainer.relations(dropout.relations)
+        embeddings, relations = trainer.embed(rows, dropout), trainer.relations(dropout.relations)
         candidates, ends = (torch.zeros_like(embeddings.vectors) for _ in range(2))
         loss: float | Tensor = 0.0
         most = max(QUERIES, ROOM // (4 * len(rows)) // QUERIES * QUERIES)

@@ -100,7 +100,7 @@ class Sampled(CandidateStrategy):
 
     def _train(self, plan: SampledPlan, rate: float) -> BatchLoss:
         trainer, backend = self.trainer, self.trainer.backend
-        embeddings = trainer.embed(plan.distinct.rows, plan.dropout.rows)
+        embeddings = trainer.embed(plan.distinct.rows, plan.dropout)
         relations = trainer.relations(plan.dropout.relations)
         loss, d_candidates, d_ends = self._score(embeddings, relations, plan)
         if trainer.config.relation_weight:
