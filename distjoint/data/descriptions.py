@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress, Task
+from distjoint.data.cases import Cases
 from distjoint.data.knowledge import not_about
 from distjoint.data.lines import Slice
 from distjoint.data.rdf import RdfReading
 from distjoint.data.rdf_graph import TEXTS
 from distjoint.data.records import Columns, read_records
-from distjoint.data.tally import Tally
 from distjoint.data.triples import Graph
 from distjoint.storage import Location
 
@@ -55,7 +55,7 @@ def split_names(texts: dict[str, list[str]], before: str, notes: list[str]) -> d
     notes    gets a sentence about how many there are
     """
     names: dict[str, list[str]] = {}
-    whole = Tally()
+    whole = Cases()
     for entity, several in texts.items():
         for place, text in enumerate(several):
             name, found, rest = text.partition(before)
@@ -78,11 +78,12 @@ def _read(
     reading: RdfReading,
 ) -> list[str]:
     """Add a file's descriptions to those that are found; returns notes."""
-    unknown = Tally("of entities that are in no triple and have no label, left out")
-    empty = Tally("that hold no text")
-    again = Tally("of entities that have one already, read as further text")
-    html = Tally("with HTML, whose tags are read as words")
+    unknown = Cases("of entities that are in no triple and have no label, left out")
+    empty = Cases("that hold no text")
+    again = Cases("of entities that have one already, read as further text")
+    html = Cases("with HTML, whose tags are read as words")
     number, guessed = 0, None
+    notes: list[str] = []
     for records in read_records(Slice(file), columns, reading):
         for entity, text in records.pairs:
             number += 1
@@ -97,14 +98,15 @@ def _read(
                     html.add(f"{entity}: {tag.group()[:_SHOWN]}")
                 found.setdefault(entity, []).append(text)
         guessed = records.guessed
+        notes += records.notes
         task.advance(records.read)
         task.note(f"of {len(found):,} entities")
     if not number and reading.number(file):
         looked_for = ", ".join(dict.fromkeys(TEXTS.values()))
         return [f"{file} has no descriptions in '{reading.language}': looked for {looked_for}."]
     if not number:
-        raise DistjointError(f"{file}: no descriptions in it")
+        raise DistjointError(" ".join([f"{file}: no descriptions in it.", *notes]).removesuffix("."))
     if unknown.count == number and not reading.number(file):
         raise not_about(file.url, number, unknown.example, graph)
-    notes = [f"Descriptions in {file}: entities are {guessed[0]}, texts are {guessed[1]}."] if guessed else []
+    notes += [f"Descriptions in {file}: entities are {guessed[0]}, texts are {guessed[1]}."] if guessed else []
     return notes + [f"Descriptions in {file} {kind}." for kind in (unknown, empty, again, html) if kind.count]

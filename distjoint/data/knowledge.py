@@ -10,6 +10,7 @@ import numpy as np
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress, short
 from distjoint.data.alignment import read_labels
+from distjoint.data.cases import Cases
 from distjoint.data.rdf import RdfReading, recognise
 from distjoint.data.rdf_graph import RdfGraph
 from distjoint.data.request import FOUND, PrepareOptions
@@ -71,13 +72,13 @@ def _of_triples(graph: Graph) -> list[str]:
 
 def _types(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str]) -> dict[str, list[str]]:
     """Types of the entities that are in the triples."""
-    if rdf.types is not None:
-        source, types = "rdf:type", {entity: [*names] for entity, names in rdf.types.items()}
-        if not types:
-            raise DistjointError(f"--types {FOUND}: no rdf:type in the graph; name a file of types, or leave it")
-    else:
-        file = locate(str(options.types), options.storage_options)
-        source, types = file.url, read_types(file)
+    found, source = (rdf, "rdf:type") if options.types == FOUND else (None, str(options.types))
+    if found and not found.types:
+        raise DistjointError(f"--types {FOUND}: no rdf:type in the graph; name a file of types, or leave it")
+    if not found:
+        file = locate(source, options.storage_options)
+        found = _of_rdf(file, rdf.reading, "types", notes)
+    types = {entity: [*names] for entity, names in (found.types or {}).items()} if found else read_types(file)
     _meet(source, types, graph)
     known = {entity: names for entity, names in types.items() if entity in graph.entities}
     if others := len(types) - len(known):
@@ -93,12 +94,14 @@ def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[st
     Entities that have a label alone are added to the graph.
     """
     labels, source = rdf.labels(), "labels in RDF"
-    if alone := [name for name in labels if name in graph.relations and name not in graph.entities]:
-        notes.append(f"Labels of relations, left out: {len(alone):,} (such as {labels[alone[0]][0]!r} of {alone[0]}).")
-        labels = {name: names for name, names in labels.items() if name not in set(alone)}
+    of_relations = Cases("Labels of relations, left out")
+    for name in [name for name in labels if name in graph.relations and name not in graph.entities]:
+        of_relations.add(f"{labels.pop(name)[0]!r} of {name}")
+    notes += [f"{of_relations}."] * (of_relations.count > 0)
     if options.labels:
         file = locate(options.labels, options.storage_options)
-        named, source = _of_file(file, rdf.reading, notes), file.url
+        within = _of_rdf(file, rdf.reading, "labels", notes)
+        named, source = within.labels() if within else read_labels(file), file.url
         _meet(source, named, graph)
         labels = {**labels, **named}
     if not labels:
@@ -114,16 +117,19 @@ def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[st
     return labels
 
 
-def _of_file(file: Location, reading: RdfReading, notes: list[str]) -> dict[str, list[str]]:
-    """Labels of a file of any kind."""
+def _of_rdf(file: Location, reading: RdfReading, what: str, notes: list[str]) -> RdfGraph | None:
+    """What a file of labels or types says, where it is RDF. what: `labels` or `types`, for which alone it is read"""
     if not (kind := recognise(file, reading)):
-        return read_labels(file)
-    rdf = RdfGraph(reading)
-    others = sum(len(heads) for heads, _, _ in rdf.triples(kind))
-    if not (labels := rdf.labels()):
-        raise DistjointError(f"{file}: no labels in it; {' '.join(rdf.notes())}")
-    notes += [*rdf.notes(), *[f"Triples of {file}, which names entities alone, left out: {others:,}."] * (others > 0)]
-    return labels
+        return None
+    rdf = RdfGraph(reading, types=what == "types")
+    left = {"triples": sum(len(heads) for heads, _, _ in rdf.triples(kind)), "descriptions": rdf.texts.count}
+    left |= {"names": len(rdf.labels())} if rdf.types is not None else {}
+    notes += rdf.notes()
+    if said := ", ".join(f"{count:,} {name}" for name, count in left.items() if count):
+        notes.append(f"{file} is read for {what} alone, left out: {said}.")
+    if not (rdf.labels() if rdf.types is None else rdf.types):
+        raise DistjointError(f"{file}: no {what} in it. {' '.join(rdf.notes())}")
+    return rdf
 
 
 def _meet(source: str, entities: Collection[str], graph: Graph) -> None:

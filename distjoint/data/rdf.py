@@ -18,9 +18,9 @@ import pyoxigraph
 from pyoxigraph import Quad, RdfFormat
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.cases import Cases
 from distjoint.data.lines import Slice, decoded, line_blocks, open_text, split_compression
-from distjoint.data.rdf_stream import Stream, XmlStream, place_in_xml
-from distjoint.data.tally import Tally
+from distjoint.data.rdf_stream import RdfStream, XmlStream, place_in_xml
 from distjoint.storage import Location
 
 FORMATS = {
@@ -53,7 +53,7 @@ _OVERRULED_BY = {
 """Format by the ending -> those by content that it cannot be read as."""
 TABLE = "table"
 """Word for files that are no RDF, whatever they look like."""
-_OF_LINES = ("ntriples", "nquads")
+OF_LINES = ("ntriples", "nquads")
 _NEVER = (".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 _NOT_READ = {".jsonld": "JSON-LD", ".hdt": "HDT"}
 
@@ -155,17 +155,17 @@ def _by_content(begin: bytes) -> str | None:
     return "ntriples" if not lines and _CUT.match(last) else None
 
 
-def statements(rdf: RdfFile, allowed: int, skipped: Tally) -> Iterator[tuple[list[Quad], int]]:
+def statements(rdf: RdfFile, allowed: int, skipped: Cases) -> Iterator[tuple[list[Quad], int]]:
     """The statements of a file, some at a time, and the bytes of the file, as stored, consumed for them.
 
     allowed   wrong statements to go on past; only in formats of lines
     skipped   gets those
     raises    DistjointError naming file, line and column of what is wrong
     """
-    return _of_lines(rdf, allowed, skipped) if rdf.format in _OF_LINES else _of_stream(rdf)
+    return _of_lines(rdf, allowed, skipped) if rdf.format in OF_LINES else _of_stream(rdf)
 
 
-def _of_lines(rdf: RdfFile, allowed: int, skipped: Tally) -> Iterator[tuple[list[Quad], int]]:
+def _of_lines(rdf: RdfFile, allowed: int, skipped: Cases) -> Iterator[tuple[list[Quad], int]]:
     number, left = 0, allowed
     for block in line_blocks(Slice(rdf.file)):
         try:
@@ -196,12 +196,12 @@ def _wrong_line(rdf: RdfFile, number: int, line: bytes, error: SyntaxError, allo
     return DistjointError(f"{place}, column {error.offset}: {what}{more}{table}")
 
 
-def _parse(rdf: RdfFile, content: bytes | Stream) -> Iterator[Quad]:
+def _parse(rdf: RdfFile, content: bytes | RdfStream) -> Iterator[Quad]:
     return cast(Iterator[Quad], pyoxigraph.parse(cast(IO[bytes], content), format=FORMATS[rdf.format][1]))
 
 
 def _of_stream(rdf: RdfFile) -> Iterator[tuple[list[Quad], int]]:
-    stream = XmlStream(rdf.file) if rdf.format == "rdfxml" else Stream(rdf.file)
+    stream = XmlStream(rdf.file) if rdf.format == "rdfxml" else RdfStream(rdf.file)
     parser = _parse(rdf, stream)
     while True:
         try:

@@ -13,8 +13,8 @@ import pyarrow as pa
 from pyoxigraph import BlankNode, DefaultGraph, Literal, NamedNode
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.rdf import RdfFile, RdfReading, statements
-from distjoint.data.tally import Tally
+from distjoint.data.cases import Cases
+from distjoint.data.rdf import OF_LINES, RdfFile, RdfReading, statements
 
 _RDFS, _SKOS = "http://www.w3.org/2000/01/rdf-schema#", "http://www.w3.org/2004/02/skos/core#"
 RDF_TYPE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
@@ -56,17 +56,17 @@ class RdfGraph:
         self.reading = reading
         self.files: list[RdfFile] = []
         self.types: dict[str, dict[str, None]] | None = {} if types else None
-        self.texts = Tally()
-        self.nodes = Tally("Blank nodes, which are named by file and node")
-        self.skipped = Tally("Statements that are wrong, skipped")
+        self.texts = Cases()
+        self.nodes = Cases("Blank nodes, which are named by file and node")
+        self.skipped = Cases("Statements that are wrong, skipped")
         self._ranks = {predicate: rank for rank, predicate in enumerate(NAMES)}
         self._names: dict[int, dict[str, list[str]]] = {}
-        self._others: dict[str, Tally] = defaultdict(Tally)
+        self._others: dict[str, Cases] = defaultdict(Cases)
         language = reading.language
-        self._foreign = Tally(f"Names and descriptions in other languages than {language}, left out")
-        self._empty = Tally("Names without text, left out")
-        self._quoted = Tally("Statements about quoted triples, left out")
-        self._named = Tally("Statements in named graphs, read as one graph with the others")
+        self._foreign = Cases(f"Names and descriptions in other languages than {language}, left out")
+        self._empty = Cases("Names without text, left out")
+        self._quoted = Cases("Statements about quoted triples, left out")
+        self._named = Cases("Statements in named graphs, read as one graph with the others")
 
     def triples(self, rdf: RdfFile) -> Iterator[Columns]:
         """Heads, relations and tails of a file's triples, some at a time; keeps what else it says.
@@ -74,7 +74,7 @@ class RdfGraph:
         raises DistjointError naming file, line and column of what is wrong
         """
         self.files.append(rdf)
-        nodes = _Nodes(self.reading.number(rdf.file), self.nodes)
+        nodes = _Nodes(rdf, self.reading, self.nodes)
         types, in_graphs = self.types, rdf.format in ("nquads", "trig")
         for quads, _ in statements(rdf, self.reading.skip_errors, self.skipped):
             heads, relations, tails = [], [], []
@@ -129,30 +129,38 @@ class RdfGraph:
         return notes + [f"{kind}." for kind in kinds if kind.count]
 
 
-def texts_of(rdf: RdfFile, reading: RdfReading) -> Iterator[tuple[list[Pair], int]]:
-    """Descriptions in a file, pairs of entity and text, some at a time, and the bytes of the file consumed for them.
+def texts_of(rdf: RdfFile, reading: RdfReading) -> Iterator[tuple[list[Pair], int, list[str]]]:
+    """Descriptions in a file, some at a time.
 
-    raises DistjointError naming file, line and column of what is wrong
+    yields   pairs of entity and text; the bytes of the file, as stored, consumed for them; at the end sentences about
+             what of the file is left out, where it is none of the graph's, of which `RdfGraph` tells
+    raises   DistjointError naming file, line and column of what is wrong
     """
-    nodes = _Nodes(reading.number(rdf.file), Tally())
-    for quads, read in statements(rdf, reading.skip_errors, Tally()):
+    skipped, others = Cases("Lines that are wrong, skipped"), Cases("Statements that are no descriptions")
+    foreign = Cases(f"Descriptions in other languages than {reading.language}, left out")
+    nodes = _Nodes(rdf, reading, Cases())
+    for quads, read in statements(rdf, reading.skip_errors, skipped):
         pairs = []
         for quad in quads:
             subject, thing = quad.subject, quad.object
             head = subject.value if type(subject) is NamedNode else nodes.name(subject)
-            if type(thing) is not Literal:
-                if type(thing) is BlankNode:  # so that each has the name that it has among the triples
-                    nodes.name(thing)
-            elif quad.predicate.value in TEXTS and _fit(thing, reading.language) is not None:
+            if type(thing) is not Literal or quad.predicate.value not in TEXTS:
+                nodes.name(thing)  # so that each has the name that it has among the triples
+                others.add(head)
+            elif _fit(thing, reading.language) is None:
+                foreign.add(head)
+            else:
                 pairs.append((head, thing.value.replace("\0", " ").strip()))
-        yield pairs, read
+        yield pairs, read, []
+    kinds = () if reading.number(rdf.file) else (others, foreign, skipped)
+    yield [], 0, [f"{rdf.file}: {kind}." for kind in kinds if kind.count]
 
 
 class _Nodes:
     """Names of a file's blank nodes: `_:2.b1` is b1 of file 2, `_:2#7` the seventh of those that have no name there."""
 
-    def __init__(self, number: int, seen: Tally) -> None:
-        self.number, self.seen = number, seen
+    def __init__(self, rdf: RdfFile, reading: RdfReading, seen: Cases) -> None:
+        self.number, self.seen, self.all_labelled = reading.number(rdf.file), seen, rdf.format in OF_LINES
         self._names: dict[str, str] = {}
         self._without = 0
 
@@ -162,7 +170,7 @@ class _Nodes:
             return ""
         label = node.value
         if (name := self._names.get(label)) is None:
-            if _is_made(label):
+            if not self.all_labelled and _is_made(label):
                 self._without += 1
                 name = f"_:{self.number}#{self._without}"
             else:
@@ -173,8 +181,8 @@ class _Nodes:
 
 
 def _is_made(label: str) -> bool:
-    """Whether a blank node's label looks like those that the parser draws at random."""
-    return len(label) == 32 and not label.strip("0123456789abcdef")
+    """Whether a label looks like those that the parser draws at random: 128 bits, without zeros in front."""
+    return 20 <= len(label) <= 32 and not label.strip("0123456789abcdef")
 
 
 def _fit(literal: Literal, language: str) -> int | None:
@@ -198,7 +206,7 @@ def _of_files(files: list[RdfFile]) -> list[str]:
     ]
 
 
-def _of_others(others: Mapping[str, Tally]) -> str:
+def _of_others(others: Mapping[str, Cases]) -> str:
     most = sorted(others.items(), key=lambda item: -item[1].count)
     shown = "; ".join(f"<{name}> {tally.count:,} (such as {tally.example})" for name, tally in most[:_PREDICATES])
     more = f"; and {len(most) - _PREDICATES:,} more predicates" * (len(most) > _PREDICATES)

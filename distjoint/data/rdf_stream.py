@@ -19,7 +19,7 @@ _LONGEST = 1000
 """Characters of an entity in a DTD, which stands for an IRI's beginning where people write RDF by hand."""
 
 
-class Stream:
+class RdfStream:
     """A file's bytes, decompressed, as the parser asks for them. It has no other method of a file than `read`."""
 
     def __init__(self, file: Location) -> None:
@@ -48,7 +48,7 @@ class Stream:
             yield block.text
 
 
-class XmlStream(Stream):
+class XmlStream(RdfStream):
     """XML that is well-formed to its end, and without entities that could grow."""
 
     def blocks(self) -> Iterator[bytes]:
@@ -74,7 +74,7 @@ class XmlStream(Stream):
             )
 
 
-class _SlowStream(Stream):
+class _SlowStream(RdfStream):
     """Hands out a line at a time, and one line byte by byte; counts both.
 
     slow   number of this line, from 1; 0 for none
@@ -92,7 +92,7 @@ class _SlowStream(Stream):
         return piece
 
 
-def place_in_xml(file: Location, parse: Callable[[Stream], object]) -> tuple[int, int]:
+def place_in_xml(file: Location, parse: Callable[[RdfStream], object]) -> tuple[int, int]:
     """Line and column, from 1, up to which a parser had read when it failed.
 
     parse   reads the stream to its end, or raises SyntaxError

@@ -43,11 +43,13 @@ class Records:
     pairs     entity and text; the text is empty where there is none
     read      bytes of the file, as stored, consumed for them
     guessed   columns they are from, where none were named and the format has columns
+    notes     sentences about what was left out of the file so far
     """
 
     pairs: list[Pair]
     read: int
     guessed: Columns | None = None
+    notes: Sequence[str] = ()
 
 
 def read_records(part: Slice, columns: Columns | None, reading: RdfReading | None = None) -> Iterator[Records]:
@@ -61,7 +63,7 @@ def read_records(part: Slice, columns: Columns | None, reading: RdfReading | Non
     name, _ = split_compression(part.file.path)
     reading = reading or RdfReading()
     if part.stop is None and (rdf := recognise(part.file, reading)):
-        return (Records(pairs, read) for pairs, read in texts_of(rdf, reading))
+        return (Records(pairs, read, notes=notes) for pairs, read, notes in texts_of(rdf, reading))
     if name.endswith(_PARQUET):
         return _parquet(part.file, columns)
     if name.endswith(_JSON_LINES):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Tally:
+class Cases:
     """Number of things of a kind, and the first of them. what: the kind, as part of a sentence"""
 
     what: str = ""
