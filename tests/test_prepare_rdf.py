@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from test_prepare_benchmark import triples_of
 from test_rdf import COMMENT, NT, TEXTS, TRIPLES, TYPE, ZOO, P, R, put, read, written
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
+from distjoint.data.alignment import Name, names_of
 from distjoint.data.benchmark import find_benchmark
 from distjoint.data.dataset import Dataset
 from distjoint.data.rdf import ENDINGS
@@ -178,3 +181,15 @@ def test_named_graphs_and_quoted_triples_are_counted(tmp_path: Path) -> None:
     assert triples == {(R + "a", R + "b", R + "c"), (R + "a", R + "b", R + "d")}
     assert f"Statements in named graphs, read as one graph with the others: 2 (such as <{R}g>)." in rdf.notes()
     assert any(note.startswith("Statements about quoted triples, left out: 1 (such as <") for note in rdf.notes())
+
+
+def test_the_summary_shows_what_it_quotes_as_it_is(tmp_path: Path) -> None:
+    place = put(tmp_path / "a.nt", f'{NT}<{R}a> <{P}note> "[/b] [red]x" .\n')
+    console = Console(file=io.StringIO(), width=500)
+    console.print(prepared(tmp_path, triples=place)[0])
+    assert '(such as <http://zoo.example/r/a> "[/b] [red]x")' in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_entities_without_a_label_are_called_by_their_iri() -> None:
+    names = names_of(["http://x/St._John%27s", "http://x#Riga", "_:1.b", "m"], {"http://x#Riga": ["Rīga"]})
+    assert names == [[Name("St._John's", "id")], [Name("Rīga", "label")], [], []]

@@ -216,7 +216,7 @@ class PrepareOptions(CallOptions):
     format: Format = option(
         "Format of the triples, where content and ending mislead.",
         default="auto",
-        doc="Format of the triples: by content and ending, `table` (TSV, CSV, Parquet), or one of RDF.",
+        doc="Format of the triples: by content and ending, `table` (TSV, CSV, Parquet), or one of RDF's.",
     )
     language: str = option("Language of labels and descriptions in RDF.", default="en", metavar="TAG")
     skip_errors: int = option(
