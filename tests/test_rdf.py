@@ -234,6 +234,7 @@ ABOUT = '<rdf:Description rdf:about="http://a"><p:is rdf:resource="http://%s"/><
             "line 4, column 1: not N-Triples (No scheme found in an",
         ),
         ("a.tsv", NT + "x\ty\tz\n", "line 2, column 1: not N-Triples"),
+        ("a.nt", "x\ty\tz\n" + NT, "goes on past N, '--format table' reads it as a table"),
         ("a.nt", NT + NT.strip() + NT, "line 2, column 78: not N-Triples (Only a single triple"),
         ("a.nt", NT.encode() + b'<http://a> <http://b> "\xe4" .\n', "line 2: byte 0xe4 is not UTF-8; convert"),
         ("a.nt", NT + f'<{R}a> <{LABEL}> "open .', "line 2, column 71: not N-Triples (Unexpected end"),
@@ -275,7 +276,7 @@ def test_wrong_lines_are_skipped_up_to_a_number(tmp_path: Path) -> None:
     assert f"Statements that are wrong, skipped: 2 (such as {place}, line 20: '<a> <b> <c> .')." in rdf.notes()
     with pytest.raises(DistjointError, match=r"line 21, .*; more than the 1 that --skip-errors allows"):
         read(place, skip_errors=1)
-    with pytest.raises(DistjointError, match="not Turtle"):
+    with pytest.raises(DistjointError, match=r"not Turtle .*; --skip-errors goes on past lines, of files that"):
         read(place, skip_errors=9, format="turtle")
 
 

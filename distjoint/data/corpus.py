@@ -89,7 +89,7 @@ class Corpus:
         parts: list[list[Slice]] = []
         room = 0
         for file, total in zip(self.files, self.sizes, strict=True):
-            step = size if self._has_lines(file) and total > size else total
+            step = size if total > size and self._has_lines(file) else total
             for start in range(0, total, step):
                 if step > room:
                     parts.append([])

@@ -162,7 +162,7 @@ def statements(rdf: RdfFile, allowed: int, skipped: Cases) -> Iterator[tuple[lis
     skipped   gets those
     raises    DistjointError naming file, line and column of what is wrong
     """
-    return _of_lines(rdf, allowed, skipped) if rdf.format in OF_LINES else _of_stream(rdf)
+    return _of_lines(rdf, allowed, skipped) if rdf.format in OF_LINES else _of_stream(rdf, allowed)
 
 
 def _of_lines(rdf: RdfFile, allowed: int, skipped: Cases) -> Iterator[tuple[list[Quad], int]]:
@@ -191,7 +191,7 @@ def _wrong_line(rdf: RdfFile, number: int, line: bytes, error: SyntaxError, allo
     except DistjointError as wrong:
         return wrong
     more = f"; more than the {allowed:,} that --skip-errors allows" if allowed else "; '--skip-errors N' goes on past N"
-    table = f", '--format {TABLE}' reads it as a table" if rdf.how == "content" and number == 1 else ""
+    table = f", '--format {TABLE}' reads it as a table" if rdf.how != "option" and number == 1 else ""
     what = f"not {rdf.title} ({_reason(error)}) {_at(text)}"
     return DistjointError(f"{place}, column {error.offset}: {what}{more}{table}")
 
@@ -200,14 +200,14 @@ def _parse(rdf: RdfFile, content: bytes | RdfStream) -> Iterator[Quad]:
     return cast(Iterator[Quad], pyoxigraph.parse(cast(IO[bytes], content), format=FORMATS[rdf.format][1]))
 
 
-def _of_stream(rdf: RdfFile) -> Iterator[tuple[list[Quad], int]]:
+def _of_stream(rdf: RdfFile, allowed: int) -> Iterator[tuple[list[Quad], int]]:
     stream = XmlStream(rdf.file) if rdf.format == "rdfxml" else RdfStream(rdf.file)
     parser = _parse(rdf, stream)
     while True:
         try:
             quads: list[Quad] = [*islice(parser, _AT_ONCE)]
         except SyntaxError as error:
-            raise _wrong_stream(rdf, error) from None
+            raise _wrong_stream(rdf, error, allowed) from None
         except MemoryError as error:
             raise DistjointError(
                 f"{rdf.file}: not {rdf.title}, or a statement of more than 16 MiB ({error}); a quote may not be closed"
@@ -217,7 +217,7 @@ def _of_stream(rdf: RdfFile) -> Iterator[tuple[list[Quad], int]]:
         yield quads, stream.taken()
 
 
-def _wrong_stream(rdf: RdfFile, error: SyntaxError) -> DistjointError:
+def _wrong_stream(rdf: RdfFile, error: SyntaxError, allowed: int) -> DistjointError:
     line, column = error.lineno, error.offset
     if line is None or column is None:  # of XML
         line, column = place_in_xml(rdf.file, lambda stream: deque(_parse(rdf, stream), 0))
@@ -226,6 +226,7 @@ def _wrong_stream(rdf: RdfFile, error: SyntaxError) -> DistjointError:
         text = _line(rdf.file, line)[column - 1 :]
     reason = _reason(error)
     hint = next((hint for what, hint in _HINTS.items() if what in reason), "")
+    hint += "; --skip-errors goes on past lines, of files that '--format ntriples' can read" * (allowed > 0)
     return DistjointError(f"{rdf.file}, line {line}, column {column}: not {rdf.title} ({reason}) {_at(text)}{hint}")
 
 
