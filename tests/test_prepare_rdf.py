@@ -72,7 +72,7 @@ def test_a_folder_without_splits_and_a_file_are_training_triples(tmp_path: Path)
     assert len(triples_of(data, "valid")) == 1
     assert any(note.startswith(f"Graph found: {dump}: *.nt") for note in summary.notes)
     put(dump / "c.ttl", written(ZOO[2:], "turtle"))
-    with pytest.raises(DistjointError, match=r"RDF of 2 endings \(.nt, .ttl\) and other files \(README.md\)"):
+    with pytest.raises(DistjointError, match=r"RDF of 2 endings \(.nt, .ttl\) and others \(README.md\)"):
         prepared(tmp_path, graph=dump)
     (dump / "README.md").unlink()
     assert triples_of(prepared(tmp_path, graph=dump)[1], "train") == TRIPLES

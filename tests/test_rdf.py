@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.rdf import ENDINGS, FORMATS, RdfReading, recognise
+from distjoint.data.cases import Cases
+from distjoint.data.rdf import ENDINGS, FORMATS, RdfReading, recognise, statements
 from distjoint.data.rdf_graph import RdfGraph, texts_of
 from distjoint.data.request import Format
 from distjoint.data.triples import read_graph
@@ -176,6 +177,18 @@ def test_what_is_written_in_any_format_is_read_the_same(
         assert found == triples
         assert {entity: {*names} for entity, names in rdf.labels().items()} == labels
         assert sorted(texts(place, format)) == about
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_is_read_as_a_stream(format: str, tmp_path: Path) -> None:
+    many = [said(f"e{k}", P + "note", text("x" * 100)) for k in range(20_000)]
+    place = put(tmp_path / "a", written(many, format))
+    rdf = recognise(locate(str(place)), RdfReading(format, graph=(str(place),)))
+    assert rdf
+    read = [consumed for _, consumed in statements(rdf, 0, Cases())]
+    assert len(read) > 4
+    assert max(read) < place.stat().st_size / 2
+    assert sum(read) == place.stat().st_size
 
 
 # Recognition

@@ -105,15 +105,14 @@ def _dump(folder: Location) -> Benchmark | None:
 
     raises DistjointError where no pattern stands for them alone
     """
-    there = [item for item in folder.list() if not item.name.startswith(".") and not item.is_dir()]
-    endings = {item.name: _rdf_ending(item) for item in there}
+    endings = {item.name: _rdf_ending(item) for item in folder.list() if not item.name.startswith(".")}
     several = {ending for ending in endings.values() if ending}
     if not several:
         return None
     if len(several) > 1 and not all(endings.values()):
         others = ", ".join([name for name, ending in endings.items() if not ending][:4])
         raise DistjointError(
-            f"{folder}: RDF of {len(several)} endings ({', '.join(sorted(several))}) and other files ({others}); "
+            f"{folder}: RDF of {len(several)} endings ({', '.join(sorted(several))}) and others ({others}); "
             "move those away, or name the RDF with --triples"
         )
     pattern = folder.url if len(several) > 1 else f"{folder.url}/*{several.pop()}"
@@ -121,10 +120,10 @@ def _dump(folder: Location) -> Benchmark | None:
 
 
 def _rdf_ending(file: Location) -> str:
-    """The ending of a file that is RDF by it, with that of its compression; empty for others."""
+    """The ending of a file that is RDF by it, with that of its compression; empty for others, and for folders."""
     name, _ = split_compression(file.name)
     ending = next((ending for ending in ENDINGS if name.endswith(ending)), "")
-    return file.name[len(name) - len(ending) :] if ending else ""
+    return file.name[len(name) - len(ending) :] if ending and not file.is_dir() else ""
 
 
 def _holds(folder: Location) -> bool:
