@@ -206,7 +206,7 @@ def test_the_order_of_a_manifests_options_is_that_of_the_first_ones() -> None:
             "early_weight",
             "gram_weight",
         ),
-        *("gram_entities", "unseen_fraction", "unseen"),
+        *("gram_entities", "unseen_fraction", "unseen", "format", "language", "skip_errors"),
     ]
     assert (record["corpus"], record["memory"]) == (("a.txt",), 1000)
 

@@ -71,7 +71,7 @@ def test_everything_put_in_is_read_back_by_row(files: dict[str, str], tmp_path: 
     assert summary.alignment is not None
     assert (summary.alignment.aligned, summary.alignment.ambiguous, summary.alignment.unmatched) == (4, 2, 3)
     assert any("Duplicate train triples, dropped: 1." in note for note in summary.notes)
-    assert any("have a row: 1." in note for note in summary.notes)
+    assert any("have a row: 1 (such as Q8)." in note for note in summary.notes)
 
 
 def test_rows_are_ordered_by_kind_and_rank(files: dict[str, str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from object_store import SECRET, ObjectStore, program, serve
 from small import Small, assert_same_bits, config, tensors
+from test_rdf import ZOO, written
 
 import distjoint
 from distjoint.base.errors import DistjointError
@@ -72,6 +74,19 @@ def test_prepare_from_and_to_the_store_makes_the_same_dataset(reachable: ObjectS
     }
     assert stored == local
     assert any(place.path.endswith("mentions/part-00000.parquet") for place in files(locate(there)))
+
+
+def test_rdf_in_the_store_makes_the_same_dataset(reachable: ObjectStore, tmp_path: Path) -> None:
+    contents = {"train.nt.xz": lzma.compress(written(ZOO, "ntriples")), "valid.ttl": written(ZOO[:1], "turtle")}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        locate(reachable.url(f"rdf/{name}")).write_bytes(content)
+    made = []
+    for source, target in ((str(tmp_path), str(tmp_path / "data")), (reachable.url("rdf"), reachable.url("data/rdf"))):
+        summary = distjoint.prepare(target, graph=source, descriptions="found", min_count=1, shards=2)
+        assert summary.counts["documents"] == 2
+        made.append({p.name: p.checksum() for p in files(locate(target)) if p.name != "manifest.json"})
+    assert made[0] == made[1]
 
 
 @pytest.mark.parametrize("changed", [{"loss.alpha": 0}, {}, {"model.coupling": "described"}])

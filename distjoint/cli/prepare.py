@@ -18,6 +18,7 @@ def prepare(out: str, options: dict[str, Any], storage_options: StorageOptions =
       distjoint prepare --graph FB15k-237 --align none --out data/fb15k-237
       distjoint prepare --graph WN18RR --descriptions found --align none --min-count 2 --out data/wn18rr-text
       distjoint prepare --graph WN18RR --descriptions found --unseen-fraction .1 --out data/unseen
+      distjoint prepare --graph dbpedia.nt.bz2 --descriptions found --out data/dbpedia
       distjoint prepare --corpus 'text/*.txt.zst' --triples kg/train.txt --valid kg/valid.txt --test kg/test.txt \\
                         --labels kg/labels.tsv --out data/mine --min-count 5 --memory 2GB
     """

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.lines import decoded, open_text, split_compression
@@ -148,18 +149,19 @@ def fields_of_lines(file: Location) -> Iterator[tuple[int, list[str]]]:
 
 
 def names_of(entities: Sequence[str], labels: dict[str, list[str]] | None) -> list[list[Name]]:
-    """The names of each entity: label and aliases, or its readable id where there is no file of labels."""
-    if labels is None:
-        return [[Name(_readable(entity), "id")] for entity in entities]
-    return [
-        [Name(text, "label" if k == 0 else "alias") for k, text in enumerate(labels.get(entity, ()))]
-        for entity in entities
-    ]
+    """The names of each entity: label and aliases; or its readable id where there are no labels, or it is a URI."""
+
+    def called(entity: str) -> list[Name]:
+        if labels is None or ("://" in entity and entity not in labels):
+            return [Name(_readable(entity), "id")]
+        return [Name(text, "label" if k == 0 else "alias") for k, text in enumerate(labels.get(entity, ()))]
+
+    return [called(entity) for entity in entities]
 
 
 def _readable(entity: str) -> str:
-    """The last part of an id that is a URI; other ids as they are."""
-    return entity.rstrip("/>").rsplit("/", 1)[-1].rsplit("#", 1)[-1] if "://" in entity else entity
+    """The last part of an id that is a URI, without percent-encoding; other ids as they are."""
+    return unquote(entity.rstrip("/>").rsplit("/", 1)[-1].rsplit("#", 1)[-1]) if "://" in entity else entity
 
 
 def align_by_names(

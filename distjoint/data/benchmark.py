@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.lines import split_compression
 from distjoint.data.numbered import NUMBERED, STRINGS
+from distjoint.data.rdf import ENDINGS, RdfReading, recognise
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.storage import Location
 
@@ -28,7 +30,7 @@ _BELOW = ("", "original", "release", "Release", "triples", "data", "data/triples
 _BY_ENTITIES = "ind-"
 """Prefix of the files of a split by entities, as BLP names them."""
 _OTHER_NAMES = {"valid": ("dev", "validation")}
-_FORMATS = r"(\.(txt|tsv|csv|parquet|pq))?(\.(gz|zst|zstd|bz2|xz))?"
+_FORMATS = r"(\.(txt|tsv|csv|parquet|pq|nt|ntriples|nq|nquads|ttl|turtle|trig|rdf|rdfs|owl))?(\.(gz|zst|zstd|bz2|xz))?"
 _ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
 
 
@@ -60,14 +62,17 @@ class Benchmark:
         return f"{self.folder}: {', '.join(names)}{layout}{beside * bool(self.by_entities)}"
 
 
-def find_benchmark(folder: Location) -> Benchmark:
-    """The files of a benchmark in a folder, or in the usual ones below it.
+def find_benchmark(folder: Location, format: str = "auto") -> Benchmark:
+    """The files of a benchmark in a folder, or in the usual ones below it; or of RDF, a file or those in a folder.
 
-    raises DistjointError where no training triples are found, or several graphs
+    format   of the triples, as `RdfReading` has it
+    raises   DistjointError where no training triples are found, or several graphs
     """
     if not folder.exists():
-        raise DistjointError(f"{folder}: no such folder; --graph takes the folder of a benchmark")
+        raise DistjointError(f"{folder}: no such folder; --graph takes the folder of a benchmark, or RDF")
     if not folder.is_dir():
+        if not folder.path.endswith(_ARCHIVES) and recognise(folder, RdfReading(format, graph=(folder.absolute,))):
+            return Benchmark("plain", folder.url.rpartition("/")[0] or ".", {"train": folder.url})
         unpack = "unpack it first" if folder.path.endswith(_ARCHIVES) else "a file of triples goes to --triples"
         raise DistjointError(f"{folder}: is a file; --graph takes the folder of a benchmark; {unpack}")
     several: list[Location] = []
@@ -80,16 +85,45 @@ def find_benchmark(folder: Location) -> Benchmark:
             return _benchmark(place, found, by_entities, {item.name: item.url for item in around})
         if below in ("triples", "data", "data/triples", ""):
             several += [item for item in there if item.name not in _BELOW and item.is_dir() and _holds(item)]
+    if not several and (dump := _dump(folder)):
+        return dump
     if len(several) == 1:
-        return find_benchmark(several[0])
+        return find_benchmark(several[0], format)
     if several:
         names = ", ".join(str(place) for place in several)
         raise DistjointError(f"{folder}: holds {len(several)} graphs; give one of them with --graph: {names}")
     there_are = ", ".join(item.name for item in folder.list()[:8]) or "nothing"
     raise DistjointError(
-        f"{folder}: no training triples: looked for train.txt (.tsv, .csv, .parquet; compressed or not) and OpenKE's "
-        f"train2id.txt there and in {', '.join(_BELOW[1:])}; it holds {there_are}; name the files with --triples"
+        f"{folder}: no training triples: looked for train.txt (.tsv, .csv, .parquet, .nt, .ttl; compressed or not) and "
+        f"OpenKE's train2id.txt there and in {', '.join(_BELOW[1:])}; it holds {there_are}; name the files with "
+        "--triples"
     )
+
+
+def _dump(folder: Location) -> Benchmark | None:
+    """All files of RDF in a folder, as training triples; None where there are none.
+
+    raises DistjointError where no pattern stands for them alone
+    """
+    endings = {item.name: _rdf_ending(item) for item in folder.list() if not item.name.startswith(".")}
+    several = {ending for ending in endings.values() if ending}
+    if not several:
+        return None
+    if len(several) > 1 and not all(endings.values()):
+        others = ", ".join([name for name, ending in endings.items() if not ending][:4])
+        raise DistjointError(
+            f"{folder}: RDF of {len(several)} endings ({', '.join(sorted(several))}) and others ({others}); "
+            "move those away, or name the RDF with --triples"
+        )
+    pattern = folder.url if len(several) > 1 else f"{folder.url}/*{several.pop()}"
+    return Benchmark("plain", folder.url, {"train": pattern})
+
+
+def _rdf_ending(file: Location) -> str:
+    """The ending of a file that is RDF by it, with that of its compression; empty for others, and for folders."""
+    name, _ = split_compression(file.name)
+    ending = next((ending for ending in ENDINGS if name.endswith(ending)), "")
+    return file.name[len(name) - len(ending) :] if ending and not file.is_dir() else ""
 
 
 def _holds(folder: Location) -> bool:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.lines import BLOCK, Block, Slice, line_blocks, pieces, split_compression, text_blocks
+from distjoint.data.rdf import RdfReading
 from distjoint.data.records import Columns, has_plain_lines, read_records
 from distjoint.storage import Location, Options, expand, locate
 
@@ -42,6 +43,7 @@ class Corpus:
     about    absolute URLs of those that hold descriptions of entities, of which only the texts are read
     field, column   that hold the text of JSON Lines and Parquet
     columns  of descriptions, see `records`
+    reading  of descriptions in RDF
     """
 
     files: tuple[Location, ...]
@@ -50,6 +52,7 @@ class Corpus:
     field: str = "text"
     column: str = "text"
     columns: Columns | None = None
+    reading: RdfReading | None = None
 
     @classmethod
     def find(
@@ -60,6 +63,7 @@ class Corpus:
         options: Options | None = None,
         about: Sequence[str] = (),
         columns: Columns | None = None,
+        reading: RdfReading | None = None,
     ) -> Corpus:
         """The files that URLs, globs and folders stand for, each once, in order; those of `about` come last.
 
@@ -73,7 +77,7 @@ class Corpus:
         if 0 in sizes:
             raise DistjointError(f"{files[sizes.index(0)]}: the file is empty")
         absolute = frozenset(locate(name, options).absolute for name in described)
-        return cls(files, sizes, absolute, field, column, columns)
+        return cls(files, sizes, absolute, field, column, columns, reading)
 
     @property
     def bytes(self) -> int:
@@ -85,7 +89,7 @@ class Corpus:
         parts: list[list[Slice]] = []
         room = 0
         for file, total in zip(self.files, self.sizes, strict=True):
-            step = size if self._has_lines(file) and total > size else total
+            step = size if total > size and self._has_lines(file) else total
             for start in range(0, total, step):
                 if step > room:
                     parts.append([])
@@ -107,14 +111,14 @@ class Corpus:
     def _has_lines(self, file: Location) -> bool:
         """Whether the lines of a file can be found, and read, from anywhere in it."""
         if file.absolute in self.about:
-            return has_plain_lines(file, self.columns)
+            return has_plain_lines(file, self.columns, self.reading)
         name, compression = split_compression(file.path)
         return compression is None and not name.endswith(_PARQUET)
 
     def _slice(self, part: Slice) -> Iterator[Block]:
         name, _ = split_compression(part.file.path)
         if part.file.absolute in self.about:
-            return _descriptions(part, self.columns)
+            return _descriptions(part, self.columns, self.reading)
         if name.endswith(_PARQUET):
             return _parquet(part.file, self.column)
         if name.endswith(_JSON_LINES):
@@ -122,9 +126,9 @@ class Corpus:
         return text_blocks(part)
 
 
-def _descriptions(part: Slice, columns: Columns | None) -> Iterator[Block]:
+def _descriptions(part: Slice, columns: Columns | None, reading: RdfReading | None) -> Iterator[Block]:
     """The texts of a file of descriptions, each a document."""
-    for records in read_records(part, columns):
+    for records in read_records(part, columns, reading):
         read = records.read
         for piece in pieces(_documents([text for _, text in records.pairs if text]), BLOCK):
             yield Block(part.file, piece, read, last=False)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress, Task
+from distjoint.data.cases import Cases
 from distjoint.data.knowledge import not_about
 from distjoint.data.lines import Slice
+from distjoint.data.rdf import RdfReading
+from distjoint.data.rdf_graph import TEXTS
 from distjoint.data.records import Columns, read_records
 from distjoint.data.triples import Graph
 from distjoint.storage import Location
@@ -22,12 +24,18 @@ _SHOWN = 40
 
 
 def read_descriptions(
-    files: Sequence[Location], columns: Columns | None, graph: Graph, notes: list[str], progress: Progress
+    files: Sequence[Location],
+    columns: Columns | None,
+    graph: Graph,
+    notes: list[str],
+    progress: Progress,
+    reading: RdfReading | None = None,
 ) -> dict[str, list[str]]:
     """Descriptions of the graph's entities: entity -> texts, from files as `records` reads them.
 
     notes    gets a sentence about columns that were guessed, and about each kind of description that is left out,
              merged or odd
+    reading  of RDF; a file of the graph need not hold any
     raises   DistjointError naming the line that is wrong, or a file without any entity of the graph
     """
     found: dict[str, list[str]] = {}
@@ -35,7 +43,7 @@ def read_descriptions(
         return found
     with progress.task("reading descriptions", sum(file.size() for file in files)) as task:
         for file in files:
-            notes += _read(file, columns, graph, found, task)
+            notes += _read(file, columns, graph, found, task, reading or RdfReading())
     return found
 
 
@@ -47,7 +55,7 @@ def split_names(texts: dict[str, list[str]], before: str, notes: list[str]) -> d
     notes    gets a sentence about how many there are
     """
     names: dict[str, list[str]] = {}
-    whole = _Tally("")
+    whole = Cases()
     for entity, several in texts.items():
         for place, text in enumerate(several):
             name, found, rest = text.partition(before)
@@ -61,27 +69,22 @@ def split_names(texts: dict[str, list[str]], before: str, notes: list[str]) -> d
     return {entity: list(dict.fromkeys(several)) for entity, several in names.items()}
 
 
-@dataclass
-class _Tally:
-    """Number of descriptions of a kind, and the first of them."""
-
-    what: str
-    count: int = field(default=0, init=False)
-    example: str = field(default="", init=False)
-
-    def add(self, example: str) -> None:
-        self.example = self.example or example
-        self.count += 1
-
-
-def _read(file: Location, columns: Columns | None, graph: Graph, found: dict[str, list[str]], task: Task) -> list[str]:
+def _read(
+    file: Location,
+    columns: Columns | None,
+    graph: Graph,
+    found: dict[str, list[str]],
+    task: Task,
+    reading: RdfReading,
+) -> list[str]:
     """Add a file's descriptions to those that are found; returns notes."""
-    unknown = _Tally("of entities that are in no triple and have no label, left out")
-    empty = _Tally("that hold no text")
-    again = _Tally("of entities that have one already, read as further text")
-    html = _Tally("with HTML, whose tags are read as words")
+    unknown = Cases("of entities that are in no triple and have no label, left out")
+    empty = Cases("that hold no text")
+    again = Cases("of entities that have one already, read as further text")
+    html = Cases("with HTML, whose tags are read as words")
     number, guessed = 0, None
-    for records in read_records(Slice(file), columns):
+    notes: list[str] = []
+    for records in read_records(Slice(file), columns, reading):
         for entity, text in records.pairs:
             number += 1
             if entity not in graph.entities:
@@ -95,15 +98,15 @@ def _read(file: Location, columns: Columns | None, graph: Graph, found: dict[str
                     html.add(f"{entity}: {tag.group()[:_SHOWN]}")
                 found.setdefault(entity, []).append(text)
         guessed = records.guessed
+        notes += records.notes
         task.advance(records.read)
         task.note(f"of {len(found):,} entities")
+    if not number and reading.number(file):
+        looked_for = ", ".join(dict.fromkeys(TEXTS.values()))
+        return [f"{file} has no descriptions in '{reading.language}': looked for {looked_for}."]
     if not number:
-        raise DistjointError(f"{file}: no descriptions in it")
-    if unknown.count == number:
-        raise not_about(file, number, unknown.example, graph)
-    notes = [f"Descriptions in {file}: entities are {guessed[0]}, texts are {guessed[1]}."] if guessed else []
-    return notes + [
-        f"Descriptions in {file} {kind.what}: {kind.count:,} (such as {kind.example})."
-        for kind in (unknown, empty, again, html)
-        if kind.count
-    ]
+        raise DistjointError(" ".join([f"{file}: no descriptions in it.", *notes]).removesuffix("."))
+    if unknown.count == number and not reading.number(file):
+        raise not_about(file.url, number, unknown.example, graph)
+    notes += [f"Descriptions in {file}: entities are {guessed[0]}, texts are {guessed[1]}."] if guessed else []
+    return notes + [f"Descriptions in {file} {kind}." for kind in (unknown, empty, again, html) if kind.count]

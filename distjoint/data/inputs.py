@@ -6,55 +6,97 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from distjoint.base.errors import DistjointError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.benchmark import DESCRIPTIONS, Benchmark, find_benchmark
 from distjoint.data.numbered import name_files
+from distjoint.data.rdf import RdfReading, recognise
 from distjoint.data.request import FOUND, PrepareOptions
+from distjoint.data.streams import SPLITS
 from distjoint.storage import Location, Options, expand, locate
 
 
 def with_benchmark(options: PrepareOptions) -> tuple[PrepareOptions, list[str]]:
-    """The options with the files of the folder that `graph` names, and sentences about those; what is named stays.
+    """The options with the files that `graph` and `found` stand for, and sentences about those; what is named stays.
 
     raises   DistjointError where no training triples are found, or several graphs, or no descriptions that are wanted
     """
     if not options.graph:
-        return options, []
-    found = find_benchmark(locate(options.graph, options.storage_options))
+        return _with_texts(options, None)
+    found = find_benchmark(locate(options.graph, options.storage_options), options.format)
     taken = {split: path for split, path in found.paths.items() if (options.paths[split] or path) == path}
-    types = found.types if options.types in (None, found.types) else None
+    types = found.types if options.types in (None, FOUND, found.types) else None
     files: dict[str, Any] = {"triples" if split == "train" else split: path for split, path in taken.items()}
-    filled = replace(options, **files, types=options.types or types)
+    filled = replace(options, **files, types=types or options.types)
     beside = () if options.triples else found.by_entities
     filled, notes = _with_texts(filled, found)
     return filled, [f"Graph found: {replace(found, paths=taken, types=types, by_entities=beside)}.", *notes]
 
 
-def _with_texts(options: PrepareOptions, found: Benchmark) -> tuple[PrepareOptions, list[str]]:
+def _with_texts(options: PrepareOptions, found: Benchmark | None) -> tuple[PrepareOptions, list[str]]:
     """The options with the descriptions and labels beside the triples, where they are wanted, and what to say of them.
 
-    A graph alone stays one: found texts are taken where there is a corpus, or where they are asked for.
+    A graph alone stays one: found texts are taken where there is a corpus, or where they are asked for. RDF may have
+    texts among the triples, which only reading it tells.
+
+    found   the benchmark that `graph` names
     """
     asked = FOUND in options.about
-    if asked and not found.texts:
-        raise DistjointError(
-            f"{found.folder}: no descriptions of entities: looked for {', '.join(DESCRIPTIONS)}; name the files with "
-            "--descriptions"
-        )
-    if not asked and (options.descriptions or not options.texts):
-        if options.descriptions or not found.texts:
+    beside = found.texts[:1] if found else ()
+    wanted = asked or bool(options.texts and not options.descriptions)
+    within = _rdf_of(options) if wanted or options.types == FOUND else []
+    if options.types == FOUND and not within:
+        raise UsageError(f"--types {FOUND} takes rdf:type of a graph in RDF; name a file of types")
+    if asked and not (beside or within):
+        raise _nothing_found(found)
+    if not wanted:
+        if options.descriptions or not beside:
             return options, []
-        name = found.texts[0].rpartition("/")[2]
+        name = beside[0].rpartition("/")[2]
         return options, [f"The folder has descriptions of entities too ({name}): '--descriptions {FOUND}' reads them."]
-    about = [name for each in options.about or (FOUND,) for name in (found.texts[:1] if each == FOUND else (each,))]
+    if not (beside or within):
+        return options, []
+    about = [name for each in options.about or (FOUND,) for name in ((*beside, *within) if each == FOUND else (each,))]
     notes = []
-    if found.texts:
+    if found and found.texts:
         others = [path.rpartition("/")[2] for path in found.texts[1:]]
         rather = f"; it says more than {', '.join(others)}" if others else ""
         notes.append(f"Descriptions of entities: {found.texts[0]}, found beside the triples{rather}.")
-    if found.labels and not options.labels:
-        notes.append(f"Labels of entities: {found.labels}, found beside the triples.")
-    return replace(options, descriptions=tuple(about), labels=options.labels or found.labels), notes
+    labels = found.labels if found else None
+    if labels and not options.labels:
+        notes.append(f"Labels of entities: {labels}, found beside the triples.")
+    return replace(options, descriptions=tuple(about), labels=options.labels or labels), notes
+
+
+def _nothing_found(found: Benchmark | None) -> DistjointError:
+    if found is None:
+        return UsageError(
+            f"--descriptions {FOUND} looks in the folder of --graph, or in a graph of RDF; give one, or name the files"
+        )
+    return DistjointError(
+        f"{found.folder}: no descriptions of entities: looked for {', '.join(DESCRIPTIONS)}, and for RDF; name the "
+        "files with --descriptions"
+    )
+
+
+def reading_of(options: PrepareOptions) -> RdfReading:
+    """How RDF is read for these options. raises DistjointError where a pattern of triples finds nothing"""
+    files = files_of(_graph_patterns(options), options.storage_options)
+    absolute = tuple(dict.fromkeys(file.absolute for file in files))
+    return RdfReading(options.format, options.language, options.skip_errors, absolute)
+
+
+def _graph_patterns(options: PrepareOptions) -> list[str]:
+    return [path for path in options.paths.values() if path]
+
+
+def _rdf_of(options: PrepareOptions) -> list[str]:
+    """Files of RDF among those of the graph: patterns as they are where they stand for such alone."""
+    reading, names = reading_of(options), []
+    for pattern in dict.fromkeys(options.paths[split] for split in SPLITS):
+        files = files_of([pattern], options.storage_options) if pattern else []
+        rdf = [file for file in files if recognise(file, reading)]
+        names += [str(pattern)] if rdf and len(rdf) == len(files) else [file.url for file in rdf]
+    return names
 
 
 def files_of(patterns: Iterable[str], storage: Options | None) -> list[Location]:
@@ -65,13 +107,13 @@ def files_of(patterns: Iterable[str], storage: Options | None) -> list[Location]
 def input_files(options: PrepareOptions) -> list[Location]:
     """Every file that is read. raises DistjointError where a pattern finds nothing"""
     storage = options.storage_options
-    patterns = [*options.texts, *options.about, *(path for path in options.paths.values() if path)]
+    patterns = [*options.texts, *options.about, *_graph_patterns(options)]
     files = files_of(patterns, storage)
     if options.triple_columns is None:
         files += {place.url: place for file in files for place in name_files(file)}.values()
     names = [
         options.labels,
-        options.types,
+        options.types if options.types != FOUND else None,
         options.unseen,
         options.align if options.align not in ("auto", "none") else None,
     ]

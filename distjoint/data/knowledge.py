@@ -10,7 +10,10 @@ import numpy as np
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress, short
 from distjoint.data.alignment import read_labels
-from distjoint.data.request import PrepareOptions
+from distjoint.data.cases import Cases
+from distjoint.data.rdf import RdfReading, recognise
+from distjoint.data.rdf_graph import RdfGraph
+from distjoint.data.request import FOUND, PrepareOptions
 from distjoint.data.streams import NEGATIVES
 from distjoint.data.triples import Graph, read_graph
 from distjoint.data.types import read_types
@@ -35,21 +38,26 @@ class Knowledge:
     withheld: dict[str, int] = field(default_factory=dict)
 
 
-def read_knowledge(options: PrepareOptions, progress: Progress) -> Knowledge:
-    """The graph that the options name. raises DistjointError naming the file, and the line, that is wrong"""
+def read_knowledge(options: PrepareOptions, progress: Progress, reading: RdfReading | None = None) -> Knowledge:
+    """The graph that the options name. raises DistjointError naming the file, and the line, that is wrong
+
+    reading   of RDF
+    """
     storage = options.storage_options
     if not options.triples:
         return Knowledge(Graph(splits={"train": np.zeros((0, 3), np.int64)}))
+    rdf = RdfGraph(reading or RdfReading(), types=options.types == FOUND)
     with progress.task("reading triples") as task:
-        graph = read_graph(
-            options.paths, options.triple_columns, options.fractions, options.seed, options.storage_options
-        )
+        graph = read_graph(options.paths, options.triple_columns, options.fractions, options.seed, storage, rdf)
         task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
     about_withheld: list[str] = []
     withheld = withhold(graph, options, about_withheld)
-    notes = [*_of_triples(graph), *about_withheld]
-    types = _types(locate(options.types, storage), graph, notes) if options.types else None
-    labels = _labels(locate(options.labels, storage), graph, notes) if options.labels else None
+    notes = [*rdf.notes(), *_of_triples(graph), *about_withheld]
+    types = _types(options, graph, rdf, notes) if options.types else None
+    labels = _labels(options, graph, rdf, notes)
+    if rdf.texts.count and not options.descriptions:
+        has = f"{rdf.texts.count:,} descriptions of entities too (such as {rdf.texts.example})"
+        notes.append(f"The graph's RDF has {has}: '--descriptions {FOUND}' reads them.")
     return Knowledge(graph, labels, types, notes, withheld)
 
 
@@ -62,39 +70,77 @@ def _of_triples(graph: Graph) -> list[str]:
     return notes
 
 
-def _types(file: Location, graph: Graph, notes: list[str]) -> dict[str, list[str]]:
+def _types(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str]) -> dict[str, list[str]]:
     """Types of the entities that are in the triples."""
-    types = read_types(file)
-    _meet(file, types, graph)
+    found, source = (rdf, "rdf:type") if options.types == FOUND else (None, str(options.types))
+    if found and not found.types:
+        raise DistjointError(f"--types {FOUND}: no rdf:type in the graph; name a file of types, or leave it")
+    if not found:
+        file = locate(source, options.storage_options)
+        found = _of_rdf(file, rdf.reading, "types", notes)
+    types = {entity: [*names] for entity, names in (found.types or {}).items()} if found else read_types(file)
+    _meet(source, types, graph)
     known = {entity: names for entity, names in types.items() if entity in graph.entities}
     if others := len(types) - len(known):
-        notes.append(f"Entities of {file} that are in no triple, left out: {others:,}.")
+        notes.append(f"Entities of {source} that are in no triple, left out: {others:,}.")
     if without := len(graph.entities) - len(known):
         notes.append(f"Entities without a type: {without:,}.")
     return known
 
 
-def _labels(file: Location, graph: Graph, notes: list[str]) -> dict[str, list[str]]:
-    labels = read_labels(file)
-    _meet(file, labels, graph)
+def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str]) -> dict[str, list[str]] | None:
+    """Labels of entities, by a file and by the graph's RDF; the file's go first. Those of relations alone are left out.
+
+    Entities that have a label alone are added to the graph.
+    """
+    labels, source = rdf.labels(), "labels in RDF"
+    of_relations = Cases("Labels of relations, left out")
+    for name in [name for name in labels if name in graph.relations and name not in graph.entities]:
+        of_relations.add(f"{labels.pop(name)[0]!r} of {name}")
+    notes += [f"{of_relations}."] * (of_relations.count > 0)
+    if options.labels:
+        file = locate(options.labels, options.storage_options)
+        within = _of_rdf(file, rdf.reading, "labels", notes)
+        named, source = within.labels() if within else read_labels(file), file.url
+        _meet(source, named, graph)
+        labels = {**labels, **named}
+    if not labels:
+        return None
     if without := sum(entity not in labels for entity in graph.entities.ids):
         notes.append(f"Entities without a label: {without:,}.")
-    if alone := sum(entity not in graph.entities for entity in labels):
-        notes.append(f"Entities of {file} that are in no triple, but have a row: {alone:,}.")
+    if alone := [entity for entity in labels if entity not in graph.entities]:
+        notes.append(
+            f"Entities of {source} that are in no triple, but have a row: {len(alone):,} (such as {alone[0]})."
+        )
     for entity in labels:
         graph.entities.add(entity)
     return labels
 
 
-def _meet(file: Location, entities: Collection[str], graph: Graph) -> None:
+def _of_rdf(file: Location, reading: RdfReading, what: str, notes: list[str]) -> RdfGraph | None:
+    """What a file of labels or types says, where it is RDF. what: `labels` or `types`, for which alone it is read"""
+    if not (kind := recognise(file, reading)):
+        return None
+    rdf = RdfGraph(reading, types=what == "types")
+    left = {"triples": sum(len(heads) for heads, _, _ in rdf.triples(kind)), "descriptions": rdf.texts.count}
+    left |= {"names": len(rdf.labels())} if rdf.types is not None else {}
+    notes += rdf.notes()
+    if said := ", ".join(f"{count:,} {name}" for name, count in left.items() if count):
+        notes.append(f"{file} is read for {what} alone, left out: {said}.")
+    if not (rdf.labels() if rdf.types is None else rdf.types):
+        raise DistjointError(f"{file}: no {what} in it. {' '.join(rdf.notes())}")
+    return rdf
+
+
+def _meet(source: str, entities: Collection[str], graph: Graph) -> None:
     """Check that a file is about entities of the triples. raises DistjointError where none is"""
     if not any(entity in graph.entities for entity in entities):
-        raise not_about(file, len(entities), next(iter(entities)), graph)
+        raise not_about(source, len(entities), next(iter(entities)), graph)
 
 
-def not_about(file: Location, number: int, example: str, graph: Graph) -> DistjointError:
+def not_about(source: str, number: int, example: str, graph: Graph) -> DistjointError:
     """What is wrong with a file about so many entities, one of them the example, of which the graph has none."""
     known = next(iter(graph.entities.ids), "")
     return DistjointError(
-        f"{file}: none of its {number:,} entities is in the graph: it has {example!r}, the graph has {known!r}"
+        f"{source}: none of its {number:,} entities is in the graph: it has {example!r}, the graph has {known!r}"
     )

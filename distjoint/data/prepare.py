@@ -27,7 +27,7 @@ from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
 from distjoint.data.descriptions import read_descriptions, split_names
-from distjoint.data.inputs import files_of, input_files, with_benchmark
+from distjoint.data.inputs import files_of, input_files, reading_of, with_benchmark
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
@@ -39,6 +39,7 @@ from distjoint.data.shards import count_text
 from distjoint.data.streams import COOCCURRENCE, MENTIONS, PAIRS, SPLITS, triples_of
 from distjoint.data.summary import Summary
 from distjoint.data.text import Text, no_text, read_text
+from distjoint.data.triples import Graph
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
@@ -95,6 +96,7 @@ class _Preparation:
 
     def __init__(self, options: PrepareOptions, folder: Location, made: Made, progress: Progress) -> None:
         self.options, self.folder, self.made, self.progress = options, folder, made, progress
+        self.reading = reading_of(options)
         self.existed, self.writing = folder.exists(), False
         self.continued = continues(folder, made, options.overwrite, progress)
         self.seconds: dict[str, float] = {}
@@ -104,11 +106,10 @@ class _Preparation:
         """Make the dataset. raises DistjointError naming what is wrong with the input"""
         corpus, options = self._corpus(), self.options
         with self._timed("graph"):
-            known = read_knowledge(options, self.progress)
+            known = read_knowledge(options, self.progress, self.reading)
             graph = known.graph
             self.notes += known.notes
-            about = files_of(options.about, options.storage_options)
-            texts = read_descriptions(about, options.about_columns, graph, self.notes, self.progress)
+            texts = self._descriptions(graph)
             if options.name_before and texts:
                 named = split_names(texts, options.name_before, self.notes)
                 known = replace(known, labels={**named, **(known.labels or {})})
@@ -170,7 +171,16 @@ class _Preparation:
             options.storage_options,
             about,
             options.about_columns,
+            self.reading,
         )
+
+    def _descriptions(self, graph: Graph) -> dict[str, list[str]]:
+        options = self.options
+        about = files_of(options.about, options.storage_options)
+        texts = read_descriptions(about, options.about_columns, graph, self.notes, self.progress, self.reading)
+        if about and not texts and not options.texts:
+            raise DistjointError(f"no descriptions, and no other text: {' '.join(self.notes[-len(about) :])}")
+        return texts
 
     def _mentions(
         self, known: Knowledge, texts: Mapping[str, Sequence[str]], alignment: Alignment, text: Text

@@ -1,8 +1,8 @@
 """Descriptions of entities as they stand in files: pairs of an entity and a text, from every format.
 
-Lines `entity TAB text`, CSV, TSV with a header, Parquet, JSON lines and JSON. `descriptions` takes those of a graph's
-entities, `corpus` the texts of all, so both read the same. A file is read in batches; JSON that is one object or one
-array is read whole, and so is a record of CSV.
+Lines `entity TAB text`, CSV, TSV with a header, Parquet, JSON lines, JSON and RDF. `descriptions` takes those of a
+graph's entities, `corpus` the texts of all, so both read the same. A file is read in batches; JSON that is one object
+or one array is read whole, and so is a record of CSV.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.lines import BLOCK, Slice, decoded, line_blocks, split_compression, text_blocks
+from distjoint.data.rdf import RdfReading, recognise
+from distjoint.data.rdf_graph import texts_of
 from distjoint.storage import Location
 
 ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
@@ -41,21 +43,27 @@ class Records:
     pairs     entity and text; the text is empty where there is none
     read      bytes of the file, as stored, consumed for them
     guessed   columns they are from, where none were named and the format has columns
+    notes     sentences about what was left out of the file so far
     """
 
     pairs: list[Pair]
     read: int
     guessed: Columns | None = None
+    notes: Sequence[str] = ()
 
 
-def read_records(part: Slice, columns: Columns | None) -> Iterator[Records]:
-    """The records of a file of descriptions, in order; its format is told by the ending of its name.
+def read_records(part: Slice, columns: Columns | None, reading: RdfReading | None = None) -> Iterator[Records]:
+    """The records of a file of descriptions, in order; its format is told by its ending, RDF by its content too.
 
     part     all of the file, or where `has_plain_lines` some of its lines
     columns  None: those that `ENTITY_COLUMNS` and `TEXT_COLUMNS` list; a file of lines has no header then
+    reading  of RDF
     raises   DistjointError naming the line, record or column that is wrong; lines count from where the part begins
     """
     name, _ = split_compression(part.file.path)
+    reading = reading or RdfReading()
+    if part.stop is None and (rdf := recognise(part.file, reading)):
+        return (Records(pairs, read, notes=notes) for pairs, read, notes in texts_of(rdf, reading))
     if name.endswith(_PARQUET):
         return _parquet(part.file, columns)
     if name.endswith(_JSON_LINES):
@@ -67,10 +75,12 @@ def read_records(part: Slice, columns: Columns | None) -> Iterator[Records]:
     return _tabbed(part)
 
 
-def has_plain_lines(file: Location, columns: Columns | None) -> bool:
+def has_plain_lines(file: Location, columns: Columns | None, reading: RdfReading | None = None) -> bool:
     """Whether a file is lines `entity TAB text`, which can be read from anywhere in it."""
     name, compression = split_compression(file.path)
-    return not (compression or columns or name.endswith((*_PARQUET, *_JSON_LINES, _JSON, ".csv")))
+    if compression or columns or name.endswith((*_PARQUET, *_JSON_LINES, _JSON, ".csv")):
+        return False
+    return recognise(file, reading or RdfReading()) is None
 
 
 def read_json_object(file: Location) -> list[tuple[str, Any]]:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from distjoint.base.progress import Progress
 
 Tokenizer = Literal["unicode", "whitespace"]
+Format = Literal["auto", "table", "ntriples", "nquads", "turtle", "trig", "rdfxml"]
 FOUND, NONE = "found", "none"
-"""Words that stand for descriptions: those in the folder of `graph`; and that those are not wanted."""
+"""Words that stand for descriptions: those in the folder, or the RDF, of the graph; and that those are not wanted."""
 
 _FIRST_RECORDED = (
     "corpus",
@@ -58,19 +59,20 @@ class PrepareOptions(CallOptions):
         "(`text_column`).",
     )
     graph: str | None = option(
-        "A benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's.",
+        "A benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's; or RDF, a file or a folder.",
         default=None,
         metavar="FOLDER",
         recorded=False,  # the files that are found are
-        doc="Folder of a benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's. Its files are "
-        "found by their names; what is named by one of the following goes before what is found.",
+        doc="Folder of a benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's; or a file, or a "
+        "folder, of RDF. Files are found by their names; what is named by one of the following goes before what is "
+        "found.",
     )
     triples: str | None = option(
-        "Training triples: TSV, CSV or Parquet.",
+        "Training triples: TSV, CSV, Parquet or RDF (N-Triples, N-Quads, Turtle, TriG, RDF/XML).",
         default=None,
         metavar="FILE",
         doc="Training triples: TSV, CSV or Parquet of head, relation, tail, or of the three columns of "
-        "`triple_columns`.",
+        "`triple_columns`; or RDF, whose labels and descriptions come along.",
     )
     valid: str | None = option("Validation triples.", default=None, metavar="FILE")
     test: str | None = option("Test triples.", default=None, metavar="FILE")
@@ -82,28 +84,28 @@ class PrepareOptions(CallOptions):
     )
     test_negatives: str | None = option("The same for the test split.", default=None, metavar="FILE")
     types: str | None = option(
-        "Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON.",
+        "Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON. 'found' takes rdf:type for types.",
         default=None,
-        metavar="FILE",
+        metavar="FILE|found",
         doc='Types of entities: lines `entity TAB type`, several for an entity that has several; or .json, `{"entity": '
-        '["type", ...]}`.',
+        '["type", ...]}`. `found` takes what `rdf:type` says in RDF for types, not for triples.',
     )
     labels: str | None = option(
-        "TSV of: entity, label, any number of aliases; or JSON.",
+        "TSV of: entity, label, any number of aliases; or JSON, or RDF.",
         default=None,
         metavar="FILE",
         doc='Lines `entity TAB label [TAB alias...]`; or .json, `{entity: [label, alias...]}` or `{entity: {"label": '
-        '..., "alternatives": [...]}}`.',
+        '..., "alternatives": [...]}}`; or RDF.',
     )
     descriptions: str | Sequence[str] = option(
-        "Texts about entities: lines of entity TAB text, .csv, .parquet, .jsonl, .json. 'found' reads those in the "
-        "folder of --graph, which --corpus reads too; 'none' leaves them.",
+        "Texts about entities: lines of entity TAB text, .csv, .parquet, .jsonl, .json, RDF. 'found' reads those in "
+        "the folder of --graph or in its RDF, which --corpus reads too; 'none' leaves them.",
         default=(),
         metavar="FILE...|found|none",
         doc="What is said of entities of the graph: files, globs or folders of lines `entity TAB text`, CSV, Parquet, "
-        "JSON Lines (`description_columns`) or JSON (`{entity: text}`). `found` stands for those in the folder of "
-        "`graph`; where there is a `corpus` and nothing is named, they are taken too, unless it is `none`. They are "
-        "read as corpus where `read_descriptions` says so.",
+        "JSON Lines (`description_columns`), JSON (`{entity: text}`) or RDF. `found` stands for those in the folder of "
+        "`graph`, or in the graph's RDF; where there is a `corpus` and nothing is named, they are taken too, unless it "
+        "is `none`. They are read as corpus where `read_descriptions` says so.",
     )
     description_columns: str | Sequence[str] | None = option(
         "Columns of the descriptions, by name or by number from 0.",
@@ -211,6 +213,15 @@ class PrepareOptions(CallOptions):
         metavar="H,R,T",
         separator=",",
     )
+    format: Format = option(
+        "Format of the triples, where content and ending mislead.",
+        default="auto",
+        doc="Format of the triples: by content and ending, `table` (TSV, CSV, Parquet), or one of RDF's.",
+    )
+    language: str = option("Language of labels and descriptions in RDF.", default="en", metavar="TAG")
+    skip_errors: int = option(
+        "Go on past so many wrong lines of a file of N-Triples or N-Quads.", default=0, metavar="N", min=0
+    )
     overwrite: bool = option(
         "Replace what is at --out.",
         default=False,
@@ -301,8 +312,6 @@ class PrepareOptions(CallOptions):
         given = (self.descriptions,) if isinstance(self.descriptions, str) else self.descriptions
         if NONE in given and len(given) > 1:
             raise UsageError(f"--descriptions {NONE} goes with no other; a file of this name is ./{NONE}")
-        if FOUND in given and not self.graph:
-            raise UsageError(f"--descriptions {FOUND} looks in the folder of --graph; give one, or name the files")
         if self.about_columns and not self.about:
             raise UsageError("--description-columns belongs to descriptions; name their files with --descriptions")
 

@@ -81,7 +81,7 @@ class Summary:
         parts: list[RenderableType] = [Text(self.dataset, style="bold"), self.table()]
         if self.alignment or self.described:
             parts.append(self.examples())
-        return Group(*parts, *self.notes)
+        return Group(*parts, *map(Text, self.notes))  # what they quote from files is no markup
 
     def table(self) -> Table:
         """Table of the counts."""

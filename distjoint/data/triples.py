@@ -1,4 +1,4 @@
-"""Triples of a knowledge graph from TSV, CSV or Parquet: read in batches, numbered, duplicates dropped, split.
+"""Triples of a knowledge graph from TSV, CSV, Parquet or RDF: read in batches, numbered, duplicates dropped, split.
 
 Entities and relations get provisional ids in order of first sight here; rank decides the final ones once the
 alignment is known.
@@ -19,6 +19,8 @@ from distjoint.base.arrays import Bools, Ints
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.lines import decoded, open_text, split_compression
 from distjoint.data.numbered import NUMBERED, read_numbered
+from distjoint.data.rdf import TABLE, RdfReading, recognise
+from distjoint.data.rdf_graph import RdfGraph, refuse_without_triples
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.storage import Location, Options, expand, locate
 
@@ -88,6 +90,7 @@ def read_graph(
     fractions: tuple[float, float] = (0.0, 0.0),
     seed: int = 0,
     options: Options | None = None,
+    rdf: RdfGraph | None = None,
 ) -> Graph:
     """The graph of all splits.
 
@@ -95,14 +98,18 @@ def read_graph(
                 there is none
     columns     names of the columns of head, relation and tail, or their positions from 0; by order when None
     fractions   shares of the training triples to hold out for valid and test, drawn by `seed`
+    rdf         keeps what else files of RDF say
     raises      DistjointError naming file, line and value of a bad triple; UsageError for options at odds
     """
     _check(paths, fractions)
-    graph, names = Graph(), _column_names(columns)
+    graph, names, rdf = Graph(), _column_names(columns), rdf or RdfGraph(RdfReading())
     for split in (*SPLITS, *NEGATIVES):
         if pattern := paths.get(split):
             files = [locate(name, options) for name in expand(pattern, options)]
-            rows = np.concatenate([part for file in files for part in _read(file, names, graph)])
+            parts = [part for file in files for part in _read(file, names, graph, rdf)]
+            rows = np.concatenate(parts) if parts else np.empty((0, 3), np.int64)
+            if not len(rows):
+                raise refuse_without_triples(pattern, rdf)
             graph.splits[split], graph.duplicates[split] = distinct(rows)
     _hold_out(graph, fractions, seed)
     graph.repeated = count_repeated(graph.splits)
@@ -150,13 +157,18 @@ def _column_names(columns: str | Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def _read(file: Location, columns: list[str] | None, graph: Graph) -> list[Ints]:
-    """Triples of a file, int64[n, 3] for each batch."""
+def _read(file: Location, columns: list[str] | None, graph: Graph, rdf: RdfGraph) -> list[Ints]:
+    """Triples of a file, int64[n, 3] for each batch; a file of RDF may have none."""
     parts = []
     name, compression = split_compression(file.path)
     parquet = name.endswith((".parquet", ".pq"))
+    kind = None if parquet else recognise(file, rdf.reading)
+    if kind and columns:
+        raise UsageError(f"{file} is {kind.title}, which has no --triple-columns; '--format table' reads it as a table")
     if columns is None and NUMBERED.fullmatch(file.name):
         batches = read_numbered(file)
+    elif kind:
+        batches = rdf.triples(kind)
     elif parquet:
         batches = _parquet(file, columns)
     else:
@@ -169,12 +181,25 @@ def _read(file: Location, columns: list[str] | None, graph: Graph) -> list[Ints]
             if pc.any(empty).as_py():
                 line = rows + pc.index(empty, True).as_py() + 1
                 raise DistjointError(f"{file}, triple {line}: the {part} is empty")
+        if not kind and rdf.reading.format != TABLE:
+            _refuse_statements(file, rows, head, tail)
         rows += len(head)
         coded = (graph.entities.encode(head), graph.relations.encode(relation), graph.entities.encode(tail))
         parts.append(np.stack(coded, axis=1))
-    if not rows:
+    if not rows and not kind:
         raise DistjointError(f"{file}: no triples in it")
     return parts
+
+
+def _refuse_statements(file: Location, before: int, head: pa.Array, tail: pa.Array) -> None:
+    """Find N-Triples further down a table than `recognise` looks. before: triples that came before these"""
+    brackets = pc.and_(pc.starts_with(head, "<"), pc.starts_with(tail, "<"))
+    if pc.any(found := pc.and_(brackets, pc.ends_with(tail, "."))).as_py():
+        at = pc.index(found, True).as_py()
+        raise DistjointError(
+            f"{file}, triple {before + at + 1}: {tail[at].as_py()[:80]!r} ends as a statement of N-Triples does; "
+            f"'--format ntriples' reads it as such, '--format {TABLE}' as a name"
+        )
 
 
 def _parquet(file: Location, columns: list[str] | None) -> Iterator[tuple[pa.Array, pa.Array, pa.Array]]:

@@ -21,6 +21,7 @@ REQUIRED = (
     "packaging",
     "pyarrow>=17",
     "pydantic>=2.7",
+    "pyoxigraph>=0.5",
     "pyyaml",
     "ray[default,train]>=2.49",
     "rich",
