@@ -44,6 +44,7 @@ from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
 from distjoint.data.workers import Local, Workers
 from distjoint.storage import Location, locate
+from distjoint.storage.lock import hold
 from distjoint.table.layout import Sizes
 
 
@@ -62,16 +63,20 @@ def prepare(options: PrepareOptions) -> Summary:
     refuse_output(folder, options.overwrite)
     if options.scratch is not None and not Path(options.scratch).is_dir():
         raise UsageError(f"{options.scratch}: no such folder for temporary files")
-    preparation = _Preparation(options, folder, made_from(options, input_files(options)), progress)
-    preparation.notes += found
-    try:
-        with announce(progress), _workers_of(options, progress) as workers:
-            return preparation.run(workers)
-    except BaseException:
-        # Not even Ctrl-C leaves anything half-written. By now nobody is writing any more.
-        with suppress(Exception):
-            preparation.give_up()
-        raise
+    made, existed = made_from(options, input_files(options)), folder.exists()
+    with hold(folder, "prepare", progress) as lock:
+        refuse_output(folder, options.overwrite)  # another process may have made a dataset there meanwhile
+        preparation = _Preparation(options, folder, existed, made, progress)
+        preparation.notes += found
+        try:
+            with announce(progress), _workers_of(options, progress) as workers:
+                return preparation.run(workers)
+        except BaseException:
+            # Not even Ctrl-C leaves anything half-written. By now nobody is writing any more.
+            with suppress(Exception):
+                if not lock.taken_by:
+                    preparation.give_up()
+            raise
 
 
 @contextmanager
@@ -90,12 +95,15 @@ def _workers_of(options: PrepareOptions, progress: Progress) -> Iterator[Workers
 class _Preparation:
     """One run of `prepare`, phase by phase.
 
-    made    what the dataset is made of
+    existed  whether the folder was there before
+    made     what the dataset is made of
     """
 
-    def __init__(self, options: PrepareOptions, folder: Location, made: Made, progress: Progress) -> None:
+    def __init__(
+        self, options: PrepareOptions, folder: Location, existed: bool, made: Made, progress: Progress
+    ) -> None:
         self.options, self.folder, self.made, self.progress = options, folder, made, progress
-        self.existed, self.writing = folder.exists(), False
+        self.existed, self.writing = existed, False
         self.continued = continues(folder, made, options.overwrite, progress)
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []

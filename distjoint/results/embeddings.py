@@ -55,9 +55,16 @@ class Prediction:
     """Whether the triple is in the dataset; None where the dataset was not read."""
 
 
-def load(url: str, storage_options: Options | None = None) -> Embeddings:
-    """The result of the run at a URL. raises DistjointError when there is none, or it is damaged"""
-    return Embeddings.read(RunFolder.open(url, storage_options))
+def load(url: str, storage_options: Options | None = None, *, dataset: str | None = None) -> Embeddings:
+    """The result of the run at a URL.
+
+    dataset   where its dataset lies now, if it was moved to where it cannot be found
+    raises    DistjointError when there is no result, or it is damaged, or the dataset is another one
+    """
+    run = RunFolder.open(url, storage_options, dataset)
+    if dataset is not None:
+        open_dataset(run)
+    return Embeddings.read(run)
 
 
 class Embeddings:
