@@ -349,7 +349,7 @@ def _sentence(source: str, item: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return "; ".join(f"{source}: unknown key '{each}'{_nearest(each)}" for each in _leaves(key, item["input"]))
-    if key in Config.model_fields and (meant := meant_by(key)):
+    if key in Config.model_fields and not isinstance(item["input"], Mapping) and (meant := meant_by(key)):
         return f"{source}: {key} = {item['input']!r}: {key} is a section; {did_you_mean(meant)}"
     return f"{source}: {key or 'tree'} = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
 

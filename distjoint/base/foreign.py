@@ -204,7 +204,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "memory": ("train.memory", "prepare --memory"),
     "symmetric": ("prepare --symmetric",),
 }
-"""Other names, in lower case with underscores, and what they are here: keys of a configuration, options of `prepare`."""
+"""Other names, in lower case with underscores, and what is meant: keys of a configuration, options of `prepare`."""
 
 
 def meant_by(name: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
 from distjoint.data.descriptions import read_descriptions, split_names
 from distjoint.data.inputs import files_of, input_files, with_benchmark
-from distjoint.data.knowledge import Knowledge, read_knowledge
+from distjoint.data.knowledge import Knowledge, notes_on_unseen, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
 from distjoint.data.mentions import Mentions, describe, find_mentions, no_mentions
@@ -114,7 +114,7 @@ class _Preparation:
         with self._timed("graph"):
             known = read_knowledge(options, self.progress)
             graph = known.graph
-            self.notes += known.notes
+            self.notes += [*known.notes, *notes_on_unseen(graph)]
             about = files_of(options.about, options.storage_options)
             texts = read_descriptions(about, options.about_columns, graph, self.notes, self.progress)
             if options.name_before and texts:
@@ -265,6 +265,8 @@ def _counts(
     counts |= {f"aligned_ends/{number}": triples for number, triples in ends.items()}
     for split, mask in unseen.items():
         counts |= {triples_of(split): len(mask), f"unseen/{split}": int(mask.sum())}
+        if untrained := int(known.graph.untrained(split).sum()):
+            counts[f"unseen_relation/{split}"] = untrained
     if known.types is not None:
         types = {name for names in known.types.values() for name in names}
         counts |= {"types": len(types), "typed": len(known.types)}
