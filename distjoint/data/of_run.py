@@ -76,7 +76,7 @@ def _missing(run: RunFolder) -> str:
     here = ", ".join(list(tried)[1:])
     incomplete = any(place.exists() for place in _places(run))
     what = f"no {NAME}, so this is not a complete dataset" if incomplete else "no such dataset"
-    return f"{what}, which {run.folder} was trained on" + (f" (nor is it {here})" if here else "")
+    return f"{what}, which {run.folder} was trained on" + (f" (nor does it lie in {here})" if here else "")
 
 
 def _other(found: Dataset, run: RunFolder) -> str:

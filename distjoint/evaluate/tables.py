@@ -159,10 +159,8 @@ def _of_untrained(links: Links) -> Iterable[str]:
     """A line where relations were ranked that mean nothing."""
     if links.ranks.unseen_relation is not None:
         count, names = int(links.ranks.unseen_relation.sum()), links.untrained
-        yield (
-            f"Triples whose relation no training triple has: {count:,}, of {len(names):,} relation{'s' * (len(names) > 1)} (such as "
-            f"{names[0]}). {_CHANCE}"
-        )
+        relations = f"{len(names):,} relation{'s' * (len(names) > 1)} (such as {names[0]})"
+        yield f"Triples whose relation no training triple has: {count:,}, of {relations}. {_CHANCE}"
 
 
 def word_note(kind: VectorKind | None, vectors: VectorParts, standardize: bool) -> str:
