@@ -157,6 +157,8 @@ def _of_links(links: Links) -> list[Measure]:
     by_triple["MRR, without own end"] = (1 / without.head + 1 / without.tail) / 2
     if unseen.any():
         by_triple["MRR, unseen end"] = np.where(unseen, by_triple["MRR"], np.nan)
+    if links.ranks.unseen_relation is not None:
+        by_triple["MRR, unseen relation"] = np.where(links.ranks.unseen_relation, by_triple["MRR"], np.nan)
     named = f" ({label})" if label else ""
     return [Measure(name + named, values, None, items) for name, values in by_triple.items()]
 
