@@ -3,7 +3,7 @@
 python scripts/exits.py --calls 1000 [--busy 4] [--out results/exits]
 
 Each call is a process of `python -m distjoint`: `nearest` and `evaluate` on a small run, and `prepare`, in turn, while
-`--busy` other processes keep the cores at work. A call is bad when its exit code is not 0; each bad one is named with its
+`--busy` other processes keep the cores at work. A call is bad when its exit code is not 0; each such is named with its
 code and the last line that it printed, and makes the exit code of this one 1. A call takes 2 seconds on an idle core.
 """
 
