@@ -53,7 +53,7 @@ def elsewhere() -> Holder:
 
 def put(folder: Path, holder: Holder) -> None:
     folder.mkdir(exist_ok=True)
-    (folder / lock.NAME).write_bytes(holder.to_json())
+    locate(str(folder / lock.NAME)).write_bytes(holder.to_json())
 
 
 @pytest.mark.parametrize("url", ["{tmp}/run", "memory://lock/{tmp}", "google's"])
@@ -123,6 +123,13 @@ def test_a_job_that_is_started_again_waits_to_see_whether_the_other_lives(
     assert "waiting to see whether it lives" in heard.lines[0] and len(heard.lines) == 2 - lives
 
 
+def test_what_a_lock_file_says_is_no_path(tmp_path: Path, elsewhere: Holder) -> None:
+    put(tmp_path / "run", replace(elsewhere, token="../../outside", refreshed=0.0))
+    with hold(locate(str(tmp_path / "run")), "train", Silent()) as held:
+        assert time.time() - held.holder.refreshed < 60
+    assert not list(tmp_path.iterdir())[1:] and not list((tmp_path / "run").iterdir())
+
+
 def test_a_lock_is_refreshed_and_one_that_was_taken_over_ends_its_process(
     tmp_path: Path, elsewhere: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +175,10 @@ def test_of_many_that_find_a_left_lock_one_takes_it(tmp_path: Path, elsewhere: H
     assert not list((tmp_path / "run").iterdir())
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"doing": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"doing": 1}', b"\xff", Holder.here("x").to_json().replace(b'"since": 1', b'"since": 1e99')],
+)
 def test_a_lock_that_cannot_be_read_is_held_until_it_is_old(content: bytes, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()

@@ -19,7 +19,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from signal import SIGINT, pthread_kill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import xxhash
 
 from distjoint.base.errors import DistjointError
 from distjoint.storage.location import Location
@@ -70,12 +72,25 @@ class Holder:
             if file.exists():
                 raise
             return None
-        try:
-            return cls(**json.loads(content))
-        except (ValueError, TypeError):
-            modified = file.info().mtime_ns
-            at = modified / 1e9 if modified else time.time()
-            return cls("a command", "a machine", "", 0, 0, f"{at:.0f}", at, at)
+        with suppress(ValueError, TypeError, KeyError, OverflowError):
+            return cls._of(json.loads(content))
+        modified = file.info().mtime_ns
+        at = modified / 1e9 if modified else time.time()
+        return cls("a command", "a machine", "", 0, 0, f"{at:.0f}", at, at)
+
+    @classmethod
+    def _of(cls, tree: Any) -> Holder:
+        """The holder that a lock file describes. raises ValueError, TypeError or KeyError where it describes none"""
+        for name in ("since", "refreshed"):
+            datetime.fromtimestamp(tree[name], UTC)  # raises for what is no time
+        texts = {name: str(tree[name]) for name in ("doing", "host", "machine", "token")}
+        return cls(
+            **texts,
+            process=int(tree["process"]),
+            started=int(tree["started"]),
+            since=tree["since"],
+            refreshed=tree["refreshed"],
+        )
 
     def to_json(self) -> bytes:
         """The content of the file."""
@@ -105,6 +120,11 @@ class Lock:
         self._done, self._owner = threading.Event(), threading.current_thread()
         self._thread = threading.Thread(target=self._keep, name="lock", daemon=True)
 
+    def renewed(self) -> bytes:
+        """Content of the lock file that says that this process lives now."""
+        self.holder = replace(self.holder, refreshed=time.time())
+        return self.holder.to_json()
+
     def start(self) -> None:
         """Begin to refresh the file."""
         self._thread.start()
@@ -121,8 +141,7 @@ class Lock:
         while not self._done.wait(REFRESH):
             with suppress(DistjointError, OSError):  # a store that does not answer: later
                 if self._is_ours():
-                    self.holder = replace(self.holder, refreshed=time.time())
-                    self.file.write_bytes(self.holder.to_json())
+                    self.file.write_bytes(self.renewed())
             if self.taken_by:
                 main = threading.main_thread()
                 if self._owner is main and main.ident and not self._done.is_set():
@@ -131,7 +150,7 @@ class Lock:
 
     def _is_ours(self) -> bool:
         found = Holder.read(self.file)
-        if found is not None and found.token != self.holder.token:
+        if found is not None and found.machine and found.token != self.holder.token:
             self.taken_by = found
         return found is not None and self.taken_by is None
 
@@ -172,19 +191,17 @@ def _acquire(lock: Lock, progress: Progress, wait: bool) -> None:
     folder, file, mine = lock.folder, lock.file, lock.holder
     first: Holder | None = None
     while True:
-        if file.create(mine.to_json()):
-            if not file.is_local:
-                time.sleep(_SETTLE)
-            found = Holder.read(file)
-        else:
-            found = Holder.read(file)
-        if found is None:
-            continue  # just released
+        if file.create(lock.renewed()) and not file.is_local:
+            time.sleep(_SETTLE)
+        found = Holder.read(file)
+        if found is None:  # just released
+            time.sleep(0.05)
+            continue
         if found.token == mine.token:
             return
         if found.is_gone():
             progress.say(f"{folder}: was left by {found}; taken over")
-            if _take_over(folder, found, mine):
+            if _take_over(lock, found):
                 return
             continue
         if not wait or found.machine == mine.machine or first not in (None, found):
@@ -195,9 +212,9 @@ def _acquire(lock: Lock, progress: Progress, wait: bool) -> None:
         time.sleep(min(1.0, REFRESH))
 
 
-def _take_over(folder: Location, left: Holder, mine: Holder) -> bool:
+def _take_over(lock: Lock, left: Holder) -> bool:
     """Replace a lock that was left; whether that was done. Of several processes one does: it creates a file for it."""
-    file, claim = folder / NAME, folder / f"{NAME}.{left.token}"
+    file, claim = lock.file, lock.folder / f"{NAME}.{xxhash.xxh3_64(left.token.encode()).hexdigest()}"
     if not claim.create(b""):
         modified = claim.info().mtime_ns
         if modified and time.time() - modified / 1e9 > STALE:  # left by one that died just here
@@ -208,7 +225,7 @@ def _take_over(folder: Location, left: Holder, mine: Holder) -> bool:
         found = Holder.read(file)
         if found is None or found.token != left.token:
             return False
-        file.write_bytes(mine.to_json())
+        file.write_bytes(lock.renewed())
         return True
     finally:
         claim.delete()
