@@ -1,4 +1,4 @@
-"""What a trained result answers, and the warning that an answer means nothing."""
+"""What a trained result answers: the best of some candidates, and the warning that an answer means nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from distjoint.base.arrays import Ints
 from distjoint.base.errors import DistjointWarning
 from distjoint.evaluate.options import VectorKind
 
@@ -48,3 +52,12 @@ def warn_of_chance(entities: Iterable[str], relation: str | None) -> None:
         warnings.warn(
             f"{what}; its vector is as it began, and what it answers is chance", DistjointWarning, stacklevel=_FRAMES
         )
+
+
+def largest(values: NDArray[np.floating], k: int) -> Ints:
+    """int64[<= k]: places of the greatest finite values, greatest first, equal ones in order."""
+    k = min(k, len(values))
+    # Everything that reaches the k-th value is sorted, so that ties at the end fall in order too.
+    reached = np.flatnonzero(values >= np.partition(values, len(values) - k)[len(values) - k])
+    top = reached[np.argsort(-values[reached], kind="stable")][:k]
+    return np.asarray(top[np.isfinite(values[top])], np.int64)

@@ -25,7 +25,7 @@ from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.scoring import Side, TripleModel
 from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.results.answers import Neighbour, Prediction, warn_of_chance
+from distjoint.results.answers import Neighbour, Prediction, largest, warn_of_chance
 from distjoint.results.explain import End, Explanation, parts_of, slopes_of, word_shares, words_of
 from distjoint.results.export import export as write_vectors
 from distjoint.results.typed import TypedText
@@ -193,7 +193,7 @@ class Embeddings:
         if known == "exclude" and answers is not None:
             scores[answers] = -np.inf
         found: list[Prediction] = []
-        for index in _largest(scores, k).tolist():
+        for index in largest(scores, k).tolist():
             marked = None if answers is None else bool((answers == index).any())
             found.append(Prediction(self.entities.names[index], float(scores[index]), self._labels[index], marked))
         return found
@@ -331,7 +331,7 @@ class Embeddings:
         labels = self._labels if space.kind == "entity" else None
         return [
             Neighbour(space.names[index], space.kind, float(cosines[index]), labels[index] if labels else None)
-            for index in _largest(cosines, k).tolist()
+            for index in largest(cosines, k).tolist()
         ]
 
     def _across(self, source: Space, index: int, vector: Floats, space: Space) -> Floats:
@@ -393,12 +393,3 @@ class Embeddings:
         """The triples of all splits."""
         dataset = open_dataset(self.run)
         return Triples.together(*(dataset.split(split) for split in SPLITS))
-
-
-def _largest(values: NDArray[np.floating], k: int) -> Ints:
-    """int64[<= k]: places of the greatest finite values, greatest first, equal ones in order."""
-    k = min(k, len(values))
-    # Everything that reaches the k-th value is sorted, so that ties at the end fall in order too.
-    reached = np.flatnonzero(values >= np.partition(values, len(values) - k)[len(values) - k])
-    top = reached[np.argsort(-values[reached], kind="stable")][:k]
-    return np.asarray(top[np.isfinite(values[top])], np.int64)
