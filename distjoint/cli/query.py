@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from distjoint.base.errors import UsageError
-from distjoint.cli.common import Count, Json, Run, StorageOptions, print_result, print_rows
+from distjoint.cli.common import Count, Dataset, Json, Run, StorageOptions, print_result, print_rows
 from distjoint.evaluate.options import VECTORS, VectorParts
 from distjoint.registry import EXPORTS
 
@@ -35,6 +35,7 @@ def nearest(
     to: Annotated[
         Literal["word", "entity"] | None, typer.Option("--kind", help="Only neighbours of this kind.")
     ] = None,
+    dataset: Dataset = None,
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +50,7 @@ def nearest(
 
     if (name is None) == (text is None):
         raise UsageError("give a NAME, or --text and what an entity is, in words")
-    result = distjoint.load(run)
+    result = distjoint.load(run, dataset=dataset)
     if name is None:
         vector = result.text_vector(text or "")
         found = [asdict(near) for near in result.nearest(vector, count, kind=to, of="entity")]
@@ -79,6 +80,7 @@ def predict(
     known: Annotated[
         Literal["exclude", "include"], typer.Option(help="Triples of the dataset: left out, or marked.")
     ] = "exclude",
+    dataset: Dataset = None,
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -92,7 +94,7 @@ def predict(
     import distjoint
 
     texts = {"head_text": head_text, "tail_text": tail_text}
-    answers = distjoint.load(run).predict(head, relation, tail, count, known, own_end=own_end, **texts)
+    answers = distjoint.load(run, dataset=dataset).predict(head, relation, tail, count, known, own_end=own_end, **texts)
     rows = [asdict(answer) for answer in answers]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -105,7 +107,10 @@ def explain(
     head: Annotated[str, typer.Argument(metavar="HEAD", help="An entity, by id, label or word.", show_default=False)],
     relation: Annotated[str, typer.Argument(metavar="RELATION", help="The relation's name.", show_default=False)],
     tail: Annotated[str, typer.Argument(metavar="TAIL", help="An entity, likewise.", show_default=False)],
-    top: Annotated[int, typer.Option(metavar="N", min=0, help="Words of each end that are told apart.")] = 8,
+    top: Annotated[
+        int, typer.Option("-k", "--top", metavar="N", min=0, help="Words of each end that are told apart.")
+    ] = 8,
+    dataset: Dataset = None,
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -119,7 +124,7 @@ def explain(
     """
     import distjoint
 
-    print_result(distjoint.load(run).explain(head, relation, tail, top), as_json)
+    print_result(distjoint.load(run, dataset=dataset).explain(head, relation, tail, top), as_json)
 
 
 def export(
@@ -140,6 +145,7 @@ def export(
         typer.Option(help=VECTORS),
     ] = "joint",
     binary: Annotated[bool, typer.Option("--binary", help="The format's binary form; word2vec has one.")] = False,
+    dataset: Dataset = None,
     storage_options: StorageOptions = None,
 ) -> None:
     """Write the vectors for other programs.
@@ -151,5 +157,5 @@ def export(
     """
     import distjoint
 
-    written = distjoint.load(run).export(out, form, kind=kind, vectors=vectors, binary=binary)
+    written = distjoint.load(run, dataset=dataset).export(out, form, kind=kind, vectors=vectors, binary=binary)
     typer.echo(f"{out}: {written:,} vectors")

@@ -14,7 +14,8 @@ from distjoint.train.options import TrainOptions
 
 _RESUME_TAKES = (
     "--resume RUN continues with the run's own dataset and configuration; it takes no DATASET, --out, --config, "
-    "--recipe, --any-graph, --init, --continue or --overwrite, only --set for what may change"
+    "--recipe, --any-graph, --init, --continue or --overwrite, only --set for what may change, and --dataset for where "
+    "the dataset lies now"
 )
 
 
@@ -37,6 +38,10 @@ def train(
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Continue this run; --set changes what may change in it.")
     ] = None,
+    moved: Annotated[
+        str | None,
+        typer.Option("--dataset", metavar="DATASET", help="With --resume: where the run's dataset lies now, if moved."),
+    ] = None,
     options: dict[str, Any],
     storage_options: StorageOptions = None,
     as_json: Json = False,
@@ -51,6 +56,7 @@ def train(
       distjoint train data/mine --out runs/more --init glove.6B.100d.txt --set train.freeze=words,contexts
       distjoint train --resume runs/joint
       distjoint train --resume runs/joint --set train.epochs=30
+      distjoint train --resume runs/joint --dataset moved/mine
     """
     import distjoint
     from distjoint.recipes.load import parse_settings
@@ -59,7 +65,9 @@ def train(
     if resume is not None:
         if dataset or out or config or recipe or any_graph or init or any(options.values()):
             raise UsageError(_RESUME_TAKES)
-        run, configuration = resume, None
+        run, configuration, dataset = resume, None, moved
+    elif moved is not None:
+        raise UsageError(f"--dataset {moved} goes with --resume RUN; a new run takes it as DATASET: train {moved} ...")
     elif dataset is None or out is None:
         raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")
     else:

@@ -12,6 +12,8 @@ class ComplEx(Scorer):
     """Trouillon et al. 2016, eq. 11: Re(<head, relation, conj(tail)>)."""
 
     name = "complex"
+    paper = "Trouillon et al. 2016"
+    paper_loss = "logistic"
     compare = "dot"
     multiple = 2
     product = "complex"

@@ -18,6 +18,8 @@ class QuatE(Scorer):
     """
 
     name = "quate"
+    paper = "Zhang et al. 2019"
+    paper_loss = "logistic"
     compare = "dot"
     multiple = 4
 

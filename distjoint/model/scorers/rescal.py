@@ -14,6 +14,7 @@ class RESCAL(Scorer):
     """Nickel et al. 2011, eq. 2: head^T M tail. A relation is the matrix M, row by row: dim^2 reals."""
 
     name = "rescal"
+    paper = "Nickel et al. 2011"
     compare = "dot"
     linear_in_relation = True
 

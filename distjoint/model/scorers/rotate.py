@@ -16,6 +16,8 @@ class RotatE(Scorer):
     """
 
     name = "rotate"
+    paper = "Sun et al. 2019"
+    paper_loss = "adversarial"
     compare = "distance"
     multiple = 2
 
