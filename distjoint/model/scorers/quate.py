@@ -18,6 +18,8 @@ class QuatE(Scorer):
     """
 
     name = "quate"
+    formula = "q = h r / |r|, Hamilton's product of quaternions whose parts are quarters of the vectors"
+    inverse_formula = "the conjugate of r"
     compare = "dot"
     multiple = 4
 

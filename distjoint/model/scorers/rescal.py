@@ -14,6 +14,8 @@ class RESCAL(Scorer):
     """Nickel et al. 2011, eq. 2: head^T M tail. A relation is the matrix M, row by row: dim^2 reals."""
 
     name = "rescal"
+    formula = "q = h M, with M the dim x dim numbers of r, row by row"
+    inverse_formula = "M transposed"
     compare = "dot"
     linear_in_relation = True
 

@@ -16,6 +16,8 @@ class RotatE(Scorer):
     """
 
     name = "rotate"
+    formula = "q = (a cos r - b sin r, a sin r + b cos r), with h = (a, b), halves of the vector"
+    inverse_formula = "-r"
     compare = "distance"
     multiple = 2
 

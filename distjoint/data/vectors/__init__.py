@@ -1,0 +1,45 @@
+"""Files of named vectors as others, and `export`, write them: one format a file, known by its content.
+
+No format is read that can run code (pickle). Only what is wanted is parsed, a block at a time, so that a file may be
+larger than memory. The other way round is `results/exports`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+
+from distjoint.base.errors import DistjointError
+from distjoint.data.vectors.base import Named, Report, Source, VectorFormat, Wanted
+from distjoint.data.vectors.binary import Binary
+from distjoint.data.vectors.content import opened, refuse_foreign
+from distjoint.data.vectors.folder import find_file
+from distjoint.data.vectors.npy import Npy
+from distjoint.data.vectors.parquet import Parquet
+from distjoint.data.vectors.safetensors import Safetensors
+from distjoint.data.vectors.text import Text
+from distjoint.storage import Location
+
+__all__ = ["FORMATS", "Named", "Report", "read_vectors"]
+
+FORMATS: tuple[type[VectorFormat], ...] = (Safetensors, Parquet, Npy, Binary, Text)
+"""Asked in this order whether they know a file's first bytes; text is what is left."""
+
+
+def read_vectors(file: Location, dim: int, wanted: Container[str], report: Report | None = None) -> Iterator[Named]:
+    """The vectors whose names are wanted, and all relations and maps, in the order of the file.
+
+    file     of any of FORMATS, compressed or not, whatever its name; or a folder that `export` made
+    dim      numbers of a word's or an entity's vector
+    report   takes what was mended or left out
+    raises   DistjointError naming the file, and the line or place in it, that does not hold vectors of `dim` finite
+             numbers, or that is of a format which is not read
+    """
+    report = report or Report()
+    file = find_file(file)
+    with opened(file) as stream:
+        head = stream.peek()
+        if not head:
+            raise DistjointError(f"{file}: the file is empty")
+        refuse_foreign(file, head)
+        form = next(form for form in FORMATS if form.knows(head))
+        yield from form().read(Source(file, stream), Wanted(dim, wanted, report))
