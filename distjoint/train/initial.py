@@ -113,7 +113,7 @@ class Found:
 
 
 @contextmanager
-def find(files: Sequence[Location], data: Dataset, scheme: Scheme, progress: Progress) -> Iterator[Found]:
+def find(given: Location | Sequence[Location], data: Dataset, scheme: Scheme, progress: Progress) -> Iterator[Found]:
     """Read the vectors of files that name rows or relations of the dataset, and say how many, and what was a guess.
 
     A name is that of a word, and of the entities that have it as id or label; ids outweigh labels, a name as it is
@@ -122,6 +122,7 @@ def find(files: Sequence[Location], data: Dataset, scheme: Scheme, progress: Pro
 
     raises DistjointError when the vectors are of another width, or a file names nothing of the dataset
     """
+    files = [given] if isinstance(given, Location) else list(given)
     names = Names(data.rows(["entity", "label", "word"]), scheme.text, scheme.graph)
     relations = data.relations()["name"].to_pylist() if scheme.graph else []
     words, entities = (_Rows(data.layout.rows, scheme.dim) for _ in range(2))

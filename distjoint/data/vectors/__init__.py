@@ -38,8 +38,11 @@ def read_vectors(file: Location, dim: int, wanted: Container[str], report: Repor
     file = find_file(file)
     with opened(file) as stream:
         head = stream.peek()
+        form = next(form for form in FORMATS if form.knows(head))
+        called = next((other for other in FORMATS if file.name.lower().endswith(f".{other.title}")), form)
+        if form is Text and called is not form:
+            raise DistjointError(f"{file}: not a {called.title} file, though it is called so")
         if not head:
             raise DistjointError(f"{file}: the file is empty")
         refuse_foreign(file, head)
-        form = next(form for form in FORMATS if form.knows(head))
         yield from form().read(Source(file, stream), Wanted(dim, wanted, report))

@@ -135,7 +135,7 @@ class VectorFormat(ABC):
     """A format of files that hold named vectors. Another is a class in a file of its own, and its name in FORMATS."""
 
     title: ClassVar[str]
-    """What messages call it."""
+    """What messages call it, and files of it end with."""
 
     @classmethod
     @abstractmethod

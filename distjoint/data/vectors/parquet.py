@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from distjoint.base.arrays import Floats
@@ -17,7 +18,7 @@ from distjoint.data.vectors.base import AT_ONCE, OF_ROWS, Named, Source, VectorF
 class Parquet(VectorFormat):
     """Columns `name`, `kind` and `vector`, as `export` writes them, or one of strings and one of lists of numbers."""
 
-    title: ClassVar[str] = "Parquet"
+    title: ClassVar[str] = "parquet"
 
     @classmethod
     def knows(cls, head: bytes) -> bool:
@@ -80,11 +81,11 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _vectors(source: Source, lists: pa.Array, places: list[str]) -> Floats:
     """float32[len(lists), width]. raises DistjointError for rows of several lengths, and for what is missing"""
-    rows = [None if row is None else np.asarray(row, np.float64) for row in lists.to_pylist()]
-    width = next((len(row) for row in rows if row is not None), 0)
-    for row, place in zip(rows, places, strict=True):
-        if row is None or len(row) != width:
-            length = "no vector" if row is None else f"a vector of {len(row)} numbers, others have {width}"
-            raise DistjointError(f"{source.file}, {place}: {length}")
+    lengths = pc.list_value_length(lists).to_pylist()
+    for length, place in zip(lengths, places, strict=True):
+        if length != lengths[0] or not length:
+            held = "no vector" if not length else f"a vector of {length} numbers, others have {lengths[0]}"
+            raise DistjointError(f"{source.file}, {place}: {held}")
+    numbers = lists.flatten().to_numpy(zero_copy_only=False)  # what is missing becomes NaN
     with np.errstate(over="ignore"):
-        return np.array(rows, np.float64).astype(np.float32)
+        return np.asarray(numbers, np.float64).astype(np.float32).reshape(len(lengths), -1)

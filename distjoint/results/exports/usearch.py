@@ -98,4 +98,5 @@ def _recall(index: Any, vectors: Floats, there: np.ndarray[Any, np.dtype[np.int6
 
 
 def _unit(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+    wide = vectors.astype(np.float64)  # squares of float32 may be none
+    return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True), np.float32)
