@@ -99,5 +99,5 @@ def _of_one_width(model: Sequence[ModelTable], chosen: type[Export], say: Say) -
     kept = [table for table in model if table.kind.endswith("relation") and table.vectors.shape[1] == width]
     if left := [table.kind for table in model if table not in kept]:
         holding = ", ".join(name for name in EXPORTS.names() if EXPORTS[name].holds_model)
-        say(f"{', '.join(left)} are not in it, which is for rows of one width; {holding} hold all")
+        say(f"{', '.join(left)}: not in it, which is for rows of one width; {holding} hold all")
     return kept

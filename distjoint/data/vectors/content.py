@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ _FOREIGN = {
 _BROKEN = (
     *(EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException),
     *(NotImplementedError, RuntimeError),  # zipfile: a method that it does not know, a password
+    *(ValueError, struct.error, LookupError, OverflowError, MemoryError),  # zipfile: a damaged table of contents
 )
 
 
