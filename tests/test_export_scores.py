@@ -18,7 +18,7 @@ from test_prepare_continue import Said
 from usearch.index import Index
 
 import distjoint
-from distjoint.base.errors import UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.vectors import read_vectors
 from distjoint.evaluate.space import Space
 from distjoint.model.scorers import scorer
@@ -109,6 +109,7 @@ def scores(run: distjoint.Embeddings) -> np.ndarray:
     ("coupling", "scorer_name", "form"),
     [
         ("none", "complex", "parquet"),
+        ("soft", "rotate", "glove"),
         ("tie", "transe", "safetensors"),
         ("dual", "rotate", "huggingface"),
         ("project", "distmult", "safetensors"),
@@ -119,11 +120,14 @@ def test_a_run_begun_with_all_of_another_has_its_scores(
 ) -> None:
     settings, mapped = {"model.coupling": coupling, "model.scorer": scorer_name}, COUPLINGS[coupling].groups
     before = trained(small.joint, tmp_path / "before", settings)
-    before.export(str(tmp_path / "all"), form)
+    begun = [str(tmp_path / "all"), str(tmp_path / "relations")][: 1 + (form == "glove")]
+    before.export(begun[0], form)
+    if form == "glove":  # relations of rotate are half as wide
+        before.export(begun[1], form, "relation")
     still = {
         "train.freeze": ["words", "contexts", "entities", "relations", *mapped],
         "train.epochs": 1,
-        "train.init": str(tmp_path / "all"),
+        "train.init": begun,
     }
     said = Said()
     distjoint.train(small.joint, str(tmp_path / "run"), config({**settings, **still}), progress=said)
@@ -143,6 +147,10 @@ def test_relations_of_another_sort_are_left_out_and_that_is_said(small: Small, t
         begun = config({**settings, "train.init": str(tmp_path / "all"), "train.epochs": 1})
         distjoint.train(small.graph, str(tmp_path / "run"), begun, overwrite=True, progress=said)
         assert says in said
+    text = str(tmp_path / "r.txt")
+    distjoint.load(str(tmp_path / "before")).export(text, "word2vec", "relation")
+    with pytest.raises(DistjointError, match=r"r\.txt: names none of the rows"):
+        distjoint.train(small.graph, str(tmp_path / "text"), config({"model.scorer": "distmult", "train.init": text}))
 
 
 def test_text_formats_leave_relations_out_and_say_so(small: Small, tmp_path: Path) -> None:

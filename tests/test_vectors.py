@@ -26,7 +26,7 @@ import distjoint
 from distjoint.base.errors import DistjointError
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.data.vectors import FORMATS, Report, read_vectors
+from distjoint.data.vectors import FORMATS, Findings, read_vectors
 from distjoint.evaluate.space import Space
 from distjoint.recipes.load import load_config
 from distjoint.registry import EXPORTS
@@ -47,9 +47,9 @@ class Every:
         return True
 
 
-def read(place: Path, report: Report | None = None, dim: int = DIM) -> Found:
+def read(place: Path, findings: Findings | None = None, dim: int = DIM) -> Found:
     found: Found = {}
-    for part in read_vectors(locate(str(place)), dim, Every(), report):
+    for part in read_vectors(locate(str(place)), dim, Every(), findings):
         assert np.isfinite(part.vectors).all() and len(part.names) == len(part.vectors)
         found |= {(part.kind, name): vector for name, vector in zip(part.names, part.vectors, strict=True)}
     return found
@@ -126,11 +126,11 @@ def write(place: Path, name: str, content: bytes) -> Path:
 @pytest.mark.parametrize("name", CONTENTS)
 def test_a_file_is_read_by_what_is_in_it_however_it_is_packed(name: str, tmp_path: Path) -> None:
     for packed, pack in PACKED.items():
-        report = Report()
-        found = read(write(tmp_path / "v", name, pack(CONTENTS[name]())), report)
+        findings = Findings()
+        found = read(write(tmp_path / "v", name, pack(CONTENTS[name]())), findings)
         assert [known for _, known in found] == NAMES, packed
         np.testing.assert_array_equal(np.array(list(found.values())), VECTORS)
-        assert report.lines() == []
+        assert findings.lines() == []
     assert {form.title for form in FORMATS} == {"safetensors", "parquet", "npy", "word2vec's binary form", "text"}
 
 
@@ -174,9 +174,9 @@ def test_what_cannot_be_read_is_said_with_what_to_do(content: bytes, says: str, 
 def test_names_beside_a_matrix_are_those_of_one_file_of_its_length(tmp_path: Path) -> None:
     place = write(tmp_path / "v.npy", "npy", npy())
     (tmp_path / "v.vocab").write_text("\n".join(f"{name} {7 * at}" for at, name in enumerate(NAMES)))
-    report = Report()
-    assert [name for _, name in read(place, report)] == NAMES
-    assert report.lines() == ["5 names have a number after them, which is taken for a count ('the 0')"]
+    findings = Findings()
+    assert [name for _, name in read(place, findings)] == NAMES
+    assert findings.lines() == ["5 names have a number after them, which is taken for a count ('the 0')"]
     (tmp_path / "v.vocab").write_text("\n".join(NAMES[:4]))
     with pytest.raises(DistjointError, match=r"v\.vocab: 4 names, and .*v\.npy has more vectors"):
         read(place)
@@ -191,15 +191,15 @@ def test_names_beside_a_matrix_are_those_of_one_file_of_its_length(tmp_path: Pat
 def test_what_is_mended_or_left_out_of_text_is_counted(tmp_path: Path) -> None:
     content = b"5 2\nbro\xffken 1 2\nApollo 11 1 2\n 1 2\n. . . 1 2\nlast 1 2\nmore 1 2"
     (tmp_path / "v").write_bytes(content)
-    report = Report()
-    assert [name for _, name in read(tmp_path / "v", report, 2)] == [
+    findings = Findings()
+    assert [name for _, name in read(tmp_path / "v", findings, 2)] == [
         "bro\ufffdken",
         "Apollo 11",
         ". . .",
         "last",
         "more",
     ]
-    assert report.lines() == [
+    assert findings.lines() == [
         "1 names are not UTF-8: their bad bytes are read as \ufffd ('bro\ufffdken', line 2)",
         "1 lines have more numbers than others; what is before the last ones is taken for a name ('Apollo 11', line 3)",
         "1 lines have no name and are left out (line 4)",
@@ -248,9 +248,9 @@ def test_damage_is_named_or_leaves_vectors(tmp_path: Path) -> None:
         name, pack = list(contents)[turn % len(contents)]
         content = damaged(contents[name, pack], random)
         place, shortened = write(tmp_path / "v", name, content), len(content) < len(contents[name, pack])
-        report = Report()
+        findings = Findings()
         try:
-            found = read(place, report)
+            found = read(place, findings)
         except DistjointError as error:
             assert str(place.with_suffix("")) in str(error) and "\n" not in str(error)
             continue

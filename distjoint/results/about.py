@@ -9,9 +9,11 @@ from typing import Any
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.of_run import open_dataset
+from distjoint.evaluate.report import JSON
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.model_tables import ModelTable
 from distjoint.runs import journal
+from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunFolder
 from distjoint.version import __version__
 
@@ -33,7 +35,7 @@ def about(trained: TrainedVectors, tables: Sequence[ModelTable], vectors: str) -
         found["entity_vectors"] = trained.coupling.formula
         found["score"] = _score(trained, tables)
     found["shapes"] = {table.kind: table.shape for table in tables}
-    return {**found, "data": _data(run), "figures": _figures(run), "settings": info.config.model_dump(mode="json")}
+    return {**found, "data": _data(run), "figures": _figures(run), "settings": _settings(run)}
 
 
 def _score(trained: TrainedVectors, tables: Sequence[ModelTable]) -> dict[str, Any]:
@@ -56,6 +58,13 @@ def _score(trained: TrainedVectors, tables: Sequence[ModelTable]) -> dict[str, A
     }
 
 
+def _settings(run: RunFolder) -> dict[str, Any]:
+    """The configuration, without places on this machine."""
+    settings = run.info.config.model_dump(mode="json")
+    settings["train"].pop("init")
+    return settings
+
+
 def _data(run: RunFolder) -> dict[str, Any]:
     """The dataset's name and counts; of its place only the last part, which says nothing of this machine."""
     counts: dict[str, Any] = {}
@@ -66,14 +75,16 @@ def _data(run: RunFolder) -> dict[str, Any]:
 
 
 def _figures(run: RunFolder) -> dict[str, Any]:
-    """Metrics of the last epoch, and what the run's folder has of its evaluation."""
-    lines = journal.read(run.folder)
-    found: dict[str, Any] = {}
-    if lines:
-        found = {key: value for key, value in lines[-1].items() if key == "epoch" or "loss" in key or "mrr" in key}
-    place = run.folder / "test.json"
-    if place.exists():
-        with suppress(ValueError):
-            tested = json.loads(place.read_bytes())
-            found |= {f"test {key}": value for key, value in tested.items() if isinstance(value, int | float)}
+    """Metrics of the epoch that is kept, and what the run's folder has of its evaluation."""
+    kept = Position.of(run.info.result).epoch if run.info.result else 0
+    line = next((line for line in journal.read(run.folder) if line["epoch"] == kept), {})
+    found = {key: value for key, value in line.items() if key == "epoch" or "loss" in key or "mrr" in key}
+    for name, section in (("test.json", None), (JSON, "link_prediction")):
+        place = run.folder / name
+        if place.exists():
+            with suppress(ValueError, AttributeError):
+                report = json.loads(place.read_bytes())
+                links = (report if section is None else report.get(section)) or {}
+                split = links.get("split", "test")
+                found |= {f"{split} {key}": value for key, value in links.items() if isinstance(value, float)}
     return found

@@ -16,7 +16,7 @@ from torch import Tensor
 from distjoint.base.arrays import Floats
 from distjoint.couplings.base import RELATION, inverse_kind
 from distjoint.couplings.scheme import Scheme
-from distjoint.data.vectors import Named, Report
+from distjoint.data.vectors import Findings, Named
 from distjoint.model.scorers import scorer
 
 LABEL, ID, EXACT, MARKED = 1, 2, 4, 8
@@ -26,6 +26,7 @@ _SHARED = "{n} names are ids or labels of several entities, which all begin with
 _UNDERSCORES = "{n} names are taken for those with blanks instead of underscores"
 _AMBIGUOUS = "{n} names fit several with blanks instead of underscores, and are left out"
 
+Kind = Literal["word", "entity"]
 Fits = Mapping[str, list[tuple[int, int]]]
 """The rows of each name, and how it fits them."""
 
@@ -44,7 +45,7 @@ class Names:
         """Some name."""
         return next(iter([*self.words][:1] or [*self.entities][:1]), None)
 
-    def rows(self, name: str, kind: Literal["word", "entity"], marked: bool, report: Report) -> list[tuple[int, int]]:
+    def rows(self, name: str, kind: Kind, marked: bool, findings: Findings) -> list[tuple[int, int]]:
         """Rows that a name fits, and how well; where it is a guess, none, and it is reported."""
         fits = (self.words if kind == "word" else self.entities).get(name, [])
         if not fits:
@@ -52,11 +53,11 @@ class Names:
         best = max(how for _, how in fits)
         if best < EXACT:
             if len({row for row, _ in fits}) > 1:
-                report.add(_AMBIGUOUS, repr(name))
+                findings.add(_AMBIGUOUS, repr(name))
                 return []
-            report.add(_UNDERSCORES, repr(name))
+            findings.add(_UNDERSCORES, repr(name))
         elif sum(how >= EXACT for _, how in fits) > 1:
-            report.add(_SHARED, repr(name))
+            findings.add(_SHARED, repr(name))
         # A name with underscores is nobody else's where it is somebody's as it is written.
         return [(row, how + MARKED * marked) for row, how in fits if (how & EXACT) == (best & EXACT)]
 
@@ -95,19 +96,19 @@ class Tables:
         self._taken: set[str] = set()
         self.relations = count if scheme.graph else 0
 
-    def take(self, part: Named, report: Report) -> None:
+    def take(self, part: Named, findings: Findings) -> None:
         """Keep what is of use; the rest is reported."""
         kind = part.kind or ""
-        theirs = report.about.get("score", {}).get("scorer", self._scorer)
+        theirs = (findings.about.get("score") or {}).get("scorer", self._scorer)
         name = self._halves.get(kind, kind)
         if name not in self._wanted or (kind in self._halves and not self._reciprocal):
-            report.add("{n} tables of the file have no use in this run", kind, int(kind not in self._taken))
+            findings.add("{n} tables of the file have no use in this run", kind, int(kind not in self._taken))
         elif theirs != self._scorer and name.endswith(RELATION):
             text = f"{{n}} relations are of scorer {theirs}, this run's of {self._scorer}, and are left out"
-            report.add(text, repr(part.names[0]), len(part.names))
+            findings.add(text, repr(part.names[0]), len(part.names))
         elif part.vectors.shape[1] != (width := int(np.prod(self._wanted[name][1:]))):
             text = f"{{n}} rows have {part.vectors.shape[1]} numbers, this run's {width}, and are left out"
-            report.add(text, f"{kind} {part.names[0]!r}", len(part.names))
+            findings.add(text, f"{kind} {part.names[0]!r}", len(part.names))
         else:
             self._keep(kind, name, part)
         self._taken.add(kind)

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -26,13 +25,13 @@ from distjoint.base.progress import Progress
 from distjoint.couplings.base import words_of_entities
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.data.vectors import Named, Report, read_vectors
+from distjoint.data.vectors import Findings, Named, read_vectors
 from distjoint.model.scorers import NO_DENSE
 from distjoint.runs.folder import DENSE, MANIFEST, Checkpoint, CheckpointManifest, RunInfo, describe, shard_file
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
-from distjoint.train.given import Names, Tables
+from distjoint.train.given import Kind, Names, Tables
 
 FOLDER = "initial"
 
@@ -148,17 +147,17 @@ def find(given: Location | Sequence[Location], data: Dataset, scheme: Scheme, pr
 
 
 def _read(file: Location, names: Names, found: Found, scheme: Scheme, progress: Progress) -> None:
-    report = Report()
+    findings = Findings()
     with progress.task(f"reading {file.name}") as task:
-        for part in read_vectors(file, scheme.dim, names, report):
+        for part in read_vectors(file, scheme.dim, names, findings):
             if part.kind in (None, "word", "entity"):
-                _take(part, names, found, report)
+                _take(part, names, found, findings)
             else:
-                found.tables.take(part, report)
+                found.tables.take(part, findings)
             task.note(
                 f"{np.count_nonzero(found.words.found):,} words, {np.count_nonzero(found.entities.found):,} entities"
             )
-    for line in report.lines():
+    for line in findings.lines():
         progress.say(f"{file}: {line}")
 
 
@@ -171,15 +170,15 @@ def _said(counts: tuple[int, int], found: Found, layout: Layout, scheme: Scheme)
     return "vectors of " + " and ".join([*said, *([found.tables.said()] if scheme.graph else [])])
 
 
-def _take(part: Named, names: Names, found: Found, report: Report) -> None:
-    kinds: tuple[tuple[Literal["word", "entity"], _Rows], ...] = (("word", found.words), ("entity", found.entities))
+def _take(part: Named, names: Names, found: Found, findings: Findings) -> None:
+    kinds: tuple[tuple[Kind, _Rows], ...] = (("word", found.words), ("entity", found.entities))
     for name, vector in zip(part.names, part.vectors, strict=True):
         for kind, rows in kinds:
             if part.kind not in (None, kind):
                 continue
-            for row, how in names.rows(name, kind, part.kind is not None, report):
+            for row, how in names.rows(name, kind, part.kind is not None, findings):
                 if rows.put(row, vector, how):
-                    report.add("{n} rows have several vectors, of which the first is taken", f"{kind} {name!r}")
+                    findings.add("{n} rows have several vectors, of which the first is taken", f"{kind} {name!r}")
 
 
 def open_initial(run: Location) -> Checkpoint:

@@ -14,12 +14,13 @@ import pyarrow as pa
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
-from distjoint.data.vectors.content import Stream, compression_of
+from distjoint.data.vectors.content import ByteStream, compression_of
 from distjoint.data.vectors.names import decoded
 from distjoint.storage import Location
 
 AT_ONCE = 4096
 """Vectors that are parsed at a time."""
+_LARGEST_ABOUT = 1 << 22
 OF_ROWS = (None, "word", "entity")
 """Kinds of which only what is wanted is read; all others are small."""
 
@@ -38,7 +39,7 @@ class Named:
 
 
 @dataclass
-class Report:
+class Findings:
     """What a reading tells besides the vectors: what was mended or left out, counted, and what the file says of itself.
 
     about   `export`'s description of the run, where the file has one
@@ -62,11 +63,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a reader is to return: dim, the names that are wanted, and where to report."""
+    """What a reader is to return: dim, the names that are wanted, and what takes what is mended."""
 
     dim: int
     names: Container[str]
-    report: Report
+    findings: Findings
 
     def name(self, raw: bytes | str, where: str) -> tuple[str | None, str] | None:
         """Kind and name of what a file of text has as a name; None where it is not wanted."""
@@ -75,7 +76,7 @@ class Wanted:
         if kind not in OF_ROWS or name in self.names:
             return kind, name
         if name != text and text in self.names:
-            self.report.add("{n} names look escaped, but are taken as they are written", f"{text!r}, {where}")
+            self.findings.add("{n} names look escaped, but are taken as they are written", f"{text!r}, {where}")
             return None, text
         return None
 
@@ -84,12 +85,12 @@ class Wanted:
             return raw.decode()
         except UnicodeDecodeError:
             text = raw.decode(errors="replace")
-            self.report.add("{n} names are not UTF-8: their bad bytes are read as \ufffd", f"{text!r}, {where}")
+            self.findings.add("{n} names are not UTF-8: their bad bytes are read as \ufffd", f"{text!r}, {where}")
             return text
 
 
 @dataclass(frozen=True)
-class Source:
+class VectorFile:
     """A file that is read.
 
     file     its place, for messages and for what lies beside it
@@ -97,7 +98,7 @@ class Source:
     """
 
     file: Location
-    stream: Stream
+    stream: ByteStream
 
     def beside(self, name: str) -> Location:
         """A file in the same folder."""
@@ -108,7 +109,7 @@ class Source:
     def seekable(self) -> Iterator[Any]:
         """The file's bytes in any order; of a compressed one all of them in memory."""
         with self.file.open_input(ranges=True) as raw:
-            packed = compression_of(bytes(raw.read(8)))
+            packed = compression_of(bytes(raw.read(16)))
             raw.seek(0)
             yield pa.BufferReader(self.stream.read_all()) if packed else raw
 
@@ -122,13 +123,19 @@ class Source:
             f"{self.file}: vectors of {width} numbers, model.dim is {dim}; set model.dim={width}, or give other vectors"
         )
 
+    def about_beside(self) -> dict[str, Any]:
+        """What is in `FILE.json`, which `export` writes beside relations in text; nothing where it is not there."""
+        place = self.beside(f"{self.file.name}.json")
+        there = place.exists() and not place.is_dir() and place.size() < _LARGEST_ABOUT
+        return self.about(place.read_bytes() if there else None)
+
     def about(self, text: str | bytes | None) -> dict[str, Any]:
         """`export`'s description of a run, from JSON; nothing where there is none that can be read."""
         try:
             found = json.loads(text) if text else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) and "distjoint" in found else {}
 
 
 class VectorFormat(ABC):
@@ -143,11 +150,11 @@ class VectorFormat(ABC):
         """Whether a file that begins so is of this format; `head` holds HEAD bytes, fewer where the file is shorter."""
 
     @abstractmethod
-    def read(self, source: Source, wanted: Wanted) -> Iterator[Named]:
+    def read(self, source: VectorFile, wanted: Wanted) -> Iterator[Named]:
         """The vectors that are wanted. raises as `read_vectors` does"""
 
 
-def checked(source: Source, kind: str | None, names: list[str], vectors: Floats, places: Sequence[str]) -> Named:
+def checked(source: VectorFile, kind: str | None, names: list[str], vectors: Floats, places: Sequence[str]) -> Named:
     """Vectors whose numbers are all finite. raises DistjointError naming the first that is not, by its place"""
     finite = np.isfinite(vectors).all(1)
     if not finite.all():

@@ -9,7 +9,7 @@ import numpy as np
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
-from distjoint.data.vectors.base import Named, Source, Wanted, checked
+from distjoint.data.vectors.base import Named, VectorFile, Wanted, checked
 from distjoint.data.vectors.content import opened
 from distjoint.data.vectors.names import mark
 from distjoint.storage import Location
@@ -19,7 +19,7 @@ _NAMES = ("vocab.txt", "vocab.tsv", "names.txt", "metadata.tsv")
 _COUNTED = re.compile(r"(.*\S)[ \t]+\d+")
 
 
-def named_rows(source: Source, wanted: Wanted, blocks: Iterator[Floats]) -> Iterator[Named]:
+def named_rows(source: VectorFile, wanted: Wanted, blocks: Iterator[Floats]) -> Iterator[Named]:
     """Rows of a matrix, float[n, dim] a block, with the names that lie beside it; those that are wanted.
 
     raises   DistjointError where there is no file of names, several might be it, or it has another length
@@ -45,7 +45,7 @@ def named_rows(source: Source, wanted: Wanted, blocks: Iterator[Floats]) -> Iter
         raise DistjointError(f"{place}: {len(names):,} names, and {source.file} has {done:,} vectors")
 
 
-def _find(source: Source) -> Location:
+def _find(source: VectorFile) -> Location:
     stem = source.file.name
     while "." in stem.lstrip("."):
         stem = stem.rpartition(".")[0]
@@ -71,7 +71,8 @@ def _names(place: Location, wanted: Wanted) -> list[str]:
         return _column(lines)
     found = [_COUNTED.fullmatch(line) for line in lines]
     if all(found):
-        wanted.report.add("{n} names have a number after them, which is taken for a count", repr(lines[0]), len(lines))
+        text = "{n} names have a number after them, which is taken for a count"
+        wanted.findings.add(text, repr(lines[0]), len(lines))
         return [match[1] for match in found if match]
     return lines
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.vectors.base import AT_ONCE, Named, Source, VectorFormat, Wanted, checked
+from distjoint.data.vectors.base import AT_ONCE, Named, VectorFile, VectorFormat, Wanted, checked
 from distjoint.data.vectors.names import decoded
 from distjoint.data.vectors.text import HEADER, is_text
 
@@ -16,7 +16,7 @@ _LONGEST = 1 << 16
 """Bytes of a name."""
 
 
-class Binary(VectorFormat):
+class BinaryVectors(VectorFormat):
     """Little-endian float32; a line end after each vector may be there or not."""
 
     title: ClassVar[str] = "word2vec's binary form"
@@ -27,7 +27,7 @@ class Binary(VectorFormat):
         is_header, first = HEADER.fullmatch(header.strip()), rest.lstrip(b"\n").partition(b"\n")[0]
         return bool(is_header) and bool(first) and not is_text(first)
 
-    def read(self, source: Source, wanted: Wanted) -> Iterator[Named]:
+    def read(self, source: VectorFile, wanted: Wanted) -> Iterator[Named]:
         stream = source.stream
         header = stream.peek(64).partition(b"\n")[0]
         count, width = map(int, header.split())
@@ -53,7 +53,7 @@ class Binary(VectorFormat):
             raise DistjointError(f"{source.file}: more after the {count:,} vectors of its header ({rest[:20]!r})")
 
 
-def _entry(source: Source, number: int, count: int, size: int) -> tuple[bytes, bytes]:
+def _entry(source: VectorFile, number: int, count: int, size: int) -> tuple[bytes, bytes]:
     """Name and numbers of a vector."""
     stream = source.stream
     ahead = stream.peek(512)
@@ -61,7 +61,9 @@ def _entry(source: Source, number: int, count: int, size: int) -> tuple[bytes, b
         ahead = stream.peek(_LONGEST)
     end = ahead.find(b" ")
     if end < 0 and len(ahead) == _LONGEST:
-        raise DistjointError(f"{source.file}, vector {number}: no name; {Binary.title} has one before each vector")
+        raise DistjointError(
+            f"{source.file}, vector {number}: no name; {BinaryVectors.title} has one before each vector"
+        )
     content = b"" if end < 0 else stream.read(end + 1 + size)[end + 1 :]
     if len(content) != size:
         raise DistjointError(
@@ -70,6 +72,6 @@ def _entry(source: Source, number: int, count: int, size: int) -> tuple[bytes, b
     return ahead[:end].lstrip(b"\n"), content
 
 
-def _parsed(source: Source, kind: str | None, names: list[str], contents: list[bytes], places: list[str]) -> Named:
+def _parsed(source: VectorFile, kind: str | None, names: list[str], contents: list[bytes], places: list[str]) -> Named:
     vectors = np.frombuffer(b"".join(contents), "<f4").astype(np.float32).reshape(len(names), -1)
     return checked(source, kind, names, vectors, places)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import struct
 import zipfile
 import zlib
@@ -20,28 +21,30 @@ from distjoint.storage import Location
 HEAD = 1 << 18
 """Bytes by which a format is known: some hundred lines of text."""
 _COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bz2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "zip",
+    "gzip": re.compile(rb"\x1f\x8b"),
+    "bz2": re.compile(rb"BZh[1-9]1AY&SY"),
+    "xz": re.compile(rb"\xfd7zXZ\x00"),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
+    "zip": re.compile(rb"PK\x03\x04"),
 }
+"""How files begin that are compressed so."""
 _GENSIM = (
     "a pickle, as gensim's save() writes it, which may run code and is never read; write it anew, in Python: "
     "KeyedVectors.load(FILE).save_word2vec_format('vectors.bin', binary=True)"
 )
+_UTF_16 = "not UTF-8 but, it seems, UTF-16; convert it with 'iconv -f UTF-16 -t UTF-8'"
 _FOREIGN = {
-    **{b"\x80" + bytes([protocol]): _GENSIM for protocol in range(2, 6)},
-    b"\xba\x16\x4f\x2f": "a model of fastText; give the .vec file that was written beside it",
-    b"\x89HDF": "HDF5; write the vectors as text or with 'np.save'",
-    b"ARROW1": "an Arrow file; write the table as Parquet",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
-    b"\xff\xfe": "not UTF-8 but, it seems, UTF-16; convert it with 'iconv -f UTF-16 -t UTF-8'",
-    b"\xfe\xff": "not UTF-8 but, it seems, UTF-16; convert it with 'iconv -f UTF-16 -t UTF-8'",
-    b"<!DOCTYPE": "a web page, not vectors; download the file itself",
-    b"<html": "a web page, not vectors; download the file itself",
-    b"version https://git-lfs": "a pointer of Git LFS, not the file; fetch it with 'git lfs pull'",
+    rb"\x80[\x02-\x05]": _GENSIM,
+    rb"\xba\x16\x4f\x2f": "a model of fastText; give the .vec file that was written beside it",
+    rb"\x89HDF": "HDF5; write the vectors as text or with 'np.save'",
+    rb"ARROW1": "an Arrow file; write the table as Parquet",
+    rb"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
+    rb"(?s:.{257})ustar": "a tar archive; unpack it",
+    rb"\xff\xfe|\xfe\xff": _UTF_16,
+    rb"(?i:<!doctype|<html)": "a web page, not vectors; download the file itself",
+    rb"version https://git-lfs": "a pointer of Git LFS, not the file; fetch it with 'git lfs pull'",
 }
+"""How files begin whose formats are not read, as patterns."""
 _BROKEN = (
     *(EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException),
     *(NotImplementedError, RuntimeError),  # zipfile: a method that it does not know, a password
@@ -49,7 +52,7 @@ _BROKEN = (
 )
 
 
-class Stream:
+class ByteStream:
     """Bytes that can be looked ahead in."""
 
     def __init__(self, raw: Any) -> None:
@@ -77,7 +80,7 @@ class Stream:
 
 
 @contextmanager
-def opened(file: Location) -> Iterator[Stream]:
+def opened(file: Location) -> Iterator[ByteStream]:
     """A file's bytes, decompressed by what they begin with.
 
     raises DistjointError naming the file that is not there, is cut short, or holds several files
@@ -85,34 +88,32 @@ def opened(file: Location) -> Iterator[Stream]:
     if not file.exists() or file.is_dir():
         raise DistjointError(f"{file}: no such file of vectors")
     with file.open_input() as raw:
-        method = compression_of(bytes(raw.read(8)))
+        method = compression_of(bytes(raw.read(16)))
     if method == "zip":
         with _unzipped(file) as member:
-            yield _once(file, Stream(member))
+            yield _once(file, ByteStream(member))
     elif method == "bz2":
         with _named(file), file.open_input() as raw, bz2.open(raw) as whole:  # Arrow's reads the first of several parts
-            yield _once(file, Stream(whole))
+            yield _once(file, ByteStream(whole))
     else:
         with open_text(file, method) as (whole, _):
-            yield _once(file, Stream(whole))
+            yield _once(file, ByteStream(whole))
 
 
 def refuse_foreign(file: Location, head: bytes) -> None:
     """raises DistjointError for a format that is known and not read, with what to do"""
-    reason = next((reason for magic, reason in _FOREIGN.items() if head.startswith(magic)), None)
-    if head[257:262] == b"ustar":
-        reason = "a tar archive; unpack it"
+    reason = next((reason for begin, reason in _FOREIGN.items() if re.match(begin, head)), None)
     if reason:
         raise DistjointError(f"{file}: {reason}")
 
 
 def compression_of(head: bytes) -> str | None:
     """How a file that begins so is compressed."""
-    return next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
+    return next((name for name, begin in _COMPRESSED.items() if begin.match(head)), None)
 
 
-def _once(file: Location, stream: Stream) -> Stream:
-    if compression_of(stream.peek(8)):
+def _once(file: Location, stream: ByteStream) -> ByteStream:
+    if compression_of(stream.peek(16)):
         raise DistjointError(f"{file}: compressed twice; decompress it once")
     return stream
 

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.vectors.base import AT_ONCE, Named, Source, VectorFormat, Wanted
+from distjoint.data.vectors.base import AT_ONCE, Named, VectorFile, VectorFormat, Wanted
 from distjoint.data.vectors.beside import named_rows
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST = 10_000
 
 
-class Npy(VectorFormat):
+class NpyVectors(VectorFormat):
     """float16, float32 or float64 [n, dim]."""
 
     title: ClassVar[str] = "npy"
@@ -25,7 +25,7 @@ class Npy(VectorFormat):
     def knows(cls, head: bytes) -> bool:
         return head.startswith(_MAGIC)
 
-    def read(self, source: Source, wanted: Wanted) -> Iterator[Named]:
+    def read(self, source: VectorFile, wanted: Wanted) -> Iterator[Named]:
         shape, by_column, dtype = _header(source)
         if dtype.kind != "f" or dtype.itemsize > 8:
             raise DistjointError(f"{source.file}: numbers of type {dtype}; save a matrix of float32")
@@ -40,7 +40,7 @@ class Npy(VectorFormat):
             raise DistjointError(f"{source.file}: more bytes than its header says; it is damaged")
 
 
-def _header(source: Source) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(source: VectorFile) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether it lies column by column, and type."""
     start = source.stream.peek(12)
     try:
@@ -58,7 +58,7 @@ def _header(source: Source) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return shape, by_column, dtype
 
 
-def _blocks(source: Source, shape: tuple[int, ...], by_column: bool, dtype: np.dtype[Any]) -> Iterator[np.ndarray]:
+def _blocks(source: VectorFile, shape: tuple[int, ...], by_column: bool, dtype: np.dtype[Any]) -> Iterator[np.ndarray]:
     rows, width = shape
     at_once = rows if by_column else AT_ONCE
     for first in range(0, rows, at_once):

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
-from distjoint.data.vectors.base import AT_ONCE, OF_ROWS, Named, Source, VectorFormat, Wanted, checked
+from distjoint.data.vectors.base import AT_ONCE, OF_ROWS, Named, VectorFile, VectorFormat, Wanted, checked
 
 
-class Parquet(VectorFormat):
+class ParquetVectors(VectorFormat):
     """Columns `name`, `kind` and `vector`, as `export` writes them, or one of strings and one of lists of numbers."""
 
     title: ClassVar[str] = "parquet"
@@ -24,7 +24,7 @@ class Parquet(VectorFormat):
     def knows(cls, head: bytes) -> bool:
         return head.startswith(b"PAR1")
 
-    def read(self, source: Source, wanted: Wanted) -> Iterator[Named]:
+    def read(self, source: VectorFile, wanted: Wanted) -> Iterator[Named]:
         try:
             with source.seekable() as place:
                 yield from _read(source, wanted, pq.ParquetFile(place, page_checksum_verification=True))
@@ -33,10 +33,10 @@ class Parquet(VectorFormat):
             raise DistjointError(f"{source.file}: damaged or not Parquet ({reason})") from error
 
 
-def _read(source: Source, wanted: Wanted, file: pq.ParquetFile) -> Iterator[Named]:
+def _read(source: VectorFile, wanted: Wanted, file: pq.ParquetFile) -> Iterator[Named]:
     name, vector = _columns(source, file.schema_arrow)
     columns = [name, vector, *(["kind"] if "kind" in file.schema_arrow.names and name != "kind" else [])]
-    wanted.report.about |= source.about((file.schema_arrow.metadata or {}).get(b"distjoint"))
+    wanted.findings.about |= source.about((file.schema_arrow.metadata or {}).get(b"distjoint"))
     done = 0
     for batch in file.iter_batches(AT_ONCE, columns=columns):
         names = batch.column(name).cast(pa.string()).to_pylist()
@@ -55,7 +55,7 @@ def _read(source: Source, wanted: Wanted, file: pq.ParquetFile) -> Iterator[Name
         done += len(names)
 
 
-def _columns(source: Source, schema: pa.Schema) -> tuple[str, str]:
+def _columns(source: VectorFile, schema: pa.Schema) -> tuple[str, str]:
     """The columns of names and of vectors. raises DistjointError where it is not plain which they are"""
     if {"name", "vector"} <= set(schema.names):
         return "name", "vector"
@@ -79,7 +79,7 @@ def _is_list(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in lists) and bool(pa.types.is_floating(kind.value_type))
 
 
-def _vectors(source: Source, lists: pa.Array, places: list[str]) -> Floats:
+def _vectors(source: VectorFile, lists: pa.Array, places: list[str]) -> Floats:
     """float32[len(lists), width]. raises DistjointError for rows of several lengths, and for what is missing"""
     lengths = pc.list_value_length(lists).to_pylist()
     for length, place in zip(lengths, places, strict=True):

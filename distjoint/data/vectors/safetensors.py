@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.vectors.base import AT_ONCE, OF_ROWS, Named, Source, VectorFormat, Wanted, checked
+from distjoint.data.vectors.base import AT_ONCE, OF_ROWS, Named, VectorFile, VectorFormat, Wanted, checked
 
 NAMES = ".names"
 """After a kind: its names, a JSON list in UTF-8, as a tensor of bytes (earlier versions: in the metadata)."""
@@ -27,7 +27,7 @@ class _Tensor:
     end: int
 
 
-class Safetensors(VectorFormat):
+class SafetensorsVectors(VectorFormat):
     """float32[n, width] tensors `word`, `entity`, `relation`, ..., with their names, and others without."""
 
     title: ClassVar[str] = "safetensors"
@@ -36,10 +36,10 @@ class Safetensors(VectorFormat):
     def knows(cls, head: bytes) -> bool:
         return head[5:9] == b"\0\0\0{"
 
-    def read(self, source: Source, wanted: Wanted) -> Iterator[Named]:
+    def read(self, source: VectorFile, wanted: Wanted) -> Iterator[Named]:
         with source.seekable() as place:
             tensors, notes, start = _header(source, place)
-            wanted.report.about |= source.about(notes.get("distjoint"))
+            wanted.findings.about |= source.about(notes.get("distjoint"))
             kinds = [name for name in tensors if not name.endswith(NAMES)]
             if not any(kind + NAMES in notes or kind + NAMES in tensors for kind in kinds):
                 held = f"it has {', '.join(kinds[:6])}" if kinds else "it has none"
@@ -55,7 +55,9 @@ class Safetensors(VectorFormat):
                 yield from _rows(source, wanted, place, kind, tensors[kind], names)
 
 
-def _rows(source: Source, wanted: Wanted, place: Any, kind: str, tensor: _Tensor, names: list[str]) -> Iterator[Named]:
+def _rows(
+    source: VectorFile, wanted: Wanted, place: Any, kind: str, tensor: _Tensor, names: list[str]
+) -> Iterator[Named]:
     width = math.prod(tensor.shape[1:])
     if names:
         source.check_width(kind, width, wanted.dim)
@@ -68,14 +70,14 @@ def _rows(source: Source, wanted: Wanted, place: Any, kind: str, tensor: _Tensor
         yield checked(source, kind, [part[at] for at in which], vectors[which], places)
 
 
-def _read(source: Source, place: Any, size: int) -> bytes:
+def _read(source: VectorFile, place: Any, size: int) -> bytes:
     content = bytes(place.read(size))
     if len(content) != size:
         raise DistjointError(f"{source.file}: the file is cut short")
     return content
 
 
-def _header(source: Source, place: Any) -> tuple[dict[str, _Tensor], dict[str, str], int]:
+def _header(source: VectorFile, place: Any) -> tuple[dict[str, _Tensor], dict[str, str], int]:
     """The tensors, the metadata, and where the tensors start."""
     size = int.from_bytes(bytes(place.read(8)), "little")
     try:
@@ -102,7 +104,7 @@ def _tensor(entry: Any) -> _Tensor:
     return tensor
 
 
-def _names(source: Source, kind: str, tensor: _Tensor, stored: str | bytes | None) -> list[str]:
+def _names(source: VectorFile, kind: str, tensor: _Tensor, stored: str | bytes | None) -> list[str]:
     """Names of a tensor's rows; their numbers where it has none, as maps."""
     if tensor.dtype != "F32" or not tensor.shape:
         raise DistjointError(f"{source.file}: tensor '{kind}' is {tensor.dtype} {tensor.shape}, not float32 rows")

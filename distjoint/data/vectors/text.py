@@ -16,9 +16,9 @@ import numpy as np
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
-from distjoint.data.vectors.base import AT_ONCE, Named, Source, VectorFormat, Wanted
+from distjoint.data.vectors.base import AT_ONCE, Named, VectorFile, VectorFormat, Wanted
 from distjoint.data.vectors.beside import named_rows
-from distjoint.data.vectors.content import HEAD, Stream
+from distjoint.data.vectors.content import HEAD, ByteStream
 from distjoint.data.vectors.names import decoded
 
 _BLOCK = 1 << 20
@@ -28,7 +28,7 @@ HEADER = re.compile(rb"\d+[ \t]+\d+")
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
 
 
-class Text(VectorFormat):
+class TextVectors(VectorFormat):
     """A line a vector, with a header `count dim` or without."""
 
     title: ClassVar[str] = "text"
@@ -37,7 +37,7 @@ class Text(VectorFormat):
     def knows(cls, head: bytes) -> bool:
         return True
 
-    def read(self, source: Source, wanted: Wanted) -> Iterator[Named]:
+    def read(self, source: VectorFile, wanted: Wanted) -> Iterator[Named]:
         count, width, unnamed = _shape(source, wanted.dim)
         if unnamed:
             vectors = ([line.split()] for _, line in _lines(source, wanted))
@@ -52,13 +52,13 @@ class Text(VectorFormat):
             raw, *numbers = line.rsplit(None, width)
             if len(numbers) != width:
                 if len(numbers) == width - 1 and line[:1].isspace():
-                    wanted.report.add("{n} lines have no name and are left out", f"line {number}")
+                    wanted.findings.add("{n} lines have no name and are left out", f"line {number}")
                     continue
                 raise DistjointError(
                     f"{source.file}, line {number}: {len(numbers)} numbers after the name instead of {width}"
                 )
             if b" " in raw and _NUMBER.fullmatch(raw.rsplit(None, 1)[-1]):
-                wanted.report.add(
+                wanted.findings.add(
                     "{n} lines have more numbers than others; what is before the last ones is taken for a name",
                     f"{raw[:40].decode(errors='replace')!r}, line {number}",
                 )
@@ -72,7 +72,7 @@ class Text(VectorFormat):
 class _Held:
     """Lines that wait to be parsed together, by kind."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: VectorFile) -> None:
         self._source = source
         self._of: dict[str | None, tuple[list[str], list[list[bytes]], list[str]]] = {}
 
@@ -93,7 +93,7 @@ class _Held:
         return Named(kind, names, _numbers(self._source, rows, places))
 
 
-def _numbers(source: Source, rows: list[list[bytes]], places: list[str]) -> Floats:
+def _numbers(source: VectorFile, rows: list[list[bytes]], places: list[str]) -> Floats:
     """float32[len(rows), width]. raises DistjointError naming the place of what is no finite number"""
     with np.errstate(over="ignore"), suppress(ValueError):
         vectors = np.array(rows).astype(np.float32)
@@ -111,7 +111,7 @@ def _numbers(source: Source, rows: list[list[bytes]], places: list[str]) -> Floa
     raise DistjointError(f"{source.file}, {places[0]}: rows of several lengths")
 
 
-def _shape(source: Source, dim: int) -> tuple[int | None, int, bool]:
+def _shape(source: VectorFile, dim: int) -> tuple[int | None, int, bool]:
     """What the first lines say: the count of a header, the width, and whether lines are numbers alone.
 
     raises   DistjointError where they are no vectors of `dim` numbers, but for relations, whose width is their own
@@ -158,9 +158,9 @@ def _run(fields: list[bytes]) -> int:
     return length
 
 
-def _lines(source: Source, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
+def _lines(source: VectorFile, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
     """Lines that are not empty, with their numbers; blanks at their ends are word2vec's."""
-    stream: Stream = source.stream
+    stream: ByteStream = source.stream
     number, rest, last = 0, b"", b""
     while block := stream.read(_BLOCK):
         if not number and not rest:
@@ -171,13 +171,13 @@ def _lines(source: Source, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
             if line := line.rstrip(b" \t\r"):
                 yield number, line
     if last := rest.rstrip(b" \t\r\0"):
-        wanted.report.add("the last line has no end: is the file cut short?", f"line {number + 1}")
+        wanted.findings.add("the last line has no end: is the file cut short?", f"line {number + 1}")
         yield number + 1, last
 
 
-def _check_count(source: Source, wanted: Wanted, said: int | None, found: int) -> None:
+def _check_count(source: VectorFile, wanted: Wanted, said: int | None, found: int) -> None:
     if said is None or said == found:
         return
     if found < said:
         raise DistjointError(f"{source.file}: the file is cut short: {found:,} of the {said:,} vectors of its header")
-    wanted.report.add("{n} more vectors than the header says, which are read too", f"{said:,}", found - said)
+    wanted.findings.add("{n} more vectors than the header says, which are read too", f"{said:,}", found - said)
