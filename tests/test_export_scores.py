@@ -19,6 +19,7 @@ from usearch.index import Index
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
+from distjoint.cli import app as cli
 from distjoint.data.vectors import read_vectors
 from distjoint.evaluate.space import Space
 from distjoint.model.scorers import scorer
@@ -178,7 +179,7 @@ def test_the_index_finds_what_all_cosines_find(tmp_path: Path) -> None:
     export([space], locate(str(tmp_path / "i")), "usearch", say=said.append)
     told = json.loads((tmp_path / "i/index.json").read_text())
     index = Index.restore(str(tmp_path / "i/entity.usearch"))
-    index.expansion_search = told["index"]["expansion_search"]
+    index.expansion_search = told["kinds"]["entity"]["expansion_search"]
     asked = random.integers(8, 3000, 300)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     exact = np.argsort(-(unit[asked] @ unit.T), axis=1)[:, :10]
@@ -189,3 +190,32 @@ def test_the_index_finds_what_all_cosines_find(tmp_path: Path) -> None:
     assert said[0] == "entity.usearch: 1 vectors of zeros are left out, which are near to none"
     names = pq.read_table(tmp_path / "i/names.parquet", filters=[("kind", "=", "entity")])["name"].to_pylist()
     assert names[int(index.search(vectors[5], 1).keys[0])] == "e 5"
+
+
+def test_the_command_line_exports_and_begins_with_several_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_of("rotate", tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["distjoint", *words])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        captured = capsys.readouterr()
+        assert not stopped.value.code, captured.err
+        return captured.out + captured.err
+
+    made = json.loads(call("export", "run", "--format", "word2vec", "--out", "e.txt", "--json"))
+    assert (made["out"], made["format"], made["vectors"]) == ("e.txt", "word2vec", len(ENTITIES))
+    assert made["notes"] == [
+        "relations are not in it; --kind relation writes them",
+        "1 names with blanks or marks are written as in URLs ('New York' is New%20York)",
+    ]
+    assert "r.txt: 4 vectors" in call("export", "run", "--kind", "relation", "--out", "r.txt")
+    fast = ("--set", f"model.dim={DIM}", "--set", "model.scorer=rotate", "--set", "train.epochs=1")
+    (tmp_path / "kg.tsv").write_text("".join(f"{name}\tin\ta\n{name}\tis near\tb\n" for name in ENTITIES))
+    distjoint.prepare("kg", triples="kg.tsv")
+    printed = call("train", "kg", "--out", "more", "--init", "e.txt", "--init", "r.txt", *fast)
+    assert "e.txt and r.txt: vectors of 6 of 6 entities and 2 of 2 relations both ways" in printed
+    assert "several entities" not in printed

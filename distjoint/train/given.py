@@ -56,7 +56,7 @@ class Names:
                 findings.add(_AMBIGUOUS, repr(name))
                 return []
             findings.add(_UNDERSCORES, repr(name))
-        elif sum(how >= EXACT for _, how in fits) > 1:
+        elif len({row for row, how in fits if how >= EXACT}) > 1:
             findings.add(_SHARED, repr(name))
         # A name with underscores is nobody else's where it is somebody's as it is written.
         return [(row, how + MARKED * marked) for row, how in fits if (how & EXACT) == (best & EXACT)]
