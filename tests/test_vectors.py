@@ -94,7 +94,7 @@ def parquet() -> bytes:
 
 
 def exported(form: str, binary: bool = False) -> bytes:
-    place = locate("memory://vectors")
+    place = locate("memory://exported-vectors")
     export([Space("word", NAMES, VECTORS)], place, form, binary)
     return place.read_bytes()
 
