@@ -270,9 +270,10 @@ class Train(_Section):
         ge=0,
         description="Object store: seconds that pass between the checkpoints of short epochs, but for the last's.",
     )
-    init: str | None = Field(
+    init: str | tuple[str, ...] | None = Field(
         None,
-        description="Vectors to begin with, by name: text of GloVe or word2vec, or what 'export' wrote as safetensors.",
+        description="Vectors to begin with, by name: a file or a list of files, as GloVe, word2vec, fastText and "
+        "'export' write them.",
     )
     freeze: Annotated[tuple[Annotated[str, NameOf(Freezable())], ...], BeforeValidator(_listed)] = Field(
         (),

@@ -129,17 +129,23 @@ def explain(
 
 def export(
     run: Run,
-    out: Annotated[str, typer.Option(metavar="FILE", help="File or URL to write.", show_default=False)],
+    out: Annotated[str, typer.Option(metavar="FILE", help="File, folder or URL to write.", show_default=False)],
     form: Annotated[
         str,
         typer.Option(
             "--format",
             metavar=f"<{'|'.join(EXPORTS.names())}>",
             callback=_known_format,
-            help="glove and word2vec are text, the latter with a header.",
+            help="glove and word2vec are text, the latter with a header; projector, usearch, huggingface are folders.",
         ),
     ] = "glove",
-    kind: Annotated[Literal["word", "entity"] | None, typer.Option(help="Only words, or only entities.")] = None,
+    kind: Annotated[
+        Literal["word", "entity", "relation"] | None,
+        typer.Option(
+            help="Only words, only entities, or what scores triples besides: relations, maps. By default words and "
+            "entities; with parquet, safetensors and huggingface all."
+        ),
+    ] = None,
     vectors: Annotated[
         VectorParts,
         typer.Option(help=VECTORS),
@@ -147,15 +153,26 @@ def export(
     binary: Annotated[bool, typer.Option("--binary", help="The format's binary form; word2vec has one.")] = False,
     dataset: Dataset = None,
     storage_options: StorageOptions = None,
+    as_json: Json = False,
 ) -> None:
-    """Write the vectors for other programs.
+    """Write the vectors for other programs, or for another run: 'train --init' reads all formats but usearch.
 
     \b
     Examples:
       distjoint export runs/joint --format word2vec --out vectors.txt --kind word
+      distjoint export runs/joint --format safetensors --out all.safetensors
+      distjoint export runs/joint --format word2vec --out relations.txt --kind relation
       distjoint export runs/joint --format parquet --out apart.parquet --kind entity --vectors both
     """
     import distjoint
 
-    written = distjoint.load(run, dataset=dataset).export(out, form, kind=kind, vectors=vectors, binary=binary)
+    notes: list[str] = []
+    written = distjoint.load(run, dataset=dataset).export(
+        out, form, kind=kind, vectors=vectors, binary=binary, say=notes.append
+    )
+    if as_json:
+        typer.echo(json.dumps({"out": out, "format": form, "vectors": written, "notes": notes}, indent=2))
+        return
     typer.echo(f"{out}: {written:,} vectors")
+    for note in notes:
+        typer.echo(f"  {note}", err=True)

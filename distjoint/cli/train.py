@@ -29,9 +29,10 @@ def train(
     any_graph: bool,
     settings: Settings = None,
     init: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="VECTORS", help="Begin with these, by name: GloVe's text, word2vec's, or exported safetensors."
+            metavar="VECTORS",
+            help="Begin with these, by name: files of GloVe, word2vec, fastText or 'export'; may be repeated.",
         ),
     ] = None,
     workers: int,
@@ -71,7 +72,7 @@ def train(
     elif dataset is None or out is None:
         raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")
     else:
-        run, configuration = out, _configuration(config, recipe, changes | ({"train.init": init} if init else {}))
+        run, configuration = out, _configuration(config, recipe, changes | _begun(init))
     with interruptible(f"continue with: distjoint train --resume {run}"):
         result = distjoint.train(
             dataset,
@@ -87,6 +88,11 @@ def train(
         )
     print_result(result, as_json)
     say_next(as_json, f"distjoint evaluate {run} --link-prediction test", f"distjoint nearest {run} NAME")
+
+
+def _begun(init: list[str] | None) -> dict[str, Any]:
+    """The key of `--init`: one file as it is, several as a list."""
+    return {"train.init": init[0] if len(init) == 1 else init} if init else {}
 
 
 def _configuration(config: str | None, recipe: str | None, changes: Mapping[str, Any]) -> Any:

@@ -19,7 +19,7 @@ from distjoint.couplings.base import TEXT
 from distjoint.data.dataset import Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
-from distjoint.evaluate.chosen import choose, spaces_of
+from distjoint.evaluate.chosen import spaces_of
 from distjoint.evaluate.known import KnownAnswers
 from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.scoring import Side, TripleModel
@@ -27,7 +27,7 @@ from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.answers import Neighbour, Prediction, largest, warn_of_chance
 from distjoint.results.explain import End, Explanation, parts_of, slopes_of, word_shares, words_of
-from distjoint.results.export import export as write_vectors
+from distjoint.results.export import ExportKind, Say, export_run
 from distjoint.results.typed import TypedText
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
@@ -240,24 +240,25 @@ class Embeddings:
         self,
         out: str,
         form: str = "glove",
-        kind: VectorKind | None = None,
+        kind: ExportKind | None = None,
         *,
         vectors: VectorParts = "joint",
         binary: bool = False,
         storage_options: Options | None = None,
+        say: Say | None = None,
     ) -> int:
-        """Write the vectors of a kind, or of both, to a file at a URL; returns how many.
+        """Write the vectors of a kind, or of all, to a file or folder at a URL; returns how many.
 
-        form      `glove`, `word2vec`, `parquet`, `safetensors`, or a format that was added to the registry's EXPORTS
+        form      `glove`, `word2vec`, `parquet`, `safetensors`, ..., or one that was added to the registry's EXPORTS
+        kind      None for words and entities, and what scores triples besides where the format can hold it; `relation`
+                  for that alone
         vectors   of the kind: `joint`, `own`, `text` or `both`, as `evaluate` takes them
         binary    the format's binary form, which word2vec has
+        say       takes what is to be said of it, a line each: names that are escaped, say
         raises    UsageError for an unknown format, one without a binary form, or vectors that the run has not
         """
-        if vectors != "joint" and kind is None:
-            raise UsageError(f"--vectors {vectors}: says which vectors of one kind; add --kind word or --kind entity")
-        whole = vectors == "joint"
-        spaces = self._spaces(kind) if whole else [choose(self._trained, self._every, kind, vectors)]
-        return write_vectors(spaces, locate(out, storage_options), form, binary)
+        run, place = (self._trained, self._every, self.relations), locate(out, storage_options)
+        return export_run(*run, place, form, kind, vectors, binary, say or (lambda _: None))
 
     def _spaces(self, kind: VectorKind | None) -> list[Space]:
         return spaces_of(self._trained, self._every, kind)

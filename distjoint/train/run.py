@@ -208,11 +208,12 @@ def _initial(
     info: RunInfo, data: Dataset, options: Options | None, progress: Progress
 ) -> Iterator[initial.Found | None]:
     """What `train.init` has for the rows; None without it."""
-    url = info.config.train.init
-    if url is None:
+    urls = info.config.train.init
+    if not urls:
         yield None
         return
-    with initial.find(locate(url, options), data, scheme_of(info), progress) as found:
+    files = [locate(url, options) for url in ([urls] if isinstance(urls, str) else urls)]
+    with initial.find(files, data, scheme_of(info), progress) as found:
         yield found
 
 

@@ -33,6 +33,10 @@ class Scorer(ABC):
     """
 
     name: ClassVar[str]
+    formula: ClassVar[str] = "as its class says"
+    """The query, for people who compute scores elsewhere: h and r are the vectors of head and relation."""
+    inverse_formula: ClassVar[str] = "as its class says"
+    """The relation read from tail to head, likewise."""
     compare: ClassVar[str]
     """Name of the comparison of a query and a candidate, unless scores are cosines."""
     paper: ClassVar[str] = ""

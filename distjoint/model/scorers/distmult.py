@@ -13,6 +13,8 @@ class DistMult(Scorer):
     name = "distmult"
     paper = "Yang et al. 2015"
     paper_loss = "margin"
+    formula = "q = h * r, coordinate by coordinate"
+    inverse_formula = "r"
     compare = "dot"
     product = "real"
     linear_in_relation = True

@@ -15,6 +15,8 @@ class RESCAL(Scorer):
 
     name = "rescal"
     paper = "Nickel et al. 2011"
+    formula = "q = h M, with M the dim x dim numbers of r, row by row"
+    inverse_formula = "M transposed"
     compare = "dot"
     linear_in_relation = True
 

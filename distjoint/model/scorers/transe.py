@@ -14,6 +14,8 @@ class TransE(Scorer):
     name = "transe"
     paper = "Bordes et al. 2013"
     paper_loss = "margin"
+    formula = "q = h + r"
+    inverse_formula = "-r"
     compare = "distance"
 
     def query(self, entity: Tensor, relation: Tensor, dense: Dense = NO_DENSE) -> Tensor:
