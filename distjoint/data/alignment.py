@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import decoded, open_text, split_compression
-from distjoint.data.numbered import name_files
+from distjoint.data.lines import decoded, open_text
+from distjoint.data.packing import inner_name
 from distjoint.data.records import read_json_object
 from distjoint.data.request import Tokenizer
+from distjoint.data.tables.dictionaries import name_files
 from distjoint.data.vocabulary import key
 from distjoint.storage import Location
 
@@ -76,7 +77,7 @@ def read_labels(file: Location) -> dict[str, list[str]]:
 
     raises DistjointError naming the line, or the entity, that is wrong
     """
-    labels = _json_labels(file) if split_compression(file.path)[0].endswith(".json") else _label_lines(file)
+    labels = _json_labels(file) if inner_name(file.path).endswith(".json") else _label_lines(file)
     if not labels:
         raise DistjointError(f"{file}: no labels in it")
     for place in name_files(file):
@@ -140,7 +141,7 @@ def fields_of_lines(file: Location) -> Iterator[tuple[int, list[str]]]:
     """Number and fields of each line that is not empty, parted by tabs. raises DistjointError for what is not UTF-8"""
     if file.size() == 0:
         raise DistjointError(f"{file}: the file is empty")
-    with open_text(file, split_compression(file.path)[1]) as (stream, _):
+    with open_text(file) as (stream, _):
         content = bytes(stream.read())
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         text = decoded(file, line, number).rstrip("\r")

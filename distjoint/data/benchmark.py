@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import split_compression
-from distjoint.data.numbered import NUMBERED, STRINGS
+from distjoint.data.packing import inner_name
 from distjoint.data.rdf import ENDINGS, RdfReading, recognise
 from distjoint.data.streams import NEGATIVES, SPLITS
+from distjoint.data.tables.dictionaries import NUMBERED, STRINGS
 from distjoint.storage import Location
 
 TYPES = "entity2types.json"
@@ -121,7 +121,7 @@ def _dump(folder: Location) -> Benchmark | None:
 
 def _rdf_ending(file: Location) -> str:
     """The ending of a file that is RDF by it, with that of its compression; empty for others, and for folders."""
-    name, _ = split_compression(file.name)
+    name = inner_name(file.name)
     ending = next((ending for ending in ENDINGS if name.endswith(ending)), "")
     return file.name[len(name) - len(ending) :] if ending and not file.is_dir() else ""
 

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import BLOCK, Block, Slice, line_blocks, pieces, split_compression, text_blocks
+from distjoint.data.lines import BLOCK, Block, Slice, line_blocks, pieces, text_blocks
+from distjoint.data.packing import compression_of, inner_name
 from distjoint.data.rdf import RdfReading
 from distjoint.data.records import Columns, has_plain_lines, read_records
 from distjoint.storage import Location, Options, expand, locate
@@ -112,11 +113,10 @@ class Corpus:
         """Whether the lines of a file can be found, and read, from anywhere in it."""
         if file.absolute in self.about:
             return has_plain_lines(file, self.columns, self.reading)
-        name, compression = split_compression(file.path)
-        return compression is None and not name.endswith(_PARQUET)
+        return not inner_name(file.path).endswith(_PARQUET) and compression_of(file) is None
 
     def _slice(self, part: Slice) -> Iterator[Block]:
-        name, _ = split_compression(part.file.path)
+        name = inner_name(part.file.path)
         if part.file.absolute in self.about:
             return _descriptions(part, self.columns, self.reading)
         if name.endswith(_PARQUET):

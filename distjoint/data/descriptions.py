@@ -87,6 +87,7 @@ def _read(
     for records in read_records(Slice(file), columns, reading):
         for entity, text in records.pairs:
             number += 1
+            entity = graph.cleaning.clean(entity)
             if entity not in graph.entities:
                 unknown.add(entity)
             elif not text:

@@ -8,10 +8,10 @@ from typing import Any
 
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.benchmark import DESCRIPTIONS, Benchmark, find_benchmark
-from distjoint.data.numbered import name_files
 from distjoint.data.rdf import RdfReading, recognise
 from distjoint.data.request import FOUND, PrepareOptions
 from distjoint.data.streams import SPLITS
+from distjoint.data.tables.dictionaries import name_files
 from distjoint.storage import Location, Options, expand, locate
 
 
@@ -82,7 +82,7 @@ def reading_of(options: PrepareOptions) -> RdfReading:
     """How RDF is read for these options. raises DistjointError where a pattern of triples finds nothing"""
     files = files_of(_graph_patterns(options), options.storage_options)
     absolute = tuple(dict.fromkeys(file.absolute for file in files))
-    return RdfReading(options.format, options.language, options.skip_errors, absolute)
+    return RdfReading(options.format, options.language or "en", options.skip_errors, absolute)
 
 
 def _graph_patterns(options: PrepareOptions) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from distjoint.base.errors import UsageError
 from distjoint.base.options import CallOptions, option, options
 from distjoint.base.sizes import bytes_of
+from distjoint.data.columns import TableForm
 from distjoint.data.streams import NEGATIVES, SPLITS
 
 if TYPE_CHECKING:
@@ -213,12 +214,34 @@ class PrepareOptions(CallOptions):
         metavar="H,R,T",
         separator=",",
     )
+    header: bool | None = option(
+        "Whether tables begin with a line of column names; by default told by the names.",
+        default=None,
+        flag="--header/--no-header",
+        doc="Whether tables of triples begin with a line of column names; by default where these are known, such as "
+        "head, relation, tail.",
+    )
+    relation: str | None = option("Relation of all triples, in tables of two columns.", default=None, metavar="NAME")
+    weight_column: str | None = option(
+        "Column of the training triples with their weights, by name or by number from 0.",
+        default=None,
+        metavar="NAME",
+        doc="Column of the training triples with their weights, by name or by number from 0; a triple's loss is "
+        "multiplied by its weight, divided by the mean of all.",
+    )
+    nfc: bool = option(
+        "Bring names to Unicode's form NFC, so that one is not two.", default=True, flag="--nfc/--no-nfc"
+    )
     format: Format = option(
         "Format of the triples, where content and ending mislead.",
         default="auto",
         doc="Format of the triples: by content and ending, `table` (TSV, CSV, Parquet), or one of RDF's.",
     )
-    language: str = option("Language of labels and descriptions in RDF.", default="en", metavar="TAG")
+    language: str | None = option(
+        "Language of labels and descriptions in RDF, by default en; of ConceptNet's terms, by default all.",
+        default=None,
+        metavar="TAG",
+    )
     skip_errors: int = option(
         "Go on past so many wrong lines of a file of N-Triples or N-Quads.", default=0, metavar="N", min=0
     )
@@ -273,6 +296,12 @@ class PrepareOptions(CallOptions):
         return {split: self.triples if split == "train" else getattr(self, split) for split in (*SPLITS, *NEGATIVES)}
 
     @property
+    def table_form(self) -> TableForm:
+        """What is known of tables of triples. raises UsageError for options at odds"""
+        columns, weight = self.triple_columns, self.weight_column
+        return TableForm.of(columns, self.header, self.relation, weight, self.language)
+
+    @property
     def fractions(self) -> tuple[float, float]:
         """Shares of the training triples to hold out for valid and test."""
         return self.valid_fraction, self.test_fraction
@@ -301,6 +330,7 @@ class PrepareOptions(CallOptions):
             raise UsageError(
                 f"--unseen names a file, so --unseen-fraction cannot be {self.unseen_fraction:g}; give one of the two"
             )
+        _ = self.table_form
         self._check_descriptions()
         has_text = self.corpus or self.reads_descriptions
         if self.about and not has_text:

@@ -17,7 +17,7 @@ import numpy as np
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import open_text, split_compression
+from distjoint.data.lines import open_text
 from distjoint.storage import Location
 
 ENTITY = "ENTITY/"
@@ -90,7 +90,7 @@ def _text(file: Location, dim: int, wanted: Container[str]) -> Iterator[Named]:
 def _lines(file: Location) -> Iterator[tuple[int, bytes]]:
     """Lines that are not empty, with their numbers; blanks at their ends are word2vec's."""
     number, rest = 0, b""
-    with open_text(file, split_compression(file.path)[1]) as (stream, _):
+    with open_text(file) as (stream, _):
         while block := bytes(stream.read(_BLOCK)):
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:
