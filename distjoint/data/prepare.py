@@ -27,6 +27,7 @@ from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
 from distjoint.data.descriptions import read_descriptions, split_names
+from distjoint.data.handed import written
 from distjoint.data.inputs import files_of, input_files, reading_of, with_benchmark
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
@@ -58,6 +59,11 @@ def prepare(options: PrepareOptions) -> Summary:
 
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
+    with written(options) as from_files:
+        return _prepare(from_files)
+
+
+def _prepare(options: PrepareOptions) -> Summary:
     options, found = with_benchmark(options)
     folder, progress = locate(options.out, options.storage_options), options.progress or Silent()
     refuse_output(folder, options.overwrite)
@@ -217,7 +223,8 @@ class _Preparation:
             relation_ids, relations = number_relations(graph.relations.list(), graph.frequencies())
             unseen = {split: graph.unseen(split, degrees) for split in splits if len(splits[split])}
             for split, mask in unseen.items():
-                streams.write_triples(split, splits[split], relation_ids, mask)
+                weights = graph.weights if split == "train" else None
+                streams.write_triples(split, splits[split], relation_ids, mask, weights)
             streams.write_pairs(alignment.samples)
             streams.write_mentions(mentions)
             self.folder.make_dir()
@@ -267,6 +274,8 @@ def _counts(
     counts |= {f"aligned_ends/{number}": triples for number, triples in ends.items()}
     for split, mask in unseen.items():
         counts |= {triples_of(split): len(mask), f"unseen/{split}": int(mask.sum())}
+    if known.graph.weights is not None:
+        counts["weighted"] = len(known.graph.weights)
     if known.types is not None:
         types = {name for names in known.types.values() for name in names}
         counts |= {"types": len(types), "typed": len(known.types)}

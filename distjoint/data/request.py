@@ -47,6 +47,12 @@ _FIRST_RECORDED = (
 """The order in which the first manifests have the options, which keeps their bytes the same; newer options follow."""
 
 
+class Handed(str):
+    """Path of a file that a table was written to. what: what the table was, which stands for the path in manifests"""
+
+    what: str = ""
+
+
 @options
 class PrepareOptions(CallOptions):
     """Options of `prepare`."""
@@ -68,22 +74,27 @@ class PrepareOptions(CallOptions):
         "folder, of RDF. Files are found by their names; what is named by one of the following goes before what is "
         "found.",
     )
-    triples: str | None = option(
-        "Training triples: TSV, CSV, Parquet or RDF (N-Triples, N-Quads, Turtle, TriG, RDF/XML).",
+    triples: str | Any | None = option(
+        "Training triples: TSV, CSV, JSON Lines, SIF, Parquet or RDF (N-Triples, N-Quads, Turtle, TriG, RDF/XML).",
         default=None,
+        checked=False,
         metavar="FILE",
-        doc="Training triples: TSV, CSV or Parquet of head, relation, tail, or of the three columns of "
-        "`triple_columns`; or RDF, whose labels and descriptions come along.",
+        doc="Training triples: TSV, CSV, JSON Lines, SIF or Parquet of head, relation, tail, or of the three columns "
+        "of `triple_columns`; or RDF, whose labels and descriptions come along. Or a table of pandas, Polars or Arrow, "
+        "an array of three columns, a sequence of triples; so for the other splits.",
     )
-    valid: str | None = option("Validation triples.", default=None, metavar="FILE")
-    test: str | None = option("Test triples.", default=None, metavar="FILE")
-    valid_negatives: str | None = option(
+    valid: str | Any | None = option("Validation triples.", default=None, checked=False, metavar="FILE")
+    test: str | Any | None = option("Test triples.", default=None, checked=False, metavar="FILE")
+    valid_negatives: str | Any | None = option(
         "Triples known to be wrong, for 'evaluate --classify'.",
         default=None,
+        checked=False,
         metavar="FILE",
         doc="Triples known to be wrong, in the same formats: for triple classification.",
     )
-    test_negatives: str | None = option("The same for the test split.", default=None, metavar="FILE")
+    test_negatives: str | Any | None = option(
+        "The same for the test split.", default=None, checked=False, metavar="FILE"
+    )
     types: str | None = option(
         "Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON. 'found' takes rdf:type for types.",
         default=None,
@@ -313,9 +324,9 @@ class PrepareOptions(CallOptions):
 
     def check(self) -> None:
         """Look at options together. raises UsageError for what cannot be meant"""
-        if not (self.triples or self.graph):
+        if not (is_given(self.triples) or self.graph):
             belongs = (*SPLITS[1:], *NEGATIVES, "labels", "types", "descriptions", "unseen", "unseen_fraction")
-            given = [name for name in belongs if getattr(self, name)]
+            given = [name for name in belongs if is_given(getattr(self, name))]
             if not self.corpus:
                 also = f"; --{_dashed(given[0])} alone is not enough" if given and given[0] in self.paths else ""
                 raise UsageError(
@@ -335,7 +346,7 @@ class PrepareOptions(CallOptions):
         has_text = self.corpus or self.reads_descriptions
         if self.about and not has_text:
             raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")
-        if self.align not in ("auto", "none") and not (has_text and (self.triples or self.graph)):
+        if self.align not in ("auto", "none") and not (has_text and (is_given(self.triples) or self.graph)):
             raise UsageError(f"--align {self.align} pairs entities with words; it needs --corpus and --triples")
 
     def _check_descriptions(self) -> None:
@@ -348,8 +359,14 @@ class PrepareOptions(CallOptions):
     def record(self) -> dict[str, Any]:
         """What decides the bits of a dataset, but for its shards: for the manifest."""
         values = {**super().record(), "corpus": self.texts, "memory": self.memory_bytes, "descriptions": self.about}
+        values = {name: value.what if isinstance(value, Handed) else value for name, value in values.items()}
         order = [*_FIRST_RECORDED, *(name for name in values if name not in _FIRST_RECORDED)]
         return {name: values[name] for name in order}
+
+
+def is_given(value: object) -> bool:
+    """Whether an option says something; tables do not say whether they are true."""
+    return value is not None and (not isinstance(value, str | float | int | tuple) or bool(value))
 
 
 def _dashed(name: str) -> str:

@@ -57,7 +57,7 @@ class Delimited(TripleFormat):
             raise DistjointError(f"{source.file}: no triples in it")
         refuse_binary(source)
         layout = _layout(source, form, noticed)
-        separator, first, names = layout.separator, layout.first, layout.names
+        first, names = layout.first, layout.names
         try:
             chosen = source.table(len(first), names).choose(form)
         except DistjointError:
