@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from distjoint.data.columns import TableForm
+from distjoint.data.tables.arrays import Numpy, Torch
 from distjoint.data.tables.base import NotAHeaderError, TripleBatch, TripleFile, TripleFormat
 from distjoint.data.tables.columnar import Arrow, Parquet
 from distjoint.data.tables.delimited import Delimited
+from distjoint.data.tables.conceptnet import ConceptNet
 from distjoint.data.tables.json_lines import JsonLines
 from distjoint.data.tables.openke import OpenKE
 from distjoint.data.tables.sif import Sif
 
-FORMATS: tuple[type[TripleFormat], ...] = (OpenKE, Parquet, Arrow, Sif, JsonLines, Delimited)
+FORMATS: tuple[type[TripleFormat], ...] = (
+    OpenKE,
+    Parquet,
+    Arrow,
+    Numpy,
+    Torch,
+    ConceptNet,
+    Sif,
+    JsonLines,
+    Delimited,
+)
 """The first one that knows a file reads it."""
 
 
