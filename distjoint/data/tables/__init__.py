@@ -6,8 +6,8 @@ from distjoint.data.columns import TableForm
 from distjoint.data.tables.arrays import Numpy, Torch
 from distjoint.data.tables.base import NotAHeaderError, TripleBatch, TripleFile, TripleFormat
 from distjoint.data.tables.columnar import Arrow, Parquet
-from distjoint.data.tables.delimited import Delimited
 from distjoint.data.tables.conceptnet import ConceptNet
+from distjoint.data.tables.delimited import Delimited
 from distjoint.data.tables.json_lines import JsonLines
 from distjoint.data.tables.openke import OpenKE
 from distjoint.data.tables.sif import Sif

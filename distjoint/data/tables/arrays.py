@@ -25,7 +25,16 @@ _AT_ONCE = 1 << 20
 _MAGIC = b"\x93NUMPY"
 _TYPES = ("head_type", "tail_type")
 """Types of the two ends, by which OGB's biokg numbers entities from 0 in each."""
-_BROKEN = (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError, LookupError, SyntaxError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    LookupError,
+    SyntaxError,
+)
 
 Arrays = Mapping[str, Any]
 
@@ -142,7 +151,9 @@ def _batches(source: TripleFile, form: TableForm, noticed: Noticed, arrays: Arra
         columns = {place: _column(arrays[names[place]][part]) for place in chosen.positions}
         for place, name in ((chosen.places[0], "head_type"), (chosen.places[2], "tail_type")):
             if name in types and isinstance(place, int):
-                columns[place] = pa.array([f"{kind}:{number}" for kind, number in _pairs(types[name], columns, place, part)])
+                columns[place] = pa.array(
+                    [f"{kind}:{number}" for kind, number in _pairs(types[name], columns, place, part)]
+                )
         yield TripleBatch.of(source.file, chosen, columns, part.stop - start, start)
 
 

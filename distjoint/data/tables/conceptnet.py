@@ -34,7 +34,9 @@ class ConceptNet(TripleFormat):
         if weighted and form.weight != _KEY:
             raise DistjointError(f"{source.file}: no column '{form.weight}'; ConceptNet's weights are '{_KEY}'")
         if form.weight is None:
-            noticed.add("ConceptNet's weights, not read in files", str(source.file), f"--weight-column {_KEY} reads them")
+            noticed.add(
+                "ConceptNet's weights, not read in files", str(source.file), f"--weight-column {_KEY} reads them"
+            )
         kept = None if form.language is None else f"/c/{form.language}/"
         number = 0
         for block in line_blocks(Slice(source.file)):
