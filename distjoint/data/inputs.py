@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.data.benchmark import DESCRIPTIONS, Benchmark, find_benchmark
-from distjoint.data.rdf import RdfReading, recognise
+from distjoint.data.benchmark import DESCRIPTIONS, find_benchmark
+from distjoint.data.families import Benchmark
+from distjoint.data.rdf import TABLE, RdfReading, recognise
 from distjoint.data.request import FOUND, PrepareOptions
 from distjoint.data.streams import SPLITS
 from distjoint.data.tables.dictionaries import name_files
@@ -109,7 +110,7 @@ def input_files(options: PrepareOptions) -> list[Location]:
     storage = options.storage_options
     patterns = [*options.texts, *options.about, *_graph_patterns(options)]
     files = files_of(patterns, storage)
-    if options.triple_columns is None:
+    if options.format != TABLE:
         files += {place.url: place for file in files for place in name_files(file)}.values()
     names = [
         options.labels,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from distjoint.base.errors import DistjointError
 from distjoint.data.lines import decoded, open_text
 from distjoint.data.noticed import Noticed
+from distjoint.data.packing import inner_name
 from distjoint.storage import Location
 
 NUMBERED = re.compile(r"(train|valid|test)2id\.txt")
@@ -23,6 +24,8 @@ _PAIRS = (
     ("entities.tsv", "relations.tsv"),
 )
 """Of KnowledgeGraphEmbedding and DGL-KE, LibKGE, PyKEEN, and DGL-KE for data of one's own."""
+_OGB = ("../../mapping/nodeidx2entityid.csv.gz", "../../mapping/reltype2relid.csv.gz")
+_OF_OGB = re.compile(r"(train|valid|test)\.(pt|npz|csv\.gz)")
 _FOLDERS = ("", "base", "../base")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -76,11 +79,12 @@ def name_files(file: Location) -> list[Location]:
             return []
         if set(pair) <= there[""]:
             return [beside(file, name) for name in pair]
-    for below in _FOLDERS[1:]:
-        for pair in _PAIRS[2:4]:
-            places = [beside(file, f"{below}/{name}") for name in pair]
-            if file.name.startswith("numeric_triples") and all(place.exists() for place in places):
-                return places
+    elsewhere = [tuple(f"{below}/{name}" for name in pair) for below in _FOLDERS[1:] for pair in _PAIRS[2:4]]
+    looked = elsewhere if file.name.startswith("numeric_triples") else [_OGB] if _OF_OGB.fullmatch(file.name) else []
+    for names in looked:
+        places = [beside(file, name) for name in names]
+        if all(place.exists() for place in places):
+            return places
     return []
 
 
@@ -136,11 +140,12 @@ def _lines(file: Location) -> list[tuple[int, list[str]]]:
         raise DistjointError(f"{file}: no such file; numbers of triples need the names that belong to them")
     with open_text(file) as (stream, _):
         content = b"".join(iter(lambda: bytes(stream.read(1 << 24)), b""))
-    found = []
+    found, commas = [], inner_name(file.name).endswith(".csv")
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         text = decoded(file, line, number).strip("\r\n ")
         if text.strip():
-            fields = text.split("\t") if "\t" in text else text.rsplit(None, 1)
+            separator = "," if commas else "\t"
+            fields = text.split(separator) if separator in text else text.rsplit(None, 1)
             found.append((number, [field.strip() for field in fields]))
     return found
 
