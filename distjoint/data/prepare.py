@@ -28,12 +28,13 @@ from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
 from distjoint.data.descriptions import read_descriptions, split_names
 from distjoint.data.handed import written
-from distjoint.data.inputs import files_of, input_files, reading_of, with_benchmark
+from distjoint.data.inputs import input_files, reading_of, with_benchmark
 from distjoint.data.knowledge import Knowledge, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
 from distjoint.data.mentions import Mentions, describe, find_mentions, no_mentions
 from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
+from distjoint.data.packing import files_of
 from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, number_relations, number_rows, rows_table
 from distjoint.data.shards import count_text
@@ -111,6 +112,7 @@ class _Preparation:
     def run(self, workers: Workers) -> Summary:
         """Make the dataset. raises DistjointError naming what is wrong with the input"""
         corpus, options = self._corpus(), self.options
+        self.notes += corpus.notes if corpus else ()
         with self._timed("graph"):
             known = read_knowledge(options, self.progress, self.reading)
             graph = known.graph

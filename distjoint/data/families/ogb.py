@@ -9,7 +9,8 @@ from distjoint.data.families.base import Benchmark, Family
 from distjoint.data.streams import SPLITS
 from distjoint.storage import Location
 
-_ENDINGS = (".pt", ".npz", ".csv.gz", ".csv", ".parquet")
+_ENDINGS = (".npz", ".parquet", ".csv", ".csv.gz", ".pt")
+"""What is not a pickle goes first: people write it beside the `.pt` that cannot be read."""
 
 
 class Ogb(Family):

@@ -145,10 +145,8 @@ def _column(file: Location, place: int | str, columns: Mapping[int, pa.Array], r
 
 def as_names(file: Location, column: pa.Array) -> pa.Array:
     """A column of strings, integers, or a dictionary of them, as strings. raises DistjointError for others"""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    text = is_text(kind)
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
     if not (text or binary or pa.types.is_integer(kind) or pa.types.is_null(kind)):
         hint = "; it has numbers that are not whole, or gaps: make it text or integers" * pa.types.is_floating(kind)
@@ -156,6 +154,12 @@ def as_names(file: Location, column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     return column if column.type == pa.string() else pc.cast(column, pa.string())
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings, or a dictionary of them."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _weights(file: Location, column: pa.Array, before: int) -> pa.Array:

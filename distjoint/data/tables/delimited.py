@@ -94,8 +94,13 @@ class Delimited(TripleFormat):
                     yield TripleBatch.of(source.file, chosen, columns, rows, before, first_line=names is None)
                     before += rows
         except (pa.ArrowException, DistjointError) as error:
-            if _EMPTY in str(error) and names and not before:
-                return  # a header alone
+            if _EMPTY in str(error) and not before:
+                if not _has_more(source, layout):
+                    return  # a header alone
+                raise DistjointError(
+                    f"{source.file}, line {layout.above + 1}: a quote that is never closed; one inside quotes is "
+                    "written twice"
+                ) from error
             self._diagnose(source, layout, None)
             if isinstance(error, DistjointError):
                 raise
@@ -181,6 +186,12 @@ def _separator(source: TripleFile, lines: list[str], noticed: Noticed) -> str:
             noticed.add(f"Columns that {SEPARATORS[separator]} part, as the lines say, in files", str(source.file))
             return separator
     return usual
+
+
+def _has_more(source: TripleFile, layout: Layout) -> bool:
+    """Whether there is a line with something in it below what is above the triples."""
+    lines = source.begin.decode(errors="replace").splitlines()
+    return source.cut or any(line.strip() for line in lines[layout.above :])
 
 
 def _above(source: TripleFile, comments: int) -> int:
