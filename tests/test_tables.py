@@ -446,3 +446,34 @@ def test_any_damage_is_an_error_that_names_the_file_or_text_that_stands_there(tm
             continue
         if name.endswith((".gz", ".zip", ".xz", ".npz")):
             assert triples_of(graph) == KIN, broken
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """Form, files and options of each line in the manual's table."""
+    text = (Path(__file__).parent.parent / "docs/data.md").read_text()
+    table = text.split("form | files | options\n--- | --- | ---\n")[1].split("\n\n")[0]
+    rows = [tuple(row.split(" | ")) for row in table.splitlines()]
+    assert all(len(row) == 3 for row in rows) and len(rows) > 15
+    return rows  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("form", "files", "options"), documented(), ids=[form for form, *_ in documented()])
+def test_every_form_of_the_manual_is_read(form: str, files: str, options: str, tmp_path: Path) -> None:
+    for each in files.split("; `"):
+        name, _, content = each.strip("`").partition("`: `")
+        write(tmp_path / name, content.replace("\\t", "\t").replace("\\n", "\n").strip(" "))
+    words = options.strip("`").split()
+    given: dict[str, Any] = {}
+    for word, value in zip(words, [*words[1:], "--"], strict=True):
+        if word.startswith("--"):
+            given[word[2:].replace("-", "_")] = True if value.startswith("--") else value
+    for path in {"triples", "graph"} & given.keys():
+        given[path] = str(tmp_path / given[path])
+    distjoint.prepare(str(tmp_path / "out"), **given, align="none")
+    data = Dataset.open(str(tmp_path / "out"))
+    entities, (relation,) = data.rows()["entity"].to_pylist(), data.relations()["name"].to_pylist()
+    train = data.split("train")
+    found = [entities[int(train.head[0])], relation, entities[int(train.tail[0])]]
+    assert [name.rpartition("/")[2].rpartition(":")[2] for name in found] == ["anna", "knows", "ben"] and len(
+        train
+    ) == 1

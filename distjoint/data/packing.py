@@ -127,6 +127,8 @@ def _names(file: Location, raw: Any) -> list[str]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DistjointError(f"{file}: a zip archive that is damaged or cut short ({reason})") from error
     names = [info.filename for info in infos if not info.is_dir()]
+    if not all(name.isprintable() for name in names):
+        raise DistjointError(f"{file}: a zip archive that is damaged: it has names of files with control characters")
     if any(info.flag_bits & 1 for info in infos):
         raise DistjointError(f"{file}: a zip archive with a password; unpack it")
     return [name for name in names if not is_marker(name)]

@@ -225,6 +225,19 @@ class PrepareOptions(CallOptions):
         metavar="H,R,T",
         separator=",",
     )
+    format: Format = option(
+        "Format of the triples, where content and ending mislead.",
+        default="auto",
+        doc="Format of the triples: by content and ending, `table` (TSV, CSV, Parquet), or one of RDF's.",
+    )
+    language: str | None = option(
+        "Language of labels and descriptions in RDF, by default en; of ConceptNet's terms, by default all.",
+        default=None,
+        metavar="TAG",
+    )
+    skip_errors: int = option(
+        "Go on past so many wrong lines of a file of N-Triples or N-Quads.", default=0, metavar="N", min=0
+    )
     header: bool | None = option(
         "Whether tables begin with a line of column names; by default told by the names.",
         default=None,
@@ -242,19 +255,6 @@ class PrepareOptions(CallOptions):
     )
     nfc: bool = option(
         "Bring names to Unicode's form NFC, so that one is not two.", default=True, flag="--nfc/--no-nfc"
-    )
-    format: Format = option(
-        "Format of the triples, where content and ending mislead.",
-        default="auto",
-        doc="Format of the triples: by content and ending, `table` (TSV, CSV, Parquet), or one of RDF's.",
-    )
-    language: str | None = option(
-        "Language of labels and descriptions in RDF, by default en; of ConceptNet's terms, by default all.",
-        default=None,
-        metavar="TAG",
-    )
-    skip_errors: int = option(
-        "Go on past so many wrong lines of a file of N-Triples or N-Quads.", default=0, metavar="N", min=0
     )
     overwrite: bool = option(
         "Replace what is at --out.",

@@ -153,7 +153,12 @@ def as_names(file: Location, column: pa.Array) -> pa.Array:
         raise DistjointError(f"{file}: a column of names holds {kind}; names are text or integers{hint}")
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    return column if column.type == pa.string() else pc.cast(column, pa.string())
+    column = column if column.type == pa.string() else pc.cast(column, pa.string())
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise DistjointError(f"{file}: names that are not UTF-8 ({str(error).splitlines()[0]})") from error
+    return column
 
 
 def is_text(kind: pa.DataType) -> bool:
