@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import assert_same_bits, config, league, tensors
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
@@ -477,3 +478,26 @@ def test_every_form_of_the_manual_is_read(form: str, files: str, options: str, t
     assert [name.rpartition("/")[2].rpartition(":")[2] for name in found] == ["anna", "knows", "ben"] and len(
         train
     ) == 1
+
+
+def test_weights_train_by_their_ratios_and_equal_ones_are_none(tmp_path: Path) -> None:
+    rows = ["\t".join(triple) for triple in league()[0]]
+    runs: dict[str, Any] = {}
+    for name, weight in (
+        ("none", None),
+        ("equal", lambda k: 2.5),
+        ("some", lambda k: 1 + k % 5),
+        ("more", lambda k: 8 * (1 + k % 5)),
+    ):
+        table = "\n".join(rows if weight is None else [f"{row}\t{weight(k)}" for k, row in enumerate(rows)])
+        path = write(tmp_path / f"{name}.tsv", table)
+        data = str(tmp_path / f"data-{name}")
+        distjoint.prepare(data, triples=path, weight_column=None if weight is None else "3", shards=4, align="none")
+        for candidates in ("sampled", "kvsall"):
+            out = str(tmp_path / f"{name}-{candidates}")
+            distjoint.train(data, out, config({"graph.candidates": candidates, "train.groups": 4, "train.epochs": 2}))
+            runs[name, candidates] = tensors(out)
+    for candidates in ("sampled", "kvsall"):
+        assert_same_bits(runs["none", candidates], runs["equal", candidates])
+        assert_same_bits(runs["some", candidates], runs["more", candidates])
+        assert not np.array_equal(runs["none", candidates]["0/X"], runs["some", candidates]["0/X"])
