@@ -90,11 +90,16 @@ def start_values(scheme: Scheme) -> dict[int, Shard]:
 class Problem:
     """Two shards in an arena, dense parameters, and the graph losses of a coupling as a source has them.
 
-    shards   start values by number; by default those of `start_values`
+    shards     start values by number; by default those of `start_values`
+    weighted   whether triples have weights
     """
 
     def __init__(
-        self, backend: Backend, settings: dict[str, Any] | None = None, shards: dict[int, Shard] | None = None
+        self,
+        backend: Backend,
+        settings: dict[str, Any] | None = None,
+        shards: dict[int, Shard] | None = None,
+        weighted: bool = False,
     ) -> None:
         self.config: Config = configuration(settings)
         self.backend, self.scheme = backend, scheme_of(self.config)
@@ -112,7 +117,7 @@ class Problem:
         self.losses: list[CandidateStrategy] = [
             kind(TermTrainer(self.config, term, backend, self.dense, self.arena.rows)) for term in terms
         ]
-        self.triples = self._triples()
+        self.triples = self._triples(weighted)
         self.known = KnownPositives(self.triples, self.arena.rows, backend)
         self.pools = [self._pool(loss) for loss in self.losses]
 
@@ -121,13 +126,15 @@ class Problem:
         chosen = [LAYOUT.has_entity(shard) & (LAYOUT.has_word(shard) | (not worded)) for shard in range(LAYOUT.shards)]
         return np.concatenate([self.arena.base(shard) + np.flatnonzero(has) for shard, has in enumerate(chosen)])
 
-    def _triples(self) -> Batch:
+    def _triples(self, weighted: bool) -> Batch:
         """All there are: distinct, of few enough ends that questions have several answers, some between words."""
         rng, rows, worded = np.random.default_rng(0), self.entities(), self.entities(worded=True)
         head = np.concatenate([rng.choice(rows[::2], 60), rng.choice(worded, 15)])
         tail = np.concatenate([rng.choice(rows, 60), rng.choice(worded, 15)])
         every = np.unique(np.stack([head, rng.integers(0, RELATIONS, len(head)), tail]), axis=1)
-        return Batch(*(np.ascontiguousarray(ids) for ids in every))
+        head, relation, tail = (np.ascontiguousarray(ids) for ids in every)
+        weight = rng.uniform(0.2, 3, len(head)).astype(np.float32) if weighted else None
+        return Batch(head, relation, tail, weight=weight)
 
     def batch(self, number: int) -> Batch:
         """Some of the triples, queried at one end where the losses want it so."""
@@ -136,7 +143,7 @@ class Problem:
         if self.losses[0].one_end:
             side = "head" if number % 2 else "tail"
         chosen = every.select(np.random.default_rng(number).permutation(len(every))[:TRIPLES])
-        return Batch(chosen.head, chosen.relation, chosen.tail, side)
+        return Batch(chosen.head, chosen.relation, chosen.tail, side, chosen.weight)
 
     def domains(self) -> Domains:
         """Types of entities, some of which do not fit at an end of a relation."""

@@ -123,8 +123,8 @@ class Reference:
 
     def prediction(self, batch: Batch) -> Tensor:
         """The auxiliary loss, of which relation it is."""
-        target = torch.from_numpy(batch.relation)
-        found = relation_loss(self.scorer, self.of(batch.head), self.of(batch.tail), self.relation[:RELATIONS], target)
+        target, ends = torch.from_numpy(batch.relation), (self.of(batch.head), self.of(batch.tail))
+        found = relation_loss(self.scorer, *ends, self.relation[:RELATIONS], target, weight_of(batch))
         return self.config.graph.relation_weight * found
 
     def sampled(self, batch: Batch, drawn: np.ndarray) -> Tensor:
@@ -132,7 +132,7 @@ class Reference:
         chunk, chunks = min(self.config.graph.chunk, len(batch)), drawn.shape[1]
         places = np.arange(chunks * chunk) % len(batch)
         head, relation, tail = (ids[places].reshape(chunks, chunk) for ids in (batch.head, batch.relation, batch.tail))
-        weight = torch.from_numpy((np.arange(chunks * chunk) < len(batch)).astype(np.float64)).view(chunks, chunk)
+        weight = (weight_of(batch)[places] * (np.arange(chunks * chunk) < len(batch))).view(chunks, chunk)
         if self.config.graph.own_end:
             drawn = np.concatenate([np.stack([head, tail]), drawn], axis=2)
         known = np.stack(
@@ -187,7 +187,11 @@ class Reference:
         place[pool.rows] = np.arange(len(pool))
         ends = [torch.from_numpy(place[rows]) for rows in (labelled.head, labelled.tail)]
         queries = FullQueries(
-            self.of(pool.rows), ends[side], ends[1 - side], self.read(labelled.relation, backward=bool(side))
+            self.of(pool.rows),
+            ends[side],
+            ends[1 - side],
+            self.read(labelled.relation, backward=bool(side)),
+            weight_of(labelled),
         )
         loss = full_loss(self.objective, queries, cast(Any, self.config.graph.candidates))
         if self.config.graph.relation_weight and not side:
@@ -207,13 +211,18 @@ class Reference:
         return every.select(np.array(chosen))
 
 
-def check_step(backend: Backend, settings: Settings, number: int = 0, which: int = 0) -> None:
+def weight_of(batch: Batch) -> Tensor:
+    return torch.from_numpy(np.ones(len(batch)) if batch.weight is None else batch.weight.astype(np.float64))
+
+
+def check_step(backend: Backend, settings: Settings, number: int = 0, which: int = 0, weighted: bool = False) -> None:
     """Train a batch; fail unless its loss, and all that it leaves, are the reference's.
 
-    number   of the graph loss
-    which    of the batch: odd ones query heads, where one end is queried
+    number     of the graph loss
+    which      of the batch: odd ones query heads, where one end is queried
+    weighted   whether triples have weights
     """
-    problem, probe = Problem(backend, settings), Problem(backend, settings)
+    problem, probe = (Problem(backend, settings, weighted=weighted) for _ in range(2))
     strategy, pool = problem.losses[number], problem.pools[number]
     recording = Recording(strategy)
     batch = problem.chosen(strategy, problem.batch(which))
@@ -284,6 +293,16 @@ def test_a_step_against_all_entities(backend: Backend, versus: str, loss: str, w
     ]
     for option in options:
         check_step(backend, {**option, "graph.candidates": versus, "graph.loss": loss}, which=which)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_step_on_triples_with_weights(backend: Backend, loss: Kind) -> None:
+    sampled: Settings = {"model.scorer": "distmult", "graph.relation_weight": 0.7, "graph.n3": 0.1}
+    check_step(backend, {**sampled, "graph.loss": loss}, weighted=True)
+    for versus in ("1vsall", "kvsall") if loss in ("softmax", "logistic") else ():
+        options = {**sampled, "graph.smoothing": 0.1, "graph.candidates": versus, "graph.loss": loss}
+        for which in (0, 1):
+            check_step(backend, options, which=which, weighted=True)
 
 
 @pytest.mark.parametrize(("coupling", "number"), [("tie", 0), ("dual", 0), ("dual", 1)])

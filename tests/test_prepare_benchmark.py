@@ -152,9 +152,9 @@ def test_openkes_numbers_are_read_as_their_names(tmp_path: Path) -> None:
         ("train2id.txt", "2\n0 1 0\n0 9 0\n", "train2id.txt, line 3: entity 9, but entity2id.txt numbers 0 to 3"),
         ("train2id.txt", "1\ndog is_a cat\n", "train2id.txt, line 2: 'dog is_a cat'; expected three numbers"),
         ("train2id.txt", "", "train2id.txt: the file is empty"),
-        ("entity2id.txt", "4\na\t0\n", "entity2id.txt: line 1 says '4', there are 1 names"),
-        ("entity2id.txt", "2\na\t0\nb\t0\n", "entity2id.txt, line 3: 'b\\t0'; expected 'name TAB number'"),
-        ("entity2id.txt", "2\na\t0\na\t1\n", "entity2id.txt: a name is there twice"),
+        ("entity2id.txt", "4\na\t0\n", "entity2id.txt: line 1 says 4 names, there are 1"),
+        ("entity2id.txt", "2\na\t0\nb\t0\n", "entity2id.txt, line 3: number 0 is there already, for 'a'"),
+        ("entity2id.txt", "2\na\t0\na\t1\n", "entity2id.txt: 'a' has two numbers, 0 and 1"),
         ("entity2id.txt", None, "entity2id.txt: no such file"),
     ],
 )

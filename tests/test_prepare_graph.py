@@ -54,7 +54,7 @@ def test_columns_by_name_and_by_number(tmp_path: Path) -> None:
     assert named(graph_of(tmp_path, content.split("\n", 1)[1], columns="2,3,0")) == TRIPLES[:1]
     with pytest.raises(DistjointError, match="no column 'subject'; it has tail, year, head, relation"):
         graph_of(tmp_path, content, columns="subject,relation,tail")
-    with pytest.raises(DistjointError, match="it has columns 0 to 3, not 1,2,9"):
+    with pytest.raises(DistjointError, match="it has columns 0 to 3, not 9"):
         graph_of(tmp_path, content, columns="1,2,9")
     with pytest.raises(UsageError, match="takes three names"):
         graph_of(tmp_path, content, columns="head,tail")

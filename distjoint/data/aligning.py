@@ -30,7 +30,7 @@ def named_pairs(options: PrepareOptions, graph: Graph) -> list[tuple[int, str]]:
     place = locate(options.align, options.storage_options)
     if not place.exists():
         raise DistjointError(f"{place}: no such file; --align takes 'auto', 'none' or a file of pairs")
-    pairs = read_pairs(place)
+    pairs = [(graph.cleaning.clean(entity), word) for entity, word in read_pairs(place)]
     for entity, word in pairs:
         if entity not in graph.entities:
             raise DistjointError(f"{place}: entity {entity!r} (word {word!r}) is in no triple and has no label")

@@ -14,10 +14,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import decoded, open_text, split_compression
-from distjoint.data.numbered import name_files
+from distjoint.data.label_tables import is_label_table, read_label_table
+from distjoint.data.lines import decoded, open_text
+from distjoint.data.packing import inner_name
 from distjoint.data.records import read_json_object
 from distjoint.data.request import Tokenizer
+from distjoint.data.tables.dictionaries import name_files
 from distjoint.data.vocabulary import key
 from distjoint.storage import Location
 
@@ -68,6 +70,10 @@ class Alignment:
     unmatched: list[int] = field(default_factory=list)
 
 
+class NoLabelsError(DistjointError):
+    """A file without labels, which is wrong only where it is not one of several parts."""
+
+
 def read_labels(file: Location) -> dict[str, list[str]]:
     """Labels of entities: entity -> label, alias, alias... from lines `entity TAB label [TAB alias...]`, or from JSON.
 
@@ -76,9 +82,12 @@ def read_labels(file: Location) -> dict[str, list[str]]:
 
     raises DistjointError naming the line, or the entity, that is wrong
     """
-    labels = _json_labels(file) if split_compression(file.path)[0].endswith(".json") else _label_lines(file)
+    if is_label_table(file):
+        labels = read_label_table(file)
+    else:
+        labels = _json_labels(file) if inner_name(file.path).endswith(".json") else _label_lines(file)
     if not labels:
-        raise DistjointError(f"{file}: no labels in it")
+        raise NoLabelsError(f"{file}: no labels in it")
     for place in name_files(file):
         ids = dict(read_pairs(place))
         if number := next((number for number in labels if number not in ids), None):
@@ -140,7 +149,7 @@ def fields_of_lines(file: Location) -> Iterator[tuple[int, list[str]]]:
     """Number and fields of each line that is not empty, parted by tabs. raises DistjointError for what is not UTF-8"""
     if file.size() == 0:
         raise DistjointError(f"{file}: the file is empty")
-    with open_text(file, split_compression(file.path)[1]) as (stream, _):
+    with open_text(file) as (stream, _):
         content = bytes(stream.read())
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         text = decoded(file, line, number).rstrip("\r")

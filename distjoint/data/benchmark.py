@@ -10,56 +10,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import split_compression
-from distjoint.data.numbered import NUMBERED, STRINGS
+from distjoint.data.families import FAMILIES, Benchmark
+from distjoint.data.packing import inner_name
 from distjoint.data.rdf import ENDINGS, RdfReading, recognise
 from distjoint.data.streams import NEGATIVES, SPLITS
+from distjoint.data.tables.dictionaries import NUMBERED, STRINGS, beside
 from distjoint.storage import Location
 
 TYPES = "entity2types.json"
 _LONG, _SHORT = ("entity2textlong.txt", "FB15k_mid2description.txt"), "entity2text.txt"
-DESCRIPTIONS = (*_LONG, "wordnet-mlj12-definitions.txt", "entity2wikidata.json", _SHORT)
+DESCRIPTIONS = (*_LONG, "wordnet-mlj12-definitions.txt", "entity2wikidata.json", "entities.json", _SHORT)
 """Files of descriptions by KG-BERT, BLP, DKRL, Bordes, Villmow. One is read, so those come first that say most."""
-LABELS = ("entity2label.txt", "entity2wikidata.json", "FB15k_mid2name.txt", STRINGS, _SHORT)
+LABELS = ("entity2label.txt", "entity2wikidata.json", "entities.json", "FB15k_mid2name.txt", STRINGS, _SHORT)
 """Files of names; `entity2text.txt` is one where there is a long one beside it, else it may have glosses."""
 _BELOW = ("", "original", "release", "Release", "triples", "data", "data/triples")
 """Where archives keep the triples, below the folder that they unpack to."""
 _BY_ENTITIES = "ind-"
 """Prefix of the files of a split by entities, as BLP names them."""
+_DICTIONARIES = {
+    "entities.dict": "DGL-KE, with names by number",
+    "entity_ids.del": "LibKGE, with names by number",
+    "entity_to_id.tsv.gz": "PyKEEN, with names by number",
+}
+"""Files of names by number, beside triples of either, and whose layout that is."""
 _OTHER_NAMES = {"valid": ("dev", "validation")}
-_FORMATS = r"(\.(txt|tsv|csv|parquet|pq|nt|ntriples|nq|nquads|ttl|turtle|trig|rdf|rdfs|owl))?(\.(gz|zst|zstd|bz2|xz))?"
+_TABLES = "txt|tsv|csv|del|jsonl|ndjson|sif|parquet|pq|arrow|feather|npz|npy|pt"
+_RDF = "nt|ntriples|nq|nquads|ttl|turtle|trig|rdf|rdfs|owl"
+_FORMATS = rf"(\.({_TABLES}|{_RDF}))?(\.(gz|zst|zstd|bz2|xz|lz4|zip))?"
 _ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".zip")
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """Files of a benchmark in a folder.
-
-    layout        `OpenKE`, `CoDEx`, `BLP` or `plain`
-    folder        where the triples lie
-    paths         split -> URL, of those that are there
-    types         URL of the types of entities
-    by_entities   names of the files of a split by entities that lies beside the one that is taken
-    texts         URLs of files of descriptions, the one to read first
-    labels        URL of the labels of entities
-    """
-
-    layout: str
-    folder: str
-    paths: Mapping[str, str]
-    types: str | None = None
-    by_entities: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()
-    labels: str | None = None
-
-    def __str__(self) -> str:
-        names = [path.rpartition("/")[2] for path in (*self.paths.values(), self.types) if path]
-        layout = "" if self.layout == "plain" else f" (the layout of {self.layout})"
-        beside = f"; not {', '.join(self.by_entities)}, a split by entities: name them with --triples, --valid, --test"
-        return f"{self.folder}: {', '.join(names)}{layout}{beside * bool(self.by_entities)}"
 
 
 def find_benchmark(folder: Location, format: str = "auto") -> Benchmark:
@@ -79,8 +59,12 @@ def find_benchmark(folder: Location, format: str = "auto") -> Benchmark:
     for below in _BELOW:
         place = folder / below if below else folder
         there = place.list()
+        by_name = {item.name: item for item in there}
+        for kind in FAMILIES:
+            if family := kind.find(place, by_name):
+                return family
         if found := _splits({item.name: item for item in there}):
-            around = there if place == folder else [*folder.list(), *there]
+            around = [*_around(folder), *(there if place == folder else [*folder.list(), *there])]
             by_entities = [*_by_entities({item.name: item for item in there}).values()]
             return _benchmark(place, found, by_entities, {item.name: item.url for item in around})
         if below in ("triples", "data", "data/triples", ""):
@@ -121,9 +105,17 @@ def _dump(folder: Location) -> Benchmark | None:
 
 def _rdf_ending(file: Location) -> str:
     """The ending of a file that is RDF by it, with that of its compression; empty for others, and for folders."""
-    name, _ = split_compression(file.name)
+    name = inner_name(file.name)
     ending = next((ending for ending in ENDINGS if name.endswith(ending)), "")
     return file.name[len(name) - len(ending) :] if ending and not file.is_dir() else ""
+
+
+def _around(folder: Location) -> list[Location]:
+    """Files of CoDEx that lie beside the folder of all its graphs: labels, texts and types of entities."""
+    if folder.path.split("/")[-2:-1] != ["triples"]:
+        return []
+    places = [beside(folder, name) for name in ("../entities/en/entities.json", f"../types/{TYPES}")]
+    return [place for place in places if place.exists()]
 
 
 def _holds(folder: Location) -> bool:
@@ -132,18 +124,18 @@ def _holds(folder: Location) -> bool:
 
 def _benchmark(folder: Location, paths: dict[str, str], by_entities: list[str], there: Mapping[str, str]) -> Benchmark:
     """by_entities: URLs of the files of a split by entities; there: URLs of all files by their names"""
-    layout = "plain"
+    layout = next((title for name, title in _DICTIONARIES.items() if name in there), "plain")
     if any(NUMBERED.fullmatch(path.rpartition("/")[2]) for path in paths.values()):
         layout = "OpenKE"
     elif any(split in paths for split in NEGATIVES):
         layout = "CoDEx"
     elif list(paths.values()) == by_entities:
         layout, by_entities = "BLP", []
-    beside = tuple(url.rpartition("/")[2] for url in by_entities)
+    others = tuple(url.rpartition("/")[2] for url in by_entities)
     texts = tuple(there[name] for name in DESCRIPTIONS if name in there)
     long = any(name in there for name in _LONG)
     names = [there[name] for name in LABELS if name in there and (name != _SHORT or long)]
-    return Benchmark(layout, folder.url, paths, there.get(TYPES), beside, texts, names[0] if names else None)
+    return Benchmark(layout, folder.url, paths, there.get(TYPES), others, texts, names[0] if names else None)
 
 
 def _splits(there: Mapping[str, Location]) -> dict[str, str]:

@@ -13,9 +13,9 @@ class Cases:
     count: int = field(default=0, init=False)
     example: str = field(default="", init=False)
 
-    def add(self, example: str) -> None:
+    def add(self, example: str, count: int = 1) -> None:
         self.example = self.example or example
-        self.count += 1
+        self.count += count
 
     def __str__(self) -> str:
         return f"{self.what}: {self.count:,} (such as {self.example})"

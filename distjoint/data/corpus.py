@@ -21,10 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import BLOCK, Block, Slice, line_blocks, pieces, split_compression, text_blocks
+from distjoint.data.lines import BLOCK, Block, Slice, line_blocks, pieces, text_blocks
+from distjoint.data.packing import compression_of, files_of, inner_name
 from distjoint.data.rdf import RdfReading
 from distjoint.data.records import Columns, has_plain_lines, read_records
-from distjoint.storage import Location, Options, expand, locate
+from distjoint.data.tables.base import is_text
+from distjoint.storage import Location, Options
 
 _READ_AHEAD = 8
 _FILES_AHEAD = 8
@@ -44,6 +46,7 @@ class Corpus:
     field, column   that hold the text of JSON Lines and Parquet
     columns  of descriptions, see `records`
     reading  of descriptions in RDF
+    notes    sentences about what was passed over
     """
 
     files: tuple[Location, ...]
@@ -53,6 +56,7 @@ class Corpus:
     column: str = "text"
     columns: Columns | None = None
     reading: RdfReading | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def find(
@@ -67,17 +71,24 @@ class Corpus:
     ) -> Corpus:
         """The files that URLs, globs and folders stand for, each once, in order; those of `about` come last.
 
-        raises DistjointError where a pattern finds nothing or a file is empty
+        raises DistjointError where a pattern finds nothing or all files are empty
         """
-        described = dict.fromkeys(name for pattern in about for name in expand(pattern, options))
-        names = dict.fromkeys(name for pattern in patterns for name in expand(pattern, options))
-        files = tuple(locate(name, options) for name in {**names, **described})
+        skipped: list[str] = []
+        described = {file.url: file for file in files_of(about, options, skipped)}
+        files = [*({file.url: file for file in files_of(patterns, options, skipped)} | described).values()]
         with ThreadPoolExecutor(_SIZES_AT_ONCE) as pool:
-            sizes = tuple(pool.map(Location.size, files))
-        if 0 in sizes:
-            raise DistjointError(f"{files[sizes.index(0)]}: the file is empty")
-        absolute = frozenset(locate(name, options).absolute for name in described)
-        return cls(files, sizes, absolute, field, column, columns, reading)
+            sizes = list(pool.map(Location.size, files))
+        full = [(file, size) for file, size in zip(files, sizes, strict=True) if size]
+        if files and not full:
+            raise DistjointError(f"{files[0]}: the file is empty" + f", as all {len(files):,} are" * (len(files) > 1))
+        absolute = frozenset(file.absolute for file in described.values())
+        notes = []
+        if len(full) < len(files):
+            notes.append(f"Files without text, skipped: {len(files) - len(full):,} (such as {files[sizes.index(0)]}).")
+        if skipped:
+            notes.append(f"Markers and hidden files beside text, skipped: {len(skipped):,} (such as {skipped[0]}).")
+        kept, bytes_of = tuple(file for file, _ in full), tuple(size for _, size in full)
+        return cls(kept, bytes_of, absolute, field, column, columns, reading, tuple(notes))
 
     @property
     def bytes(self) -> int:
@@ -112,11 +123,10 @@ class Corpus:
         """Whether the lines of a file can be found, and read, from anywhere in it."""
         if file.absolute in self.about:
             return has_plain_lines(file, self.columns, self.reading)
-        name, compression = split_compression(file.path)
-        return compression is None and not name.endswith(_PARQUET)
+        return not inner_name(file.path).endswith(_PARQUET) and compression_of(file) is None
 
     def _slice(self, part: Slice) -> Iterator[Block]:
-        name, _ = split_compression(part.file.path)
+        name = inner_name(part.file.path)
         if part.file.absolute in self.about:
             return _descriptions(part, self.columns, self.reading)
         if name.endswith(_PARQUET):
@@ -173,7 +183,7 @@ def _parquet(file: Location, column: str) -> Iterator[Block]:
                     f"{file}: no column '{column}', it has {', '.join(names)}; name the text's with --text-column"
                 )
             kind = source.schema_arrow.field(column).type
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            if not is_text(kind):
                 raise DistjointError(f"{file}: column '{column}' holds {kind}, not text")
             share = file.size() / max(source.metadata.num_rows, 1)
             for batch in source.iter_batches(batch_size=256, columns=[column]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from distjoint.base.arrays import Bools, Floats, Ints, Offsets
 from distjoint.base.errors import DistjointError
 from distjoint.data.manifest import NAME, File, Manifest, Span
-from distjoint.data.partition import CELLS, HELD_OUT, MENTION_SAMPLES, PAIR_SAMPLES
+from distjoint.data.partition import CELLS, HELD_OUT, MENTION_SAMPLES, PAIR_SAMPLES, WEIGHTED
 from distjoint.data.streams import COOCCURRENCE, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import Domains, observed_domains
 from distjoint.storage import Location, Options, locate
 
 _ENDS = ("head", "relation", "tail")
-_TYPES = {field.name: field.type for schema in (CELLS, HELD_OUT, PAIR_SAMPLES, MENTION_SAMPLES) for field in schema}
+_TYPES = {
+    field.name: field.type for schema in (CELLS, HELD_OUT, WEIGHTED, PAIR_SAMPLES, MENTION_SAMPLES) for field in schema
+}
 
 
 @dataclass(frozen=True)
@@ -37,24 +39,28 @@ class Triples:
 
     head, tail   int64[n]: row ids, or offsets within a shard for a partition
     relation     int64[n]
+    weight       float32[n] of training triples, with a mean of 1 over all; None where they have none
     """
 
     head: Ints
     relation: Ints
     tail: Ints
+    weight: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.head)
 
     @classmethod
     def together(cls, *parts: Triples) -> Triples:
-        """All of them, one part after the other; none of none."""
+        """All of them, one part after the other, without their weights; none of none."""
         none = np.empty(0, np.int64)
-        return cls(*(np.concatenate([none, *(getattr(part, end) for part in parts)]) for end in _ENDS))
+        head, relation, tail = (np.concatenate([none, *(getattr(part, end) for part in parts)]) for end in _ENDS)
+        return cls(head, relation, tail)
 
     def select(self, which: NDArray[Any] | slice) -> Triples:
         """Those at some places, or where a mask is true."""
-        return Triples(self.head[which], self.relation[which], self.tail[which])
+        weight = None if self.weight is None else self.weight[which]
+        return Triples(self.head[which], self.relation[which], self.tail[which], weight)
 
     def drawn(self, count: int | None, seed: int) -> Triples:
         """So many of them, each as likely, in the same order; all where there are no more, or `count` is None."""
@@ -145,12 +151,28 @@ class Dataset:
             self._refuse(COOCCURRENCE, i, j, "count", count, (count > 0) & (count < np.inf), "be finite and > 0")
         return cells
 
+    @property
+    def is_weighted(self) -> bool:
+        """Whether training triples have weights."""
+        return bool(self.manifest.counts.get("weighted"))
+
     def triples(self, i: int, j: int, split: str = "train") -> Triples:
-        """The triples whose head lies in shard i and whose tail in shard j; offsets within the shards."""
-        table = self._partition(triples_of(split), i, j, ("head", "relation", "tail"))
+        """The triples whose head lies in shard i and whose tail in shard j; offsets within the shards.
+
+        raises DistjointError for an end outside its shard, and for a weight that is not above zero
+        """
+        weighted = split == "train" and self.is_weighted
+        table = self._partition(triples_of(split), i, j, (*_ENDS, *("weight",) * weighted))
         if table is None:
             return Triples.together()
-        triples = Triples(*(_array(table, name).astype(np.int64) for name in _ENDS))
+        head, relation, tail = (_array(table, name).astype(np.int64) for name in _ENDS)
+        triples = Triples(head, relation, tail)
+        if weighted:
+            weight: Floats = _array(table, "weight")
+            if not (weight.min() > 0 and weight.max() < np.inf):
+                good = (weight > 0) & (weight < np.inf)
+                self._refuse(triples_of(split), i, j, "weight", weight, good, "be finite and > 0")
+            triples = replace(triples, weight=weight)
         heads, tails = self.layout.shard_rows(i), self.layout.shard_rows(j)
         limits = {"head": (triples.head, heads), "tail": (triples.tail, tails)}
         if "relations" in self.manifest.counts:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.data.benchmark import DESCRIPTIONS, Benchmark, find_benchmark
-from distjoint.data.numbered import name_files
-from distjoint.data.rdf import RdfReading, recognise
+from distjoint.data.benchmark import DESCRIPTIONS, find_benchmark
+from distjoint.data.families import Benchmark
+from distjoint.data.packing import files_of
+from distjoint.data.rdf import TABLE, RdfReading, recognise
 from distjoint.data.request import FOUND, PrepareOptions
 from distjoint.data.streams import SPLITS
-from distjoint.storage import Location, Options, expand, locate
+from distjoint.data.tables.dictionaries import name_files
+from distjoint.storage import Location, locate
 
 
 def with_benchmark(options: PrepareOptions) -> tuple[PrepareOptions, list[str]]:
@@ -82,7 +83,7 @@ def reading_of(options: PrepareOptions) -> RdfReading:
     """How RDF is read for these options. raises DistjointError where a pattern of triples finds nothing"""
     files = files_of(_graph_patterns(options), options.storage_options)
     absolute = tuple(dict.fromkeys(file.absolute for file in files))
-    return RdfReading(options.format, options.language, options.skip_errors, absolute)
+    return RdfReading(options.format, options.language or "en", options.skip_errors, absolute)
 
 
 def _graph_patterns(options: PrepareOptions) -> list[str]:
@@ -99,23 +100,18 @@ def _rdf_of(options: PrepareOptions) -> list[str]:
     return names
 
 
-def files_of(patterns: Iterable[str], storage: Options | None) -> list[Location]:
-    """The files that URLs, globs and folders stand for. raises DistjointError where one finds nothing"""
-    return [locate(name, storage) for pattern in patterns for name in expand(pattern, storage)]
-
-
 def input_files(options: PrepareOptions) -> list[Location]:
     """Every file that is read. raises DistjointError where a pattern finds nothing"""
     storage = options.storage_options
     patterns = [*options.texts, *options.about, *_graph_patterns(options)]
     files = files_of(patterns, storage)
-    if options.triple_columns is None:
+    if options.format != TABLE:
         files += {place.url: place for file in files for place in name_files(file)}.values()
     names = [
-        options.labels,
         options.types if options.types != FOUND else None,
         options.unseen,
         options.align if options.align not in ("auto", "none") else None,
     ]
     files += [locate(name, storage) for name in names if name]
-    return files + (name_files(locate(options.labels, storage)) if options.labels else [])
+    labels = files_of([options.labels], storage) if options.labels else []
+    return files + labels + [place for file in labels for place in name_files(file)]

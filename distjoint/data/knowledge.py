@@ -9,8 +9,10 @@ import numpy as np
 
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress, short
-from distjoint.data.alignment import read_labels
+from distjoint.data.alignment import NoLabelsError, read_labels
 from distjoint.data.cases import Cases
+from distjoint.data.naming import Cleaning
+from distjoint.data.packing import files_of
 from distjoint.data.rdf import RdfReading, recognise
 from distjoint.data.rdf_graph import RdfGraph
 from distjoint.data.request import FOUND, PrepareOptions
@@ -48,11 +50,19 @@ def read_knowledge(options: PrepareOptions, progress: Progress, reading: RdfRead
         return Knowledge(Graph(splits={"train": np.zeros((0, 3), np.int64)}))
     rdf = RdfGraph(reading or RdfReading(), types=options.types == FOUND)
     with progress.task("reading triples") as task:
-        graph = read_graph(options.paths, options.triple_columns, options.fractions, options.seed, storage, rdf)
+        graph = read_graph(
+            options.paths,
+            fractions=options.fractions,
+            seed=options.seed,
+            options=storage,
+            rdf=rdf,
+            form=options.table_form,
+            cleaning=Cleaning(options.nfc),
+        )
         task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
     about_withheld: list[str] = []
     withheld = withhold(graph, options, about_withheld)
-    notes = [*rdf.notes(), *_of_triples(graph), *about_withheld]
+    notes = [*rdf.notes(), *graph.noticed.notes(), *_of_triples(graph), *about_withheld]
     types = _types(options, graph, rdf, notes) if options.types else None
     labels = _labels(options, graph, rdf, notes)
     if rdf.texts.count and not options.descriptions:
@@ -62,7 +72,16 @@ def read_knowledge(options: PrepareOptions, progress: Progress, reading: RdfRead
 
 
 def _of_triples(graph: Graph) -> list[str]:
-    notes = [f"Duplicate {split} triples, dropped: {n:,}." for split, n in graph.duplicates.items() if n]
+    weighed = {"train": "their weights added up"} if graph.weights is not None else {}
+    notes = [
+        f"Duplicate {split} triples, {weighed.get(split, 'dropped')}: {n:,}."
+        for split, n in graph.duplicates.items()
+        if n
+    ]
+    if (weights := graph.weights) is not None:
+        least, most = weights.min(), weights.max()
+        mean = f"the mean of {weights.mean():.4g} counts as 1"
+        notes.append(f"Weights of training triples: {least:.4g} to {most:.4g}; {mean}.")
     for split, repeated in graph.repeated.items():
         if repeated:
             where = "that a split has too" if split in NEGATIVES else "that are in train too"
@@ -96,6 +115,7 @@ def _types(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str
         file = locate(source, options.storage_options)
         found = _of_rdf(file, rdf.reading, "types", notes)
     types = {entity: [*names] for entity, names in (found.types or {}).items()} if found else read_types(file)
+    types = graph.cleaning.keys(types)
     _meet(source, types, graph)
     known = {entity: names for entity, names in types.items() if entity in graph.entities}
     if others := len(types) - len(known):
@@ -110,15 +130,14 @@ def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[st
 
     Entities that have a label alone are added to the graph.
     """
-    labels, source = rdf.labels(), "labels in RDF"
+    labels, source = graph.cleaning.keys(rdf.labels()), "labels in RDF"
     of_relations = Cases("Labels of relations, left out")
     for name in [name for name in labels if name in graph.relations and name not in graph.entities]:
         of_relations.add(f"{labels.pop(name)[0]!r} of {name}")
     notes += [f"{of_relations}."] * (of_relations.count > 0)
     if options.labels:
-        file = locate(options.labels, options.storage_options)
-        within = _of_rdf(file, rdf.reading, "labels", notes)
-        named, source = within.labels() if within else read_labels(file), file.url
+        source = options.labels
+        named = graph.cleaning.keys(_named(options, rdf, notes))
         _meet(source, named, graph)
         labels = {**labels, **named}
     if not labels:
@@ -132,6 +151,27 @@ def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[st
     for entity in labels:
         graph.entities.add(entity)
     return labels
+
+
+def _named(options: PrepareOptions, rdf: RdfGraph, notes: list[str]) -> dict[str, list[str]]:
+    """Labels by the files that the options name; those of several parts are put together."""
+    skipped: list[str] = []
+    files = files_of([str(options.labels)], options.storage_options, skipped)
+    full = [file for file in files if file.size()] or files
+    if left := len(files) - len(full) + len(skipped):
+        notes.append(f"Files of {options.labels} that are empty or markers, skipped: {left:,}.")
+    named: dict[str, list[str]] = {}
+    for file in full:
+        within = _of_rdf(file, rdf.reading, "labels", notes)
+        try:
+            found = within.labels() if within else read_labels(file)
+        except NoLabelsError:
+            if file is full[-1] and not named:
+                raise
+            continue
+        for entity, names in found.items():
+            named[entity] = [*dict.fromkeys((*named.get(entity, ()), *names))]
+    return named
 
 
 def _of_rdf(file: Location, reading: RdfReading, what: str, notes: list[str]) -> RdfGraph | None:

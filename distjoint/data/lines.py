@@ -6,6 +6,7 @@ What the lines hold is decided in `corpus`, for text, and in `records`, for desc
 from __future__ import annotations
 
 import lzma
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.packing import decompressed
 from distjoint.storage import Location
 
 BLOCK = 1 << 19
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2", ".xz": "xz"}
 _BREAKS = b" \n\t\r"
 
 
@@ -55,28 +56,16 @@ def pieces(content: bytes, size: int) -> Iterator[bytes]:
         start = stop
 
 
-def split_compression(path: str) -> tuple[str, str | None]:
-    """`text.JSONL.zst` as (`text.jsonl`, `zstd`)."""
-    name = path.lower()
-    for ending, compression in _COMPRESSIONS.items():
-        if name.endswith(ending):
-            return name.removesuffix(ending), compression
-    return name, None
-
-
 @contextmanager
-def open_text(file: Location, compression: str | None) -> Iterator[tuple[Any, Callable[[], int]]]:
-    """The file's bytes, decompressed, and a function that tells how many stored bytes have been read.
+def open_text(file: Location) -> Iterator[tuple[Any, Callable[[], int]]]:
+    """The file's bytes, decompressed as they begin, and a function that tells how many stored bytes have been read.
 
     raises DistjointError naming the file when it cannot be opened, read or decompressed
     """
     with file.open_input() as raw:
         try:
-            if compression == "xz":
-                yield lzma.open(raw), raw.tell  # noqa: SIM115 - closed with the file below it
-            else:
-                yield pa.CompressedInputStream(raw, compression) if compression else raw, raw.tell
-        except (lzma.LZMAError, EOFError, OSError, pa.ArrowException) as error:
+            yield decompressed(raw), raw.tell
+        except (lzma.LZMAError, zlib.error, EOFError, OSError, pa.ArrowException) as error:
             if isinstance(error, EOFError) or "truncated" in str(error).lower():
                 raise DistjointError(f"{file}: the file is cut short") from error
             raise DistjointError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from error
@@ -84,8 +73,8 @@ def open_text(file: Location, compression: str | None) -> Iterator[tuple[Any, Ca
 
 def text_blocks(part: Slice) -> Iterator[Block]:
     """The text of a slice. raises DistjointError naming the file that is empty or cannot be read"""
-    file, compression = part.file, split_compression(part.file.path)[1]
-    with open_text(file, compression) as (stream, position):
+    file = part.file
+    with open_text(file) as (stream, position):
         reads = _range(stream, part.start, part.stop) if part.stop else iter(lambda: stream.read(BLOCK), b"")
         rest, before, first = b"", part.start, True
         for read in reads:

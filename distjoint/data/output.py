@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from distjoint.base.arrays import Bools, Ints
+from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.base.errors import UsageError
 from distjoint.base.progress import Progress
 from distjoint.data import unfinished
@@ -18,6 +18,7 @@ from distjoint.data.partition import (
     MENTION_SAMPLES,
     PAIR_SAMPLES,
     TRIPLES,
+    WEIGHTED,
     PartitionWriter,
     Written,
     by_partition,
@@ -106,11 +107,19 @@ class Streams:
             Span(i=i, j=j, file=index, start=start, stop=stop) for i, j, start, stop in written.spans
         )
 
-    def write_triples(self, split: str, triples: Ints, relation_ids: Ints, unseen: Bools) -> None:
-        """A split by partition. triples: int64[n, 3] by provisional ids; unseen: bool[n]"""
+    def write_triples(
+        self, split: str, triples: Ints, relation_ids: Ints, unseen: Bools, weights: Doubles | None = None
+    ) -> None:
+        """A split by partition.
+
+        triples   int64[n, 3] by provisional ids
+        unseen    bool[n]
+        weights   float64[n] of training triples; they are written so that their mean is 1
+        """
         stream = triples_of(split)
         (self.folder / stream).make_dir()
-        schema = TRIPLES if split == "train" else HELD_OUT
+        schema = HELD_OUT if split != "train" else TRIPLES if weights is None else WEIGHTED
+        weight = None if weights is None else (weights / weights.mean()).astype(np.float32)
         heads, tails = self.rows.of_entity[triples[:, 0]], self.rows.of_entity[triples[:, 2]]
         with PartitionWriter(self.folder, f"{stream}/part-00000.parquet", schema) as writer:
             for i, j, chosen, head, tail in by_partition(self.layout, heads, tails, self.seed):
@@ -120,6 +129,8 @@ class Streams:
                     "tail": tail.astype(np.int32),
                     "unseen": unseen[chosen],
                 }
+                if weight is not None:
+                    columns["weight"] = weight[chosen]
                 writer.add(i, j, columns)
         self.add(stream, writer.written())
 

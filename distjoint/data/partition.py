@@ -33,6 +33,7 @@ CELLS = pa.schema(
     ]
 )
 TRIPLES = pa.schema([pa.field(name, pa.int32(), nullable=False) for name in ("head", "relation", "tail")])
+WEIGHTED = TRIPLES.append(pa.field("weight", pa.float32(), nullable=False))
 HELD_OUT = TRIPLES.append(pa.field("unseen", pa.bool_(), nullable=False))
 PAIR_SAMPLES = pa.schema(
     [

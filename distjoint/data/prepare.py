@@ -27,12 +27,14 @@ from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
 from distjoint.data.descriptions import read_descriptions, split_names
-from distjoint.data.inputs import files_of, input_files, reading_of, with_benchmark
+from distjoint.data.handed import written
+from distjoint.data.inputs import input_files, reading_of, with_benchmark
 from distjoint.data.knowledge import Knowledge, notes_on_unseen, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
 from distjoint.data.mentions import Mentions, describe, find_mentions, no_mentions
 from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
+from distjoint.data.packing import files_of
 from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, number_relations, number_rows, rows_table
 from distjoint.data.shards import count_text
@@ -59,6 +61,11 @@ def prepare(options: PrepareOptions) -> Summary:
 
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
+    with written(options) as from_files:
+        return _prepare(from_files)
+
+
+def _prepare(options: PrepareOptions) -> Summary:
     options, found = with_benchmark(options)
     folder, progress = locate(options.out, options.storage_options), options.progress or Silent()
     refuse_output(folder, options.overwrite)
@@ -113,6 +120,7 @@ class _Preparation:
     def run(self, workers: Workers) -> Summary:
         """Make the dataset. raises DistjointError naming what is wrong with the input"""
         corpus, options = self._corpus(), self.options
+        self.notes += corpus.notes if corpus else ()
         with self._timed("graph"):
             known = read_knowledge(options, self.progress, self.reading)
             graph = known.graph
@@ -225,7 +233,8 @@ class _Preparation:
             relation_ids, relations = number_relations(graph.relations.list(), graph.frequencies())
             unseen = {split: graph.unseen(split, degrees) for split in splits if len(splits[split])}
             for split, mask in unseen.items():
-                streams.write_triples(split, splits[split], relation_ids, mask)
+                weights = graph.weights if split == "train" else None
+                streams.write_triples(split, splits[split], relation_ids, mask, weights)
             streams.write_pairs(alignment.samples)
             streams.write_mentions(mentions)
             self.folder.make_dir()
@@ -277,6 +286,8 @@ def _counts(
         counts |= {triples_of(split): len(mask), f"unseen/{split}": int(mask.sum())}
         if untrained := int(known.graph.untrained(split).sum()):
             counts[f"unseen_relation/{split}"] = untrained
+    if known.graph.weights is not None:
+        counts["weighted"] = len(known.graph.weights)
     if known.types is not None:
         types = {name for names in known.types.values() for name in names}
         counts |= {"types": len(types), "typed": len(known.types)}

@@ -19,7 +19,8 @@ from pyoxigraph import Quad, RdfFormat
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
-from distjoint.data.lines import Slice, decoded, line_blocks, open_text, split_compression
+from distjoint.data.lines import Slice, decoded, line_blocks, open_text
+from distjoint.data.packing import inner_name
 from distjoint.data.rdf_stream import RdfStream, XmlStream, place_in_xml
 from distjoint.storage import Location
 
@@ -119,21 +120,21 @@ def recognise(file: Location, reading: RdfReading) -> RdfFile | None:
     """
     if file.absolute in reading.graph and reading.format != "auto":
         return None if reading.format == TABLE else RdfFile(file, reading.format, "option")
-    name, compression = split_compression(file.path)
+    name = inner_name(file.path)
     ending = name[name.rfind(".") :] if "." in file.name else ""
     if ending in _NOT_READ:
         raise DistjointError(f"{file}: {_NOT_READ[ending]} is not read; convert it to N-Triples")
     if ending in _NEVER:
         return None
-    said, seen = ENDINGS.get(ending), _by_content(_begin(file, compression))
+    said, seen = ENDINGS.get(ending), _by_content(_begin(file))
     if said is None or seen in _OVERRULED_BY[said]:
         return RdfFile(file, seen, "content") if seen else None
     return RdfFile(file, said, "ending")
 
 
-def _begin(file: Location, compression: str | None) -> bytes:
+def _begin(file: Location) -> bytes:
     begin = b""
-    with open_text(file, compression) as (stream, _):
+    with open_text(file) as (stream, _):
         while len(begin) < _LOOKED_AT and (more := stream.read(_LOOKED_AT - len(begin))):
             begin += more
     return begin.removeprefix(b"\xef\xbb\xbf")

@@ -20,9 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import BLOCK, Slice, decoded, line_blocks, split_compression, text_blocks
+from distjoint.data.lines import BLOCK, Slice, decoded, line_blocks, text_blocks
+from distjoint.data.packing import compression_of, inner_name
 from distjoint.data.rdf import RdfReading, recognise
 from distjoint.data.rdf_graph import texts_of
+from distjoint.data.tables.base import is_text
 from distjoint.storage import Location
 
 ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
@@ -60,7 +62,7 @@ def read_records(part: Slice, columns: Columns | None, reading: RdfReading | Non
     reading  of RDF
     raises   DistjointError naming the line, record or column that is wrong; lines count from where the part begins
     """
-    name, _ = split_compression(part.file.path)
+    name = inner_name(part.file.path)
     reading = reading or RdfReading()
     if part.stop is None and (rdf := recognise(part.file, reading)):
         return (Records(pairs, read, notes=notes) for pairs, read, notes in texts_of(rdf, reading))
@@ -77,8 +79,7 @@ def read_records(part: Slice, columns: Columns | None, reading: RdfReading | Non
 
 def has_plain_lines(file: Location, columns: Columns | None, reading: RdfReading | None = None) -> bool:
     """Whether a file is lines `entity TAB text`, which can be read from anywhere in it."""
-    name, compression = split_compression(file.path)
-    if compression or columns or name.endswith((*_PARQUET, *_JSON_LINES, _JSON, ".csv")):
+    if columns or inner_name(file.path).endswith((*_PARQUET, *_JSON_LINES, _JSON, ".csv")) or compression_of(file):
         return False
     return recognise(file, reading or RdfReading()) is None
 
@@ -325,7 +326,7 @@ def _parquet(file: Location, columns: Columns | None) -> Iterator[Records]:
                 columns = _by_position(file, names, columns)
             entity, text = _choose(file, names, columns)
             kind = source.schema_arrow.field(text).type
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            if not is_text(kind):
                 raise DistjointError(f"{file}: column '{text}' holds {kind}, not text; {_HINT}")
             share, rows = file.size() / max(source.metadata.num_rows, 1), 0
             for batch in source.iter_batches(batch_size=_AT_ONCE, columns=[entity, text]):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from distjoint.base.errors import UsageError
 from distjoint.base.options import CallOptions, option, options
 from distjoint.base.sizes import bytes_of
+from distjoint.data.columns import TableForm
 from distjoint.data.streams import NEGATIVES, SPLITS
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ _FIRST_RECORDED = (
 """The order in which the first manifests have the options, which keeps their bytes the same; newer options follow."""
 
 
+class Handed(str):
+    """Path of a file that a table was written to. what: what the table was, which stands for the path in manifests"""
+
+    what: str = ""
+
+
 @options
 class PrepareOptions(CallOptions):
     """Options of `prepare`."""
@@ -67,22 +74,27 @@ class PrepareOptions(CallOptions):
         "folder, of RDF. Files are found by their names; what is named by one of the following goes before what is "
         "found.",
     )
-    triples: str | None = option(
-        "Training triples: TSV, CSV, Parquet or RDF (N-Triples, N-Quads, Turtle, TriG, RDF/XML).",
+    triples: str | Any | None = option(
+        "Training triples: TSV, CSV, JSON Lines, SIF, Parquet or RDF (N-Triples, N-Quads, Turtle, TriG, RDF/XML).",
         default=None,
+        checked=False,
         metavar="FILE",
-        doc="Training triples: TSV, CSV or Parquet of head, relation, tail, or of the three columns of "
-        "`triple_columns`; or RDF, whose labels and descriptions come along.",
+        doc="Training triples: TSV, CSV, JSON Lines, SIF or Parquet of head, relation, tail, or of the three columns "
+        "of `triple_columns`; or RDF, whose labels and descriptions come along. Or a table of pandas, Polars or Arrow, "
+        "an array of three columns, a sequence of triples; so for the other splits.",
     )
-    valid: str | None = option("Validation triples.", default=None, metavar="FILE")
-    test: str | None = option("Test triples.", default=None, metavar="FILE")
-    valid_negatives: str | None = option(
+    valid: str | Any | None = option("Validation triples.", default=None, checked=False, metavar="FILE")
+    test: str | Any | None = option("Test triples.", default=None, checked=False, metavar="FILE")
+    valid_negatives: str | Any | None = option(
         "Triples known to be wrong, for 'evaluate --classify'.",
         default=None,
+        checked=False,
         metavar="FILE",
         doc="Triples known to be wrong, in the same formats: for triple classification.",
     )
-    test_negatives: str | None = option("The same for the test split.", default=None, metavar="FILE")
+    test_negatives: str | Any | None = option(
+        "The same for the test split.", default=None, checked=False, metavar="FILE"
+    )
     types: str | None = option(
         "Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON. 'found' takes rdf:type for types.",
         default=None,
@@ -218,9 +230,31 @@ class PrepareOptions(CallOptions):
         default="auto",
         doc="Format of the triples: by content and ending, `table` (TSV, CSV, Parquet), or one of RDF's.",
     )
-    language: str = option("Language of labels and descriptions in RDF.", default="en", metavar="TAG")
+    language: str | None = option(
+        "Language of labels and descriptions in RDF, by default en; of ConceptNet's terms, by default all.",
+        default=None,
+        metavar="TAG",
+    )
     skip_errors: int = option(
         "Go on past so many wrong lines of a file of N-Triples or N-Quads.", default=0, metavar="N", min=0
+    )
+    header: bool | None = option(
+        "Whether tables begin with a line of column names; by default told by the names.",
+        default=None,
+        flag="--header/--no-header",
+        doc="Whether tables of triples begin with a line of column names; by default where these are known, such as "
+        "head, relation, tail.",
+    )
+    relation: str | None = option("Relation of all triples, in tables of two columns.", default=None, metavar="NAME")
+    weight_column: str | None = option(
+        "Column of the training triples with their weights, by name or by number from 0.",
+        default=None,
+        metavar="NAME",
+        doc="Column of the training triples with their weights, by name or by number from 0; a triple's loss is "
+        "multiplied by its weight, divided by the mean of all.",
+    )
+    nfc: bool = option(
+        "Bring names to Unicode's form NFC, so that one is not two.", default=True, flag="--nfc/--no-nfc"
     )
     overwrite: bool = option(
         "Replace what is at --out.",
@@ -273,6 +307,12 @@ class PrepareOptions(CallOptions):
         return {split: self.triples if split == "train" else getattr(self, split) for split in (*SPLITS, *NEGATIVES)}
 
     @property
+    def table_form(self) -> TableForm:
+        """What is known of tables of triples. raises UsageError for options at odds"""
+        columns, weight = self.triple_columns, self.weight_column
+        return TableForm.of(columns, self.header, self.relation, weight, self.language)
+
+    @property
     def fractions(self) -> tuple[float, float]:
         """Shares of the training triples to hold out for valid and test."""
         return self.valid_fraction, self.test_fraction
@@ -284,9 +324,9 @@ class PrepareOptions(CallOptions):
 
     def check(self) -> None:
         """Look at options together. raises UsageError for what cannot be meant"""
-        if not (self.triples or self.graph):
+        if not (is_given(self.triples) or self.graph):
             belongs = (*SPLITS[1:], *NEGATIVES, "labels", "types", "descriptions", "unseen", "unseen_fraction")
-            given = [name for name in belongs if getattr(self, name)]
+            given = [name for name in belongs if is_given(getattr(self, name))]
             if not self.corpus:
                 also = f"; --{_dashed(given[0])} alone is not enough" if given and given[0] in self.paths else ""
                 raise UsageError(
@@ -301,11 +341,12 @@ class PrepareOptions(CallOptions):
             raise UsageError(
                 f"--unseen names a file, so --unseen-fraction cannot be {self.unseen_fraction:g}; give one of the two"
             )
+        _ = self.table_form
         self._check_descriptions()
         has_text = self.corpus or self.reads_descriptions
         if self.about and not has_text:
             raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")
-        if self.align not in ("auto", "none") and not (has_text and (self.triples or self.graph)):
+        if self.align not in ("auto", "none") and not (has_text and (is_given(self.triples) or self.graph)):
             raise UsageError(f"--align {self.align} pairs entities with words; it needs --corpus and --triples")
 
     def _check_descriptions(self) -> None:
@@ -318,8 +359,14 @@ class PrepareOptions(CallOptions):
     def record(self) -> dict[str, Any]:
         """What decides the bits of a dataset, but for its shards: for the manifest."""
         values = {**super().record(), "corpus": self.texts, "memory": self.memory_bytes, "descriptions": self.about}
+        values = {name: value.what if isinstance(value, Handed) else value for name, value in values.items()}
         order = [*_FIRST_RECORDED, *(name for name in values if name not in _FIRST_RECORDED)]
         return {name: values[name] for name in order}
+
+
+def is_given(value: object) -> bool:
+    """Whether an option says something; tables do not say whether they are true."""
+    return value is not None and (not isinstance(value, str | float | int | tuple) or bool(value))
 
 
 def _dashed(name: str) -> str:

@@ -1,55 +1,30 @@
-"""Triples of a knowledge graph from TSV, CSV, Parquet or RDF: read in batches, numbered, duplicates dropped, split.
+"""Triples of a knowledge graph from files of any format: read, names cleaned and numbered, duplicates dropped, split.
 
 Entities and relations get provisional ids in order of first sight here; rank decides the final ones once the
-alignment is known.
+alignment is known. What a format is, is said in `tables`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
-from distjoint.base.arrays import Bools, Ints
+from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.data.lines import decoded, open_text, split_compression
-from distjoint.data.numbered import NUMBERED, read_numbered
-from distjoint.data.rdf import TABLE, RdfReading, recognise
+from distjoint.data.naming import Cleaning, NameIds, alike_but_for_case
+from distjoint.data.noticed import Noticed
+from distjoint.data.packing import files_of
+from distjoint.data.rdf import TABLE, RdfFile, RdfReading, recognise
 from distjoint.data.rdf_graph import RdfGraph, refuse_without_triples
 from distjoint.data.streams import NEGATIVES, SPLITS
-from distjoint.storage import Location, Options, expand, locate
+from distjoint.data.tables import NotAHeaderError, TableForm, TripleBatch, TripleFile, format_of
+from distjoint.data.tables.dictionaries import name_files, read_dictionary
+from distjoint.storage import Location, Options
 
 _PARTS = ("head", "relation", "tail")
-
-
-class NameIds:
-    """Strings numbered in order of first sight."""
-
-    def __init__(self) -> None:
-        self.ids: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.ids
-
-    def add(self, name: str) -> int:
-        return self.ids.setdefault(name, len(self.ids))
-
-    def list(self) -> list[str]:
-        return list(self.ids)
-
-    def encode(self, column: pa.Array) -> Ints:
-        """Ids of a column of strings; new ones are added. Only distinct strings are touched in Python."""
-        coded = pc.dictionary_encode(column)
-        ids = np.fromiter((self.add(name) for name in coded.dictionary.to_pylist()), np.int64, len(coded.dictionary))
-        return ids[coded.indices.to_numpy(zero_copy_only=False)]
 
 
 @dataclass
@@ -57,15 +32,21 @@ class Graph:
     """Triples of all splits, by provisional ids.
 
     splits       split -> int64[n, 3]: head, relation, tail
+    weights      float64[n] of the training triples; None where each weighs 1
     duplicates   split -> triples that were dropped because the same one came before
     repeated     split -> triples of valid or test that are in train too (kept); of negatives, that are in any split
+    cleaning     how names were cleaned
+    noticed      what was guessed, left out, merged or doubted
     """
 
     entities: NameIds = field(default_factory=NameIds)
     relations: NameIds = field(default_factory=NameIds)
     splits: dict[str, Ints] = field(default_factory=dict)
+    weights: Doubles | None = None
     duplicates: dict[str, int] = field(default_factory=dict)
     repeated: dict[str, int] = field(default_factory=dict)
+    cleaning: Cleaning = field(default_factory=Cleaning)
+    noticed: Noticed = field(default_factory=Noticed)
 
     def degrees(self) -> Ints:
         """int64[entities]: training triples each entity is in."""
@@ -87,14 +68,22 @@ class Graph:
         """int64[relations]: training triples of each relation."""
         return np.bincount(self.splits["train"][:, 1], minlength=len(self.relations)).astype(np.int64)
 
+    def keep(self, which: Ints | Bools) -> None:
+        """Keep some of the training triples, with their weights."""
+        self.splits["train"] = self.splits["train"][which]
+        if self.weights is not None:
+            self.weights = self.weights[which]
+
 
 def read_graph(
-    paths: dict[str, str | None],
+    paths: Mapping[str, str | None],
     columns: str | Sequence[str] | None = None,
     fractions: tuple[float, float] = (0.0, 0.0),
     seed: int = 0,
     options: Options | None = None,
     rdf: RdfGraph | None = None,
+    form: TableForm | None = None,
+    cleaning: Cleaning | None = None,
 ) -> Graph:
     """The graph of all splits.
 
@@ -103,18 +92,24 @@ def read_graph(
     columns     names of the columns of head, relation and tail, or their positions from 0; by order when None
     fractions   shares of the training triples to hold out for valid and test, drawn by `seed`
     rdf         keeps what else files of RDF say
+    form        of tables, in place of `columns`
     raises      DistjointError naming file, line and value of a bad triple; UsageError for options at odds
     """
     _check(paths, fractions)
-    graph, names, rdf = Graph(), _column_names(columns), rdf or RdfGraph(RdfReading())
+    graph, rdf = Graph(cleaning=cleaning or Cleaning()), rdf or RdfGraph(RdfReading())
+    reader = _Reader(graph, form or TableForm.of(columns), rdf)
     for split in (*SPLITS, *NEGATIVES):
         if pattern := paths.get(split):
-            files = [locate(name, options) for name in expand(pattern, options)]
-            parts = [part for file in files for part in _read(file, names, graph, rdf)]
-            rows = np.concatenate(parts) if parts else np.empty((0, 3), np.int64)
+            rows, weights = reader.read(pattern, options, weighed=split == "train")
             if not len(rows):
                 raise refuse_without_triples(pattern, rdf)
             graph.splits[split], graph.duplicates[split] = distinct(rows)
+            if split == "train" and weights is not None:
+                graph.weights = _summed(rows, graph.splits[split], weights)
+    for what, names in (("Entities", graph.entities), ("Relations", graph.relations)):
+        count, example = alike_but_for_case(names.list())
+        if count:
+            graph.noticed.add(f"{what} that differ from another by case alone, which stay apart", example, "", count)
     _hold_out(graph, fractions, seed)
     graph.repeated = count_repeated(graph.splits)
     return graph
@@ -136,7 +131,7 @@ def count_repeated(splits: Mapping[str, Ints]) -> dict[str, int]:
     return repeated
 
 
-def _check(paths: dict[str, str | None], fractions: tuple[float, float]) -> None:
+def _check(paths: Mapping[str, str | None], fractions: tuple[float, float]) -> None:
     if not paths.get("train"):
         raise UsageError("valid and test triples need training triples; give them with --triples")
     for split, share in zip(SPLITS[1:], fractions, strict=True):
@@ -150,161 +145,187 @@ def _check(paths: dict[str, str | None], fractions: tuple[float, float]) -> None
         )
 
 
-def _column_names(columns: str | Sequence[str] | None) -> list[str] | None:
-    if columns is None:
-        return None
-    names = [name.strip() for name in (columns.split(",") if isinstance(columns, str) else columns)]
-    if len(names) != 3 or len(set(names)) != 3 or not all(names):
-        raise UsageError(
-            f"--triple-columns is {','.join(names)!r}; it takes three names, 'head,relation,tail', or numbers, '0,1,2'"
-        )
-    return names
+class _Reader:
+    """Reads files of triples into a graph."""
 
+    def __init__(self, graph: Graph, form: TableForm, rdf: RdfGraph) -> None:
+        self.graph, self.form, self.rdf = graph, form, rdf
 
-def _read(file: Location, columns: list[str] | None, graph: Graph, rdf: RdfGraph) -> list[Ints]:
-    """Triples of a file, int64[n, 3] for each batch; a file of RDF may have none."""
-    parts = []
-    name, compression = split_compression(file.path)
-    parquet = name.endswith((".parquet", ".pq"))
-    kind = None if parquet else recognise(file, rdf.reading)
-    if kind and columns:
-        raise UsageError(f"{file} is {kind.title}, which has no --triple-columns; '--format table' reads it as a table")
-    if columns is None and NUMBERED.fullmatch(file.name):
-        batches = read_numbered(file)
-    elif kind:
-        batches = rdf.triples(kind)
-    elif parquet:
-        batches = _parquet(file, columns)
-    else:
-        batches = _delimited(file, compression, name.endswith(".csv"), columns)
-    rows = 0
-    for head, relation, tail in batches:
-        for part, column in zip(_PARTS, (head, relation, tail), strict=True):
-            # Arrow reads an empty field of text as "" and a missing Parquet value as null: neither is a name.
-            empty = pc.fill_null(pc.equal(column, ""), True)
-            if pc.any(empty).as_py():
-                line = rows + pc.index(empty, True).as_py() + 1
-                raise DistjointError(f"{file}, triple {line}: the {part} is empty")
-        if not kind and rdf.reading.format != TABLE:
-            _refuse_statements(file, rows, head, tail)
-        rows += len(head)
-        coded = (graph.entities.encode(head), graph.relations.encode(relation), graph.entities.encode(tail))
-        parts.append(np.stack(coded, axis=1))
-    if not rows and not kind:
-        raise DistjointError(f"{file}: no triples in it")
-    return parts
+    def read(self, pattern: str, options: Options | None, weighed: bool) -> tuple[Ints, Doubles | None]:
+        """Triples of the files that a pattern stands for, int64[n, 3], and their weights where they have any.
 
+        weighed   whether weights are read
 
-def _refuse_statements(file: Location, before: int, head: pa.Array, tail: pa.Array) -> None:
-    """Find N-Triples further down a table than `recognise` looks. before: triples that came before these"""
-    brackets = pc.and_(pc.starts_with(head, "<"), pc.starts_with(tail, "<"))
-    if pc.any(found := pc.and_(brackets, pc.ends_with(tail, "."))).as_py():
-        at = pc.index(found, True).as_py()
-        raise DistjointError(
-            f"{file}, triple {before + at + 1}: {tail[at].as_py()[:80]!r} ends as a statement of N-Triples does; "
-            f"'--format ntriples' reads it as such, '--format {TABLE}' as a name"
-        )
+        raises DistjointError where none of several files, or the only one, holds a triple
+        """
+        self.form = replace(self.form, weighed=weighed)
+        skipped: list[str] = []
+        files = files_of([pattern], options, skipped)
+        if inside := [file for file in files if file.url.startswith("zip://")]:
+            shown = f"{inside[0].name} of {inside[0].url.rpartition('::')[2]}"
+            self.graph.noticed.add("Files of zip archives that are read", shown, count=len(inside))
+        if skipped:
+            shown = sorted(set(skipped))[0]
+            self.graph.noticed.add("Markers and hidden files, skipped", shown, count=len(skipped))
+        found = []
+        for file in files:
+            try:
+                numbered = self._file(file)
+            except _NoTriplesError as error:
+                if len(files) == 1:
+                    raise DistjointError(str(error)) from None
+                self.graph.noticed.add("Files without triples, skipped", str(file))
+            else:
+                found.append(numbered)
+        if not found:
+            raise DistjointError(f"{pattern}: no triples in any of its {len(files):,} files")
+        rows = np.concatenate([rows for rows, _ in found])
+        weights = [weight for _, weight in found if weight is not None]
+        return rows, np.concatenate(weights) if weights else None
 
+    def _file(self, file: Location) -> tuple[Ints, Doubles | None]:
+        kind = recognise(file, self.rdf.reading)
+        if kind:
+            if self.form.columns or self.form.weight or self.form.relation:
+                raise UsageError(
+                    f"{file} is {kind.title}, which has no --triple-columns, --weight-column or --relation; "
+                    f"'--format {TABLE}' reads it as a table"
+                )
+            batches = (TripleBatch(*columns) for columns in self.rdf.triples(kind))
+            return self._add(_number(file, batches), file, kind)
+        if not file.size():
+            raise _NoTriplesError(f"{file}: the file is empty")
+        source = TripleFile.look(file)
+        try:
+            numbers = self._number_table(source, self.form)
+        except NotAHeaderError:
+            numbers = self._number_table(source, replace(self.form, header=False))
+        if not len(numbers.rows):
+            raise _NoTriplesError(f"{file}: no triples in it")
+        self._doubt(source, numbers)
+        return self._add(numbers, file, None)
 
-def _parquet(file: Location, columns: list[str] | None) -> Iterator[tuple[pa.Array, pa.Array, pa.Array]]:
-    try:
-        with file.open_input() as stream:
-            source = pq.ParquetFile(stream, page_checksum_verification=True)
-            order = _positions(file, source.schema_arrow.names, columns)
-            for batch in source.iter_batches(columns=[source.schema_arrow.names[k] for k in order]):
-                found = [batch.column(source.schema_arrow.names[k]) for k in order]
-                yield tuple(pc.cast(column, pa.string()) for column in found)
-    except (pa.ArrowException, OSError) as error:
-        raise DistjointError(f"{file}: damaged or not Parquet ({str(error).splitlines()[0]})") from error
+    def _number_table(self, source: TripleFile, form: TableForm) -> _Numbers:
+        noticed = Noticed()
+        batches = format_of(source, form).read(source, form, noticed)
+        if self.rdf.reading.format != TABLE:
+            batches = _without_statements(source.file, batches)
+        found = _number(source.file, batches)
+        self.graph.noticed.take(noticed)
+        return found
 
+    def _add(self, numbers: _Numbers, file: Location, kind: RdfFile | None) -> tuple[Ints, Doubles | None]:
+        """The triples of a file by the graph's ids."""
+        entities, relations = self._names(file, numbers, kind)
+        for what, names, columns in (("entity", entities, (0, 2)), ("relation", relations, (1,))):
+            if "" in names:
+                _refuse_empty(file, numbers.rows, [k for k, name in enumerate(names) if not name], columns, what)
+        of_entity, of_relation = self.graph.entities.add_all(entities), self.graph.relations.add_all(relations)
+        rows = numbers.rows
+        found = np.stack([of_entity[rows[:, 0]], of_relation[rows[:, 1]], of_entity[rows[:, 2]]], axis=1)
+        return found, numbers.weights
 
-def _delimited(
-    file: Location, compression: str | None, comma: bool, columns: list[str] | None
-) -> Iterator[tuple[pa.Array, pa.Array, pa.Array]]:
-    header = columns is not None and not all(name.isdigit() for name in columns)
-    delimiter = "," if comma else "\t"
-    if file.size() == 0:
-        raise DistjointError(f"{file}: the file is empty")
-    convert = _all_strings(file, compression, delimiter, header)
-    try:
-        with open_text(file, compression) as (stream, _):
-            reader = pa_csv.open_csv(
-                stream,
-                pa_csv.ReadOptions(autogenerate_column_names=not header, block_size=8 << 20),
-                pa_csv.ParseOptions(delimiter=delimiter, quote_char='"' if comma else False),
-                convert,
+    def _names(self, file: Location, numbers: _Numbers, kind: RdfFile | None) -> tuple[list[str], list[str]]:
+        cleaning, noticed = self.graph.cleaning, self.graph.noticed
+        entities = cleaning.all(numbers.entities.list(), "entities", noticed)
+        relations = cleaning.all(numbers.relations.list(), "relations", noticed)
+        if kind or self.rdf.reading.format == TABLE or numbers.named:
+            return entities, relations
+        always = file.name.endswith(".del") or file.name.startswith("numeric_triples")
+        found = []
+        for place, what, names in zip(name_files(file), ("entity", "relation"), (entities, relations), strict=False):
+            dictionary = read_dictionary(place, what)
+            if dictionary is None:
+                noticed.add("Files beside triples that number no names, not read", str(place))
+                found.append(names)
+            else:
+                translated = dictionary.translate(file, names, always, noticed)
+                found.append([cleaning.clean(name) for name in translated])
+        return (found[0], found[1]) if found else (entities, relations)
+
+    def _doubt(self, source: TripleFile, numbers: _Numbers) -> None:
+        """Say where the first line may be a header of names that nobody knows: nothing in it is ever seen again."""
+        rows = numbers.rows
+        if self.form.header is not None or not numbers.first_line or len(rows) < 3:
+            return
+        head, relation, tail = rows[0]
+        again = (rows[1:, 1] == relation).any() or np.isin(rows[1:, [0, 2]], [head, tail]).any()
+        if not again and head != tail:
+            names = numbers.entities.list()
+            line = f"{names[head]!r} {numbers.relations.list()[relation]!r} {names[tail]!r}"
+            fix = "--header leaves them out, --no-header says that they are triples"
+            self.graph.noticed.add(
+                "First lines that may be headers, as nothing in them comes again; read as triples",
+                f"{line} of {source.file}",
+                fix,
             )
-            order = _positions(file, reader.schema.names, columns)
-            for batch in reader:
-                yield tuple(batch.column(k) for k in order)
-    except (pa.ArrowException, DistjointError) as error:
-        _diagnose(file, compression, delimiter, columns)
-        if isinstance(error, DistjointError):
-            raise
-        raise DistjointError(f"{file}: {str(error).splitlines()[0]}") from error
 
 
-def _all_strings(file: Location, compression: str | None, delimiter: str, header: bool) -> pa_csv.ConvertOptions:
-    """Column types that keep Arrow from guessing: `007`, `1.0` and `true` are names here."""
-    with open_text(file, compression) as (stream, _):
-        first = bytes(stream.read(1 << 16)).decode(errors="replace").lstrip("\ufeff\r\n").splitlines()
-    if not first:
-        raise DistjointError(f"{file}: no triples in it")
-    # A header may quote its names; naming more columns than there are does no harm.
-    fields = first[0].split(delimiter)
-    names = [name.strip().strip('"') for name in fields] if header else [f"f{k}" for k in range(len(fields))]
-    return pa_csv.ConvertOptions(column_types={name: pa.string() for name in names}, check_utf8=True)
+class _NoTriplesError(DistjointError):
+    """A file without triples, which is wrong only where there is no other."""
 
 
-def _positions(file: Location, names: list[str], columns: list[str] | None) -> list[int]:
-    """Which columns are head, relation and tail."""
-    if columns is None:
-        if len(names) == 3:
-            return [0, 1, 2]
-        raise DistjointError(
-            f"{file}: {len(names)} column{'s' * (len(names) != 1)}, a triple has three (head, relation, tail); "
-            "name them with --triple-columns"
-        )
-    if all(name.isdigit() for name in columns):
-        order = [int(name) for name in columns]
-        if max(order) >= len(names):
-            raise DistjointError(f"{file}: it has columns 0 to {len(names) - 1}, not {','.join(columns)}")
-        return order
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise DistjointError(f"{file}: no column '{missing[0]}'; it has {', '.join(names)}")
-    return [names.index(name) for name in columns]
+@dataclass
+class _Numbers:
+    """Triples of a file by numbers of its own, as the names stand there.
+
+    named        whether the format itself has made names of numbers
+    first_line   whether the first triple is the first line of lines
+    """
+
+    entities: NameIds
+    relations: NameIds
+    rows: Ints
+    weights: Doubles | None
+    named: bool
+    first_line: bool
 
 
-def _diagnose(file: Location, compression: str | None, delimiter: str, columns: list[str] | None) -> None:
-    """Find the line Arrow could not read and raise an error that shows it; slow, and only after a failure."""
-    wanted = 3 if columns is None else None
-    with open_text(file, compression) as (stream, _):
-        rest, number = b"", 0
-        while True:
-            block = bytes(stream.read(1 << 20))
-            lines = (rest + block).split(b"\n")
-            rest = lines.pop() if block else b""
-            for line in lines:
-                number += 1
-                wanted = _diagnose_line(file, number, line.rstrip(b"\r"), delimiter, wanted)
-            if not block:
-                return
+def _number(file: Location, batches: Iterator[TripleBatch]) -> _Numbers:
+    entities, relations, parts, weights = NameIds(), NameIds(), [np.empty((0, 3), np.int64)], []
+    named = first_line = False
+    for batch in batches:
+        coded = (entities.encode(batch.head), relations.encode(batch.relation), entities.encode(batch.tail))
+        parts.append(np.stack(coded, axis=1))
+        named, first_line = batch.named, batch.first_line
+        if batch.weight is not None:
+            weights.append(batch.weight.to_numpy(zero_copy_only=False))
+    return _Numbers(
+        entities, relations, np.concatenate(parts), np.concatenate(weights) if weights else None, named, first_line
+    )
 
 
-def _diagnose_line(file: Location, number: int, line: bytes, delimiter: str, wanted: int | None) -> int | None:
-    if not line:
-        return wanted
-    text = decoded(file, line, number)
-    fields = text.count(delimiter) + 1
-    if wanted is not None and fields != wanted and '"' not in text:
-        name = "tabs" if delimiter == "\t" else "commas"
-        hint = "; name the three of a triple with --triple-columns" if fields > wanted and number == 1 else ""
-        raise DistjointError(
-            f"{file}, line {number}: {fields} column{'s' * (fields != 1)} instead of {wanted} (separated by {name}) "
-            f"in {text[:80]!r}{hint}"
-        )
-    return wanted or fields
+def _refuse_empty(file: Location, rows: Ints, empty: list[int], columns: Sequence[int], what: str) -> None:
+    """Name the first triple that an empty name stands in."""
+    places = [(int(np.argmax(found)), column) for column in columns if (found := np.isin(rows[:, column], empty)).any()]
+    at, column = min(places)
+    raise DistjointError(f"{file}, triple {at + 1}: the {_PARTS[column]} is empty")
+
+
+def _without_statements(file: Location, batches: Iterator[TripleBatch]) -> Iterator[TripleBatch]:
+    """Find N-Triples further down a table than `recognise` looks."""
+    before = 0
+    for batch in batches:
+        brackets = pc.and_(pc.starts_with(batch.head, "<"), pc.starts_with(batch.tail, "<"))
+        if pc.any(found := pc.and_(brackets, pc.ends_with(batch.tail, "."))).as_py():
+            at = pc.index(found, True).as_py()
+            raise DistjointError(
+                f"{file}, triple {before + at + 1}: {batch.tail[at].as_py()[:80]!r} ends as a statement of N-Triples "
+                f"does; '--format ntriples' reads it as such, '--format {TABLE}' as a name"
+            )
+        before += len(batch)
+        yield batch
+
+
+def _summed(rows: Ints, kept: Ints, weights: Doubles) -> Doubles:
+    """float64[kept]: for each triple, the sum of the weights of all that are the same. rows: with repetitions"""
+    order, ordered = np.lexsort(kept.T), np.lexsort(rows.T)
+    changes = np.ones(len(rows), bool)
+    changes[1:] = (rows[ordered][1:] != rows[ordered][:-1]).any(1)
+    sums = np.add.reduceat(weights[ordered], np.flatnonzero(changes))
+    found = np.empty(len(kept), np.float64)
+    found[order] = sums  # both in one order, which all rows of a kind share
+    return found
 
 
 def distinct(rows: Ints) -> tuple[Ints, int]:
@@ -331,4 +352,4 @@ def _hold_out(graph: Graph, fractions: tuple[float, float], seed: int) -> None:
     if start >= total:
         raise UsageError(f"{total} triples are too few to hold out {fractions[0]:g} and {fractions[1]:g} of them")
     if start:
-        graph.splits["train"] = graph.splits["train"][np.sort(shuffled[start:])]
+        graph.keep(np.sort(shuffled[start:]))

@@ -9,7 +9,7 @@ reached the disk first. The folder goes when the manifest is there.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from distjoint.base.errors import DistjointError
 from distjoint.data.manifest import File
 from distjoint.data.partition import Written
-from distjoint.data.request import PrepareOptions
+from distjoint.data.request import Handed, PrepareOptions
 from distjoint.data.rows import Rows
 from distjoint.data.streams import COOCCURRENCE, shard_file
 from distjoint.data.vocabulary import Vocabulary
@@ -44,8 +44,9 @@ def made_from(options: PrepareOptions, files: Sequence[Location]) -> Made:
 
     files    all input
     """
+    handed = {str(path): path.what for path in options.paths.values() if isinstance(path, Handed)}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        inputs = list(pool.map(_stamp, files))
+        inputs = list(pool.map(lambda file: _stamp(file, handed), files))
     made = {
         "made_by": {"distjoint": __version__, "pyarrow": pa.__version__},
         "request": options.record() | {"shards": options.shards},
@@ -54,7 +55,10 @@ def made_from(options: PrepareOptions, files: Sequence[Location]) -> Made:
     return dict(json.loads(json.dumps(made)))
 
 
-def _stamp(file: Location) -> dict[str, Any]:
+def _stamp(file: Location, handed: Mapping[str, str]) -> dict[str, Any]:
+    """handed: what tables were, by the paths they were written to; these are other ones each time"""
+    if file.path in handed:
+        return {"file": handed[file.path]}
     info = file.fs.get_file_info(file.path)
     modified: Any = info.mtime_ns
     if modified is None and isinstance(file.fs, pafs.PyFileSystem) and info.type == pafs.FileType.File:

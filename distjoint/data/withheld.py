@@ -73,7 +73,7 @@ def _named(file: Location, graph: Graph, notes: list[str]) -> Ints:
     for number, fields in fields_of_lines(file):
         if len(fields) != 1:
             raise DistjointError(f"{file}, line {number}: expected the name of an entity, found {len(fields)} columns")
-        named += fields
+        named += [graph.cleaning.clean(name) for name in fields]
     ids, distinct_names = graph.entities.ids, list(dict.fromkeys(named))
     unknown = [name for name in distinct_names if name not in ids]
     if len(unknown) == len(distinct_names):
@@ -103,7 +103,9 @@ def _move(graph: Graph, splits: dict[int, str], belongs: Ints) -> list[str]:
         parts = {source: rows[goes[source] == place] for source, rows in before.items()}
         arrived = {source: len(rows) for source, rows in parts.items() if source != place and len(rows)}
         moves += [f"{count:,} from {splits[source]} to {split}" for source, count in arrived.items()]
-        if split in graph.splits or arrived:
+        if split == "train":  # no triple moves there
+            graph.keep(goes[place] == place)
+        elif split in graph.splits or arrived:
             graph.splits[split], again = distinct(np.concatenate([parts.pop(place), *parts.values()]))
             graph.duplicates[split] = graph.duplicates.get(split, 0) + again
     return moves

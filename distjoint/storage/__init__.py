@@ -2,6 +2,6 @@
 
 from distjoint.storage.location import Location
 from distjoint.storage.options import Options, parse_options, use_options
-from distjoint.storage.urls import expand, locate
+from distjoint.storage.urls import expand, is_marker, locate
 
-__all__ = ["Location", "Options", "expand", "locate", "parse_options", "use_options"]
+__all__ = ["Location", "Options", "expand", "is_marker", "locate", "parse_options", "use_options"]

@@ -63,6 +63,7 @@ def question_numbers(source: Ints, relation: Ints) -> Ints:
 def subsampled(triples: Batch, power: float) -> Batch:
     """Weighted by how rare they are (Sun et al. 2019, the `subsampling weight` of their code): the more triples have
     the same head and relation, or the same relation and tail, the less each weighs, by `power`. The mean is 1.
+    A weight that a triple has already is multiplied by this one.
     """
     if not power or not len(triples):
         return triples
@@ -72,8 +73,9 @@ def subsampled(triples: Batch, power: float) -> Batch:
             question_numbers(source, triples.relation), return_inverse=True, return_counts=True
         )
         counts += count[question]
-    weight = counts**-power
-    return Batch(triples.head, triples.relation, triples.tail, triples.side, _floats(weight / weight.mean()))
+    rare = counts**-power
+    weight = rare / rare.mean() * (1 if triples.weight is None else triples.weight)
+    return Batch(triples.head, triples.relation, triples.tail, triples.side, _floats(weight))
 
 
 def shuffled(triples: Batch, size: int, grouped: bool, rng: np.random.Generator) -> Iterator[Batch]:
@@ -98,7 +100,7 @@ def shuffled(triples: Batch, size: int, grouped: bool, rng: np.random.Generator)
         cuts[0] = 0
         for start, stop in zip(cuts, [*cuts[1:], len(order)], strict=True):
             part = triples.select(order[start:stop])
-            batches.append(Batch(part.head, part.relation, part.tail, side))
+            batches.append(Batch(part.head, part.relation, part.tail, side, part.weight))
     for which in rng.permutation(len(batches)):
         yield batches[which].wide()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from distjoint.backends import Backend
 from distjoint.backends.base import KnownSide
-from distjoint.base.arrays import Ints
+from distjoint.base.arrays import Floats, Ints
 from distjoint.train.batches import Batch
 
 
@@ -23,9 +23,12 @@ class KnownPositives:
         ends = (triples.head, triples.tail)
         self.sides = tuple(_by_question(ends[k], triples.relation, ends[1 - k], rows) for k in (0, 1))
         self.mask = backend.filter_mask((self.sides[0], self.sides[1]))
+        self._weights = [
+            None if triples.weight is None else triples.weight[np.lexsort((triples.relation, end))] for end in ends
+        ]
 
-    def answers(self, side: int, source: Ints, relation: Ints) -> tuple[Ints, Ints]:
-        """How many answers each of some questions has, and all of these, question after question.
+    def answers(self, side: int, source: Ints, relation: Ints) -> tuple[Ints, Ints, Floats | None]:
+        """How many answers each of some questions has, all of these, question after question, and their weights.
 
         side               0 where tails are queried, 1 where heads are
         source, relation   int64[questions], each of a known triple
@@ -34,7 +37,8 @@ class KnownPositives:
         place = np.searchsorted(keys, source * width + relation)
         counts = known.starts[place + 1] - known.starts[place]
         places = np.arange(counts.sum()) + np.repeat(known.starts[place] - np.cumsum(counts) + counts, counts)
-        return counts, known.answer[places]
+        weights = self._weights[side]
+        return counts, known.answer[places], None if weights is None else weights[places]
 
     @cached_property
     def _keys(self) -> list[tuple[Ints, int]]:

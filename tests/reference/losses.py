@@ -72,12 +72,14 @@ class FullQueries:
     source     int64[triples]: the entity that a query is made of
     answer     int64[triples]: the one it looks for
     relation   float[triples, relation_dim], read from source to answer; the same vector means the same relation
+    weight     float[triples]; None for 1 each
     """
 
     entities: Tensor
     source: Tensor
     answer: Tensor
     relation: Tensor
+    weight: Tensor | None = None
 
 
 def similarity(query: Tensor, candidate: Tensor, compare: Compare, scale: float = 1.0) -> Tensor:
@@ -160,6 +162,10 @@ def full_loss(objective: Objective, queries: FullQueries, versus: Literal["1vsal
     1vsall: every triple is a query with one right answer (Lacroix et al. 2018). kvsall: triples of the same source and
     relation are one query, with a label for each answer (Dettmers et al. 2018, section 4.1); for the softmax the target
     is uniform over them (Ruffinelli et al. 2020).
+
+    The loss of a query of 1vsall is multiplied by its triple's weight. Of kvsall, softmax: the target is by the
+    weights, and the loss is multiplied by their mean. Logistic: labels are weights as fractions of the largest one, by
+    which the loss is multiplied.
     """
     places_of: dict[tuple[int, bytes], list[int]] = {}
     for place, entity in enumerate(queries.source.tolist()):
@@ -177,7 +183,10 @@ def _query_loss(objective: Objective, queries: FullQueries, places: list[int]) -
     relation = queries.relation[places[:1]]
     query = objective.scorer.query(source, relation)
     scores = similarity(query, queries.entities, objective.compare, objective.scale)[0]
-    target, share = torch.zeros_like(scores), 1 / len(places) if objective.kind == "softmax" else 1.0
+    target = torch.zeros_like(scores)
+    given = torch.ones(len(places), dtype=scores.dtype) if queries.weight is None else queries.weight[places]
+    counts_as = given.mean() if objective.kind == "softmax" else given.max()
+    share = given / given.sum() if objective.kind == "softmax" else given / given.max()
     target[answers] = share
     target = (1 - objective.smoothing) * target + objective.smoothing / len(scores)
     if objective.kind == "softmax":
@@ -185,17 +194,21 @@ def _query_loss(objective: Objective, queries: FullQueries, places: list[int]) -
     else:
         loss = (softplus(scores) - target * scores).sum()
     one = torch.ones(1, dtype=scores.dtype)
-    for vectors, weight in ((source, one), (relation, one), (queries.entities[answers], one * share)):
+    for vectors, weight in ((source, one), (relation, one), (queries.entities[answers], share)):
         loss = loss + objective.regulariser(vectors, weight.expand(len(vectors)))
-    return loss
+    return loss * counts_as
 
 
-def relation_loss(scorer: Scorer, head: Tensor, tail: Tensor, relation: Tensor, target: Tensor) -> Tensor:
+def relation_loss(
+    scorer: Scorer, head: Tensor, tail: Tensor, relation: Tensor, target: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """Cross-entropy of the right relation among all, by both ends (Chen et al. 2021, eq. 3), summed over triples.
 
     head, tail   float[triples, dim]
     relation     float[relations, relation_dim]
     target       int64[triples]
+    weight       float[triples]; None for 1 each
     """
     queries = scorer.query(head[:, None], relation[None])
-    return cross_entropy((queries * tail[:, None]).sum(-1), target, reduction="sum")
+    weight = torch.ones(len(target), dtype=head.dtype) if weight is None else weight
+    return (weight * cross_entropy((queries * tail[:, None]).sum(-1), target, reduction="none")).sum()

@@ -96,7 +96,7 @@ def opened(file: Location) -> Iterator[ByteStream]:
         with _named(file), file.open_input() as raw, bz2.open(raw) as whole:  # Arrow's reads the first of several parts
             yield _once(file, ByteStream(whole))
     else:
-        with open_text(file, method) as (whole, _):
+        with open_text(file) as (whole, _):
             yield _once(file, ByteStream(whole))
 
 

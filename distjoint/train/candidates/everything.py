@@ -91,14 +91,17 @@ class Everything(CandidateStrategy):
         return 4 * entities * (6 if dropout else 4) * dim + max(ROOM, 4 * QUERIES * entities)
 
     @abstractmethod
-    def weights(self, queries: Ints, counts: Ints) -> tuple[Floats, Floats]:
+    def weights(self, queries: Ints, counts: Ints, given: Floats) -> tuple[Floats, Floats]:
         """Weight of each query's sum, and of each right answer's score: float32[queries] and float32[answers].
 
-        queries   int64[answers]: the query of each answer
-        counts    int64[queries]: answers of each
+        queries   int64[answers]: the query of each answer, in order
+        counts    int64[queries]: answers of each, one at least
+        given     float32[answers]: weights of the triples
         """
 
-    def answers_of(self, pool: Pool, side: int, source: Ints, relation: Ints) -> tuple[Ints, Ints] | None:
+    def answers_of(
+        self, pool: Pool, side: int, source: Ints, relation: Ints
+    ) -> tuple[Ints, Ints, Floats | None] | None:
         """The answers of distinct queries as of `KnownPositives.answers`; None for those that the batch has itself."""
         return None
 
@@ -106,7 +109,8 @@ class Everything(CandidateStrategy):
         triples, backend = None, self.trainer.backend
         if self.trainer.config.relation_weight and batch.side == "tail":
             head, tail = (backend.tensor(self._place_in(pool)[end]) for end in (batch.head, batch.tail))
-            triples = (head, tail, backend.tensor(batch.relation))
+            weight = np.ones(len(batch), np.float32) if batch.weight is None else batch.weight
+            triples = (head, tail, backend.tensor(batch.relation), backend.tensor(weight))
         queries = self._queries(batch, pool)
         return partial(self._train, backend.tensor(pool.rows), queries, self.dropout(len(pool), random), triples)
 
@@ -115,10 +119,10 @@ class Everything(CandidateStrategy):
         rows: Tensor,
         queries: DistinctQueries,
         dropout: Dropout,
-        triples: tuple[Tensor, Tensor, Tensor] | None,
+        triples: tuple[Tensor, Tensor, Tensor, Tensor] | None,
         rate: float,
     ) -> BatchLoss:
-        """Train the queries and, where given, the relations of triples: their heads, tails and relations."""
+        """Train the queries and, where given, the relations of triples: their heads, tails, relations and weights."""
         trainer = self.trainer
         embeddings, relations = trainer.embed(rows, dropout), trainer.relations(dropout.relations)
         candidates, ends = (torch.zeros_like(embeddings.vectors) for _ in range(2))
@@ -129,8 +133,7 @@ class Everything(CandidateStrategy):
             loss = loss + self._block(part, embeddings, relations, candidates, ends)
         loss = loss + self._regularise(queries, embeddings, relations, ends)
         if triples is not None:
-            weight = torch.ones(len(triples[0]), device=trainer.backend.device)
-            found, d_head, d_tail = trainer.predict_relations(embeddings, relations, *triples, weight)
+            found, d_head, d_tail = trainer.predict_relations(embeddings, relations, *triples)
             loss = loss + found
             ends.index_add_(0, triples[0], d_head).index_add_(0, triples[1], d_tail)
 
@@ -211,17 +214,20 @@ class Everything(CandidateStrategy):
         keys, query, counts = np.unique(source * 2 * relations + relation, return_inverse=True, return_counts=True)
         order = np.argsort(query, kind="stable")
         query, answer = query[order], answer[order]
+        given = None if batch.weight is None else batch.weight[order]
         places = self._place_in(pool)
         known = self.answers_of(pool, side, keys // (2 * relations), keys % (2 * relations) % relations)
         if known is not None:
-            counts, answer = known
+            counts, answer, given = known
             query, inside = np.repeat(np.arange(len(keys)), counts), places[answer] >= 0
             query, answer = query[inside], answer[inside]  # entities with a word, say, where only these are candidates
+            given = None if given is None else given[inside]
             counts = np.bincount(query, minlength=len(keys))
         place, candidate = places[keys // (2 * relations)], places[answer]
         assert (place >= 0).all()
         assert (candidate >= 0).all()
-        weight, each = (tensor(array) for array in self.weights(query, counts))
+        given = np.ones(len(query), np.float32) if given is None else given
+        weight, each = (tensor(array) for array in self.weights(query, counts, given))
         starts = np.concatenate([[0], np.cumsum(counts)])
         answers = Answers(starts, tensor(query), tensor(candidate), weight, each)
         return DistinctQueries(tensor(place), tensor(keys % (2 * relations)), answers)
@@ -238,12 +244,16 @@ class OneVersusAll(Everything):
 
     name = "1vsall"
 
-    def weights(self, queries: Ints, counts: Ints) -> tuple[Floats, Floats]:
-        return counts.astype(np.float32), np.ones(len(queries), np.float32)
+    def weights(self, queries: Ints, counts: Ints, given: Floats) -> tuple[Floats, Floats]:
+        return np.add.reduceat(given, np.cumsum(counts) - counts), given
 
 
 class KVersusAll(Everything):
-    """`kvsall`: each query counts once. Its answers share the target (softmax), or are its labels (logistic)."""
+    """`kvsall`: each query counts once. Its answers share the target (softmax), or are its labels (logistic).
+
+    Where triples have weights, a query counts as the mean of its answers' and these share the target by theirs; or it
+    counts as the heaviest, of which the labels are fractions.
+    """
 
     name = "kvsall"
 
@@ -252,9 +262,14 @@ class KVersusAll(Everything):
         """They are the labels, where a batch does not have them all by itself."""
         return not complete
 
-    def weights(self, queries: Ints, counts: Ints) -> tuple[Floats, Floats]:
-        share = (1 / counts.astype(np.float32))[queries] if self.trainer.loss.shares_target else np.ones(len(queries))
-        return np.ones(len(counts), np.float32), share.astype(np.float32)
+    def weights(self, queries: Ints, counts: Ints, given: Floats) -> tuple[Floats, Floats]:
+        starts = np.cumsum(counts) - counts
+        if self.trainer.loss.shares_target:
+            share = given / counts.astype(np.float32)[queries]
+            return (np.add.reduceat(given, starts) / counts).astype(np.float32), share.astype(np.float32)
+        return np.maximum.reduceat(given, starts), given
 
-    def answers_of(self, pool: Pool, side: int, source: Ints, relation: Ints) -> tuple[Ints, Ints] | None:
+    def answers_of(
+        self, pool: Pool, side: int, source: Ints, relation: Ints
+    ) -> tuple[Ints, Ints, Floats | None] | None:
         return None if pool.known is None else pool.known.answers(side, source, relation)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from distjoint.backends.base import NotFiniteError
-from distjoint.base.arrays import Bools, Ints, Offsets
+from distjoint.base.arrays import Bools, Floats, Ints, Offsets
 from distjoint.base.errors import DivergedError
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
@@ -35,15 +35,20 @@ STREAM = "triples/train"
 BLOCK = 20_000_000
 """Triples shuffled together at most: larger visits are shuffled block by block, without masks of known positives."""
 _TRIPLE_BYTES = 12
+_WEIGHT_BYTES = 4
 
 
 @dataclass(frozen=True)
 class DecodedTriples:
-    """A partition of training triples: offsets within the shards, and relation ids; int32[n] each."""
+    """A partition of training triples: offsets within the shards, and relation ids; int32[n] each.
+
+    weight   float32[n]; empty where each weighs 1
+    """
 
     head: Offsets
     relation: Offsets
     tail: Offsets
+    weight: Floats
 
 
 class TriplesDecoder:
@@ -53,11 +58,14 @@ class TriplesDecoder:
         self._dataset = dataset
 
     def bytes(self, partition: Partition) -> int:
-        return self._dataset.manifest.samples(STREAM, *partition) * _TRIPLE_BYTES
+        size = _TRIPLE_BYTES + _WEIGHT_BYTES * self._dataset.is_weighted
+        return self._dataset.manifest.samples(STREAM, *partition) * size
 
     def decode(self, partition: Partition) -> DecodedTriples:
         triples = self._dataset.triples(*partition)
-        return DecodedTriples(*(x.astype(np.int32) for x in (triples.head, triples.relation, triples.tail)))
+        weight = np.empty(0, np.float32) if triples.weight is None else triples.weight.copy()
+        head, relation, tail = (x.astype(np.int32) for x in (triples.head, triples.relation, triples.tail))
+        return DecodedTriples(head, relation, tail, weight)
 
 
 class TripleSource(Source):
@@ -266,6 +274,7 @@ class TriplesWork(VisitWork):
             np.concatenate([part.head + arena.base(i) for i, _, part in parts]),
             np.concatenate([part.relation for *_, part in parts]),
             np.concatenate([part.tail + arena.base(j) for _, j, part in parts]),
+            weight=np.concatenate([part.weight for *_, part in parts]) if self._on.dataset.is_weighted else None,
         )
 
     def _worded(self, rows: Ints) -> Bools:

@@ -1,0 +1,82 @@
+"""OpenKE's triples: a line with their count, then lines of numbers, `head tail relation`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from distjoint.base.arrays import Ints
+from distjoint.base.errors import DistjointError
+from distjoint.data.columns import TableForm
+from distjoint.data.lines import open_text
+from distjoint.data.noticed import Noticed
+from distjoint.data.tables.base import TripleBatch, TripleFile, TripleFormat
+from distjoint.data.tables.dictionaries import NUMBERED, OPENKE, Dictionary, name_files, read_dictionary
+from distjoint.storage import Location
+
+_AT_ONCE = 1 << 20
+
+
+class OpenKE(TripleFormat):
+    """`train2id.txt` and the like, wherever they are named, with `entity2id.txt` and `relation2id.txt` beside them."""
+
+    title: ClassVar[str] = "OpenKE"
+
+    @classmethod
+    def knows(cls, source: TripleFile, form: TableForm) -> bool:
+        return form.columns is None and NUMBERED.fullmatch(source.file.name) is not None
+
+    def read(self, source: TripleFile, form: TableForm, noticed: Noticed) -> Iterator[TripleBatch]:
+        file = source.file
+        whats = zip(name_files(file), ("entity", "relation"), strict=True)
+        entities, relations = (read_dictionary(place, what, strict=True) for place, what in whats)
+        assert entities and relations
+        count, numbers = _numbers(file)
+        if len(numbers) % 3 or len(numbers) // 3 != count:
+            there = f"{len(numbers) / 3:,.4g}"
+            raise DistjointError(f"{file}: line 1 says {count:,} triples, there are {there}; get it again")
+        triples = numbers.reshape(-1, 3)
+        for column, dictionary in ((0, entities), (1, entities), (2, relations)):
+            _check(file, triples[:, column], dictionary)
+        entity_names, relation_names = (_array(dictionary) for dictionary in (entities, relations))
+        for start in range(0, count, _AT_ONCE):
+            head, tail, relation = (pa.array(column) for column in triples[start : start + _AT_ONCE].T)
+            ends = entity_names.take(head), relation_names.take(relation), entity_names.take(tail)
+            yield TripleBatch(*ends, named=True)
+
+
+def _array(dictionary: Dictionary) -> pa.Array:
+    return pa.array([dictionary.names[number] for number in range(len(dictionary.names))], pa.string())
+
+
+def _check(file: Location, numbers: Ints, dictionary: Dictionary) -> None:
+    count = len(dictionary.names)
+    if len(bad := np.flatnonzero((numbers < 0) | (numbers >= count))):
+        what = dictionary.what
+        other = OPENKE[what == "relation"]
+        raise DistjointError(
+            f"{file}, line {bad[0] + 2}: {what} {numbers[bad[0]]}, but {other} numbers 0 to {count - 1}; "
+            "a line is 'head tail relation'"
+        )
+
+
+def _numbers(file: Location) -> tuple[int, Ints]:
+    with open_text(file) as (stream, _):
+        content = b"".join(iter(lambda: bytes(stream.read(1 << 24)), b""))
+    fields = content.split()
+    try:
+        numbers = np.array(fields).astype(np.int64) if fields else np.empty(0, np.int64)
+        if not len(numbers):
+            raise DistjointError(f"{file}: the file is empty")
+        return int(numbers[0]), numbers[1:]
+    except (ValueError, OverflowError):
+        for at, line in enumerate(content.split(b"\n"), 1):
+            parts = line.split()
+            if parts and not (len(parts) == (1 if at == 1 else 3) and all(part.isdigit() for part in parts)):
+                text = line[:80].decode(errors="replace")
+                expected = "the count of triples" if at == 1 else "three numbers, 'head tail relation'"
+                raise DistjointError(f"{file}, line {at}: {text!r}; expected {expected}") from None
+        raise DistjointError(f"{file}: not OpenKE's numbers") from None
