@@ -67,7 +67,7 @@ class Export(ABC):
     def write(self, spaces: Sequence[Any], out: Location) -> None:
         """Write all vectors to one file, or to a folder.
 
-        spaces   of type NamedVectors: words, entities or both, of one dimension, names and vectors in order of row id, most
+        spaces   words, entities or both, of one dimension, names and vectors in order of row id, most
                  frequent first; then, where the format `holds_model`, tables of the model's
         out      the file; `open_whole` opens it so that it is complete or absent. Or the folder; see `open_folder`
         """
