@@ -220,6 +220,7 @@ def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tm
     vectors = distjoint.load(str(tmp_path / "run"))
     answers = vectors.predict(head="newcomer_1", relation="knows", k=3, known="include")
     assert "coacha" in {answer.name for answer in answers}
+    assert np.array_equal(tensors(tmp_path / "run")["dense/map"], np.eye(32))  # a visit sees too little to turn it
     assert "newcomer_1" in {near.name for near in vectors.nearest("coacha", 100, kind="entity", of="entity")}
     words = "topicaa topicab topicac topicad"
     assert "coacha" in {answer.name for answer in vectors.predict(head_text=words, relation="knows", k=3)}
