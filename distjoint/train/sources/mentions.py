@@ -245,8 +245,8 @@ class Reading(MentionWork):
 class RotatingReading(MentionWork):
     """Some shards are resident: a visit's part in the refresh that takes a round of visits between all groups.
 
-    The map stays the identity. A step for each visit, of the little that one sees, would turn it at random: WN18RR with 8
-    groups, 16 passes, valid MRR .035; without, .514 after 8 passes already.
+    The map stays the identity. A step for each visit, of the little that one sees, would turn it at random: WN18RR with
+    8 groups, 16 passes, valid MRR .035; without, .514 after 8 passes already.
     """
 
     learns_map = False
