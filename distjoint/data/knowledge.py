@@ -89,6 +89,23 @@ def _of_triples(graph: Graph) -> list[str]:
     return notes
 
 
+def notes_on_unseen(graph: Graph) -> list[str]:
+    """Sentences about triples of other splits with an entity, or a relation, that training never sees."""
+    notes, degrees, names = [], graph.degrees(), (graph.entities.list(), graph.relations.list())
+    for split, rows in graph.splits.items():
+        for what, mask in (("an entity", graph.unseen(split, degrees)), ("a relation", graph.untrained(split))):
+            if split != "train" and mask.any():
+                head, relation, tail = rows[int(np.argmax(mask))].tolist()
+                example = f"{names[0][head]} {names[1][relation]} {names[0][tail]}"
+                relations = len(np.unique(rows[mask, 1]))
+                of = f", of {relations:,} relation{'s' * (relations > 1)}" if what == "a relation" else ""
+                notes.append(
+                    f"Triples of {split} with {what} that no training triple has: {int(mask.sum()):,}{of} "
+                    f"(such as {example})."
+                )
+    return notes
+
+
 def _types(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str]) -> dict[str, list[str]]:
     """Types of the entities that are in the triples."""
     found, source = (rdf, "rdf:type") if options.types == FOUND else (None, str(options.types))

@@ -60,6 +60,10 @@ class Graph:
         triples = self.splits[split]
         return (degrees[triples[:, 0]] == 0) | (degrees[triples[:, 2]] == 0)
 
+    def untrained(self, split: str) -> Bools:
+        """bool[n]: which triples of a split have a relation that is in no training triple."""
+        return np.asarray(self.frequencies()[self.splits[split][:, 1]] == 0)
+
     def frequencies(self) -> Ints:
         """int64[relations]: training triples of each relation."""
         return np.bincount(self.splits["train"][:, 1], minlength=len(self.relations)).astype(np.int64)
