@@ -78,7 +78,7 @@ def read_labels(file: Location) -> dict[str, list[str]]:
     """Labels of entities: entity -> label, alias, alias... from lines `entity TAB label [TAB alias...]`, or from JSON.
 
     JSON is `{entity: label}`, `{entity: [label, alias...]}` or `{entity: {"label": ..., "alternatives": [...]}}`. The
-    entities of LibKGE's labels are numbers of a file beside them, see `numbered`.
+    entities of LibKGE's labels are numbers of a file beside them, see `tables.dictionaries`.
 
     raises DistjointError naming the line, or the entity, that is wrong
     """

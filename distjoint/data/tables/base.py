@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.columns import Chosen, Table, TableForm, partitions_of
+from distjoint.data.columns import Chosen, ColumnTable, TableForm, partitions_of
 from distjoint.data.lines import open_text
 from distjoint.data.noticed import Noticed
 from distjoint.data.packing import inner_name, refuse_foreign
@@ -66,8 +66,8 @@ class TripleFile:
         folder = replace(self.file, path=self.file.path.rpartition("/")[0], url=self.file.url.rpartition("/")[0] or ".")
         return folder / name
 
-    def table(self, width: int, names: tuple[str, ...] | None = None) -> Table:
-        return Table(str(self.file), width, names, self.partitions)
+    def table(self, width: int, names: tuple[str, ...] | None = None) -> ColumnTable:
+        return ColumnTable(str(self.file), width, names, self.partitions)
 
 
 @dataclass(frozen=True)

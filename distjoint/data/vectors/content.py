@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
 import lzma
 import re
 import struct
@@ -92,9 +91,6 @@ def opened(file: Location) -> Iterator[ByteStream]:
     if method == "zip":
         with _unzipped(file) as member:
             yield _once(file, ByteStream(member))
-    elif method == "bz2":
-        with _named(file), file.open_input() as raw, bz2.open(raw) as whole:  # Arrow's reads the first of several parts
-            yield _once(file, ByteStream(whole))
     else:
         with open_text(file) as (whole, _):
             yield _once(file, ByteStream(whole))
