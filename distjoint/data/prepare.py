@@ -125,6 +125,7 @@ class _Preparation:
         with self._timed("text"):
             spelled = [name.text for called in names for name in called] + [word for _, word in pairs]
             text = read_text(self.options, corpus, spelled, workers, self.progress) if corpus else no_text(self.options)
+        self.notes += text.notes
         entities, degrees = graph.entities.list(), graph.degrees()
         with self._timed("alignment"):
             alignment = align(self.options, names, pairs, text.vocabulary, graph, degrees, self.notes)
@@ -170,7 +171,7 @@ class _Preparation:
             self.notes.append("There is no other text, so the descriptions are read as corpus.")
         if not (options.texts or about):
             return None
-        return Corpus.find(
+        corpus = Corpus.find(
             options.texts,
             options.text_field,
             options.text_column,
@@ -178,7 +179,10 @@ class _Preparation:
             about,
             options.about_columns,
             self.reading,
+            options.encoding,
         )
+        self.notes += corpus.notes
+        return corpus
 
     def _descriptions(self, graph: Graph) -> dict[str, list[str]]:
         options = self.options
