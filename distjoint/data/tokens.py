@@ -254,7 +254,7 @@ def _read_on(text, table, pool, base, state):  # type: ignore[no-untyped-def]
             width, code = _decode(text, position)
         place = code
         if code >= CODES:
-            place = _SELECTORS if _FIRST_SELECTOR <= code <= _LAST_SELECTOR else _BEYOND
+            place = np.int64(_SELECTORS if _FIRST_SELECTOR <= code <= _LAST_SELECTOR else _BEYOND)
         entry = np.int64(table[place])
         kind, ends = entry >> KIND, False  # whether the word may end after this, whatever is pending
         if kind == DROPPED:
@@ -283,10 +283,22 @@ def _read_on(text, table, pool, base, state):  # type: ignore[no-untyped-def]
             position += width
             break
         position += width
-        stop = at + _put(pool, at, code)
-        while at < stop:
-            code_hash = (code_hash ^ np.uint64(pool[at])) * _FNV_PRIME
-            at += 1
+        if 0x80 <= code < 0x800:  # as _put does, faster
+            lead, trail = np.uint64(0xC0 | (code >> 6)), np.uint64(0x80 | (code & 0x3F))
+            pool[at], pool[at + 1] = lead, trail
+            code_hash = (((code_hash ^ lead) * _FNV_PRIME) ^ trail) * _FNV_PRIME
+            at += 2
+        elif 0x800 <= code < 0x10000:
+            lead, trail = np.uint64(0xE0 | (code >> 12)), np.uint64(0x80 | (code & 0x3F))
+            middle = np.uint64(0x80 | ((code >> 6) & 0x3F))
+            pool[at], pool[at + 1], pool[at + 2] = lead, middle, trail
+            code_hash = (((((code_hash ^ lead) * _FNV_PRIME) ^ middle) * _FNV_PRIME) ^ trail) * _FNV_PRIME
+            at += 3
+        else:
+            stop = at + _put(pool, at, code)
+            while at < stop:
+                code_hash = (code_hash ^ np.uint64(pool[at])) * _FNV_PRIME
+                at += 1
         if ends:
             kept, kept_hash = at, code_hash
         code = np.int64(0)
