@@ -1,5 +1,5 @@
 """`python -m distjoint`: the command line, in an environment whose scripts are not on the path."""
 
-from distjoint.cli.app import main
+from distjoint.cli import main
 
 main()

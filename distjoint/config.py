@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from distjoint.base.errors import UsageError
+from distjoint.base.foreign import did_you_mean, meant_by
 from distjoint.base.sizes import parse_bytes
 from distjoint.names import Freezable, NameOf
 from distjoint.registry import CANDIDATES, COUPLINGS, LOSSES, OPTIMIZERS, SCORERS, Registry
@@ -269,9 +270,10 @@ class Train(_Section):
         ge=0,
         description="Object store: seconds that pass between the checkpoints of short epochs, but for the last's.",
     )
-    init: str | None = Field(
+    init: str | tuple[str, ...] | None = Field(
         None,
-        description="Vectors to begin with, by name: text of GloVe or word2vec, or what 'export' wrote as safetensors.",
+        description="Vectors to begin with, by name: a file or a list of files, as GloVe, word2vec, fastText and "
+        "'export' write them.",
     )
     freeze: Annotated[tuple[Annotated[str, NameOf(Freezable())], ...], BeforeValidator(_listed)] = Field(
         (),
@@ -354,15 +356,33 @@ def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
 def _sentence(source: str, item: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"{source}: unknown key '{key}'{_nearest(key)}"
+        return "; ".join(f"{source}: unknown key '{each}'{_nearest(each)}" for each in _leaves(key, item["input"]))
+    if key in Config.model_fields and not isinstance(item["input"], Mapping) and (meant := meant_by(key)):
+        return f"{source}: {key} = {item['input']!r}: {key} is a section; {did_you_mean(meant)}"
     return f"{source}: {key or 'tree'} = {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
 
 
-def _nearest(key: str) -> str:
-    from difflib import get_close_matches
+def _leaves(key: str, value: Any) -> list[str]:
+    """The keys in a section that is not known, if one of them is another trainer's; else the section's own."""
+    if not isinstance(value, Mapping):
+        return [key]
+    inner = [name for each, below in value.items() for name in _leaves(f"{key}.{each}", below)]
+    return inner if any(map(meant_by, inner)) and not _close(key, list(Config.model_fields), 0.8) else [key]
 
+
+def _nearest(key: str) -> str:
+    """What may be meant by a key: another trainer's name, the same name in another section, or one spelled alike."""
     known = [
         f"{section}.{name}" for section, info in Config.model_fields.items() for name in type(info.default).model_fields
     ]
-    near = get_close_matches(key, [*known, *Config.model_fields], n=1)
-    return f"; did you mean '{near[0]}'?" if near else "; 'distjoint config show' lists the keys"
+    last = key.rpartition(".")[2]
+    near = meant_by(key) or tuple(each for each in known if each.endswith(f".{last}"))
+    near = near or _close(key, [*known, *Config.model_fields])
+    return f"; {did_you_mean(near)}" if near else "; 'distjoint config show' lists the keys"
+
+
+def _close(key: str, known: list[str], cutoff: float = 0.6) -> tuple[str, ...]:
+    """The name that is spelled most like a key, if any is."""
+    from difflib import get_close_matches
+
+    return tuple(get_close_matches(key, known, n=1, cutoff=cutoff))

@@ -166,6 +166,9 @@ EXPORTS = Registry(
         "word2vec": "results.exports.text:Word2Vec",
         "parquet": "results.exports.parquet:Parquet",
         "safetensors": "results.exports.safetensors:Safetensors",
+        "projector": "results.exports.projector:Projector",
+        "usearch": "results.exports.usearch:USearch",
+        "huggingface": "results.exports.huggingface:HuggingFace",
     },
 )
 TOKENIZERS = Registry(

@@ -62,7 +62,12 @@ def whole_dataset(folder: Path) -> list[Any]:
     tables = [(table.schema.names, table.to_pydict()) for table in (data.rows(), data.relations())]
     samples = [data.cells(i, j) for i in shards for j in shards]
     triples = [data.triples(i, j, split) for split in splits for i in shards for j in shards]
-    arrays = [(array.dtype, array.tobytes()) for part in (*samples, *triples) for array in vars(part).values()]
+    arrays = [
+        (array.dtype, array.tobytes())
+        for part in (*samples, *triples)
+        for array in vars(part).values()
+        if array is not None
+    ]
     return [data.manifest, tables, arrays]
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from gensim.models import KeyedVectors
+from members import assert_covers
 from runs import Rows, write_dataset, write_run
+from safetensors import safe_open
+from usearch.index import Index
 
 import distjoint
-from distjoint.base.errors import UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.vectors import read_vectors
 from distjoint.evaluate.space import Space
 from distjoint.registry import EXPORTS
+from distjoint.results import exports
 from distjoint.results.export import export
 from distjoint.results.exports.base import ROWS_AT_ONCE, Export
 from distjoint.storage import locate
@@ -61,16 +67,45 @@ def by_gensim(file: Path, binary: bool, header: bool = True) -> Found:
     return found
 
 
+def by_usearch(folder: Path) -> Found:
+    names = pq.read_table(folder / "names.parquet").to_pylist()
+    indexes = {kind: Index.restore(str(folder / f"{kind}.usearch")) for kind in {row["kind"] for row in names}}
+    return {(row["kind"], row["name"]): indexes[row["kind"]].get(row["key"]).tolist() for row in names}
+
+
+def by_lines(folder: Path) -> Found:
+    """As TensorBoard does."""
+    vectors = np.loadtxt(folder / "tensors.tsv", dtype=np.float32, delimiter="\t", ndmin=2)
+    header, *rows = (folder / "metadata.tsv").read_text().splitlines()
+    assert header == "name\tkind" and 'metadata_path: "metadata.tsv"' in (folder / "projector_config.pbtxt").read_text()
+    named = (row.split("\t") for row in rows)
+    return {(kind, name): vector.tolist() for (name, kind), vector in zip(named, vectors, strict=True)}
+
+
+def by_safetensors(folder: Path) -> Found:
+    """As a program does that has the hub's folder."""
+    vocab = json.loads((folder / "vocab.json").read_text())
+    with safe_open(folder / "model.safetensors", "numpy") as file:
+        assert (
+            json.loads(file.get_tensor("word.names" if "word" in vocab else "entity.names").tobytes()) in vocab.values()
+        )
+        tensors = {kind: file.get_tensor(kind).tolist() for kind in vocab}
+    return {(kind, name): row for kind in vocab for name, row in zip(vocab[kind], tensors[kind], strict=True)}
+
+
 READERS: dict[str, tuple[Callable[[Path], Found], ...]] = {
     "glove": (by_data_vectors, lambda file: by_gensim(file, False, header=False)),
     "word2vec": (by_data_vectors, lambda file: by_gensim(file, False)),
-    "parquet": (by_pyarrow,),
+    "parquet": (by_data_vectors, by_pyarrow),
     "safetensors": (by_data_vectors,),
+    "projector": (by_data_vectors, by_lines),
+    "usearch": (by_usearch,),
+    "huggingface": (by_data_vectors, by_safetensors),
 }
-BINARY_READERS: dict[str, tuple[Callable[[Path], Found], ...]] = {"word2vec": (lambda file: by_gensim(file, True),)}
+BINARY_READERS: dict[str, tuple[Callable[[Path], Found], ...]] = {
+    "word2vec": (by_data_vectors, lambda file: by_gensim(file, True)),
+}
 CASES = [(name, False) for name in READERS] + [(name, True) for name in BINARY_READERS]
-SUFFIX = {"safetensors": ".safetensors"}
-"""By which `read_vectors` knows the format."""
 
 
 def vectors(count: int, seed: int) -> np.ndarray:
@@ -95,7 +130,7 @@ def expected(*spaces: Space) -> Found:
 
 
 def test_the_battery_has_every_format() -> None:
-    assert set(READERS) == set(EXPORTS.names())
+    assert_covers(set(READERS), EXPORTS, Export, exports)
     assert set(BINARY_READERS) == {name for name in EXPORTS.names() if EXPORTS[name].has_binary}
 
 
@@ -109,7 +144,7 @@ def test_a_format_is_an_export_by_its_name(name: str) -> None:
 def test_what_is_written_is_read_back_to_the_last_bit(
     name: str, binary: bool, spaces: tuple[Space, ...], tmp_path: Path
 ) -> None:
-    out = tmp_path / f"not/there/vectors{SUFFIX.get(name, '')}"
+    out = tmp_path / "not/there/vectors"
     assert export(spaces, locate(str(out)), name, binary) == sum(map(len, spaces))
     assert [place.name for place in out.parent.iterdir()] == [out.name]
     for reader in (BINARY_READERS if binary else READERS)[name]:
@@ -118,7 +153,7 @@ def test_what_is_written_is_read_back_to_the_last_bit(
 
 @pytest.mark.parametrize(("name", "binary"), CASES)
 def test_entities_alone_go_by_their_bare_names(name: str, binary: bool, tmp_path: Path) -> None:
-    out = tmp_path / f"vectors{SUFFIX.get(name, '')}"
+    out = tmp_path / "vectors"
     export([ENTITIES], locate(str(out)), name, binary)
     for reader in (BINARY_READERS if binary else READERS)[name]:
         assert [found for _, found in reader(out)] == ENTITIES.names
@@ -128,7 +163,7 @@ def test_entities_alone_go_by_their_bare_names(name: str, binary: bool, tmp_path
 def test_more_vectors_than_are_written_at_a_time(name: str, binary: bool, tmp_path: Path) -> None:
     count = 2 * ROWS_AT_ONCE + 1
     many = Space("word", [f"w{place}" for place in range(count)], vectors(count, 2))
-    out = tmp_path / f"vectors{SUFFIX.get(name, '')}"
+    out = tmp_path / "vectors"
     assert export([many], locate(str(out)), name, binary) == count
     found = (BINARY_READERS if binary else READERS)[name][0](out)
     assert list(found) == [("word", name) for name in many.names]
@@ -152,29 +187,45 @@ class _Unwritable:
 
 @pytest.mark.parametrize(("name", "binary"), CASES)
 def test_a_write_that_fails_leaves_nothing_and_keeps_what_was_there(name: str, binary: bool, tmp_path: Path) -> None:
-    half: Any = Space("word", _Unwritable(), np.ones((2 * ROWS_AT_ONCE, DIM), np.float32))
+    half: Any = Space("word", _Unwritable(), vectors(2 * ROWS_AT_ONCE, 3))
     out = tmp_path / "vectors"
-    out.write_text("from before")
+    export([WORDS], locate(str(out)), name, binary)
+    before = {place: place.read_bytes() for place in tmp_path.rglob("*") if place.is_file()}
     with pytest.raises(RuntimeError, match="in the middle"):
         export([half], locate(str(out)), name, binary)
-    assert [place.name for place in tmp_path.iterdir()] == ["vectors"] and out.read_text() == "from before"
+    assert {place: place.read_bytes() for place in tmp_path.rglob("*") if place.is_file()} == before
 
 
 def test_bad_requests_are_said(tmp_path: Path) -> None:
     out = locate(str(tmp_path / "v"))
-    with pytest.raises(UsageError, match="--format csv: choose glove, word2vec, parquet, safetensors"):
+    with pytest.raises(UsageError, match="--format csv: choose glove, word2vec, parquet, safetensors, projector"):
         export([WORDS], out, "csv")
     with pytest.raises(UsageError, match="--format glove has no binary form; only word2vec has"):
         export([WORDS], out, "glove", binary=True)
     with pytest.raises(UsageError, match="is a folder"):
         export([WORDS], locate(str(tmp_path)), "glove")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("all there is")
+    for name in ("mine", "mine/thesis.txt"):
+        with pytest.raises(UsageError, match=f"{name}: (holds thesis.txt|is a file); this format is"):
+            export([WORDS], locate(str(tmp_path / name)), "projector")
+    assert (tmp_path / "mine/thesis.txt").read_text() == "all there is"
     assert not (tmp_path / "v").exists()
 
 
-def test_spaces_in_names_become_underscores_in_text(tmp_path: Path) -> None:
-    cities = Space("entity", ["New York", "Rome"], np.eye(2, dtype=np.float32))
-    export([cities], locate(str(tmp_path / "v.txt")), "glove")
-    assert (tmp_path / "v.txt").read_text() == "New_York 1 0\nRome 0 1\n"
+def test_names_that_text_cannot_hold_are_written_as_in_urls_and_that_is_said(tmp_path: Path) -> None:
+    names = ["New York", "New_York", "\u00a0", "a\u2028b", "100%", "%20", "ENTITY/x"]
+    cities = Space("entity", names, np.eye(len(names), dtype=np.float32))
+    said: list[str] = []
+    for form in ("glove", "word2vec"):
+        export([cities], locate(str(tmp_path / "v.txt")), form, say=said.append)
+    _, *lines = (tmp_path / "v.txt").read_text().splitlines()
+    written = [line.split(" ")[0] for line in lines]
+    assert written == ["New%20York", "New_York", "%C2%A0", "a%E2%80%A8b", "100%", "%2520", "%45NTITY/x"]
+    assert [unquote(name) for name in written] == names
+    assert said == ["5 names with blanks or marks are written as in URLs ('New York' is New%20York)"] * 2
+    with pytest.raises(DistjointError, match="one of word has no name"):
+        export([Space("word", ["a", ""], np.eye(2, dtype=np.float32))], locate(str(tmp_path / "w.txt")), "glove")
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def read_all(folder: Path) -> list[Any]:
     for i in range(data.layout.shards):
         for j in range(data.layout.shards):
             cells, triples = data.cells(i, j), data.triples(i, j)
-            found += [a.tolist() for part in (cells, triples) for a in vars(part).values()]
+            found += [a.tolist() for part in (cells, triples) for a in vars(part).values() if a is not None]
     return found
 
 

@@ -178,6 +178,7 @@ def test_lexicon_keeps_ids_and_counts_while_it_grows() -> None:
         ("a.txt.gz", gzip.compress(b"", mtime=0), "a.txt.gz: the file is empty"),
         ("a.txt.zst", zstandard.compress(b"one two " * 999)[:-8], "a.txt.zst: the file is cut short"),
         ("a.txt.xz", lzma.compress(b"one two " * 999)[:-20], "a.txt.xz: the file is cut short"),
+        ("a.txt.gz", b"\x1f\x8b\x08 and no more of gzip", "a.txt.gz: cannot be read"),
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl, line 2: not JSON"),
         ("a.jsonl", b'{"text": "x"}\n\n{"body": "x"}\n', "a.jsonl, line 3: no field 'text'.*--text-field"),
         ("a.jsonl", b'{"text": 7}\n', "a.jsonl, line 1: field 'text' holds 7, not text"),

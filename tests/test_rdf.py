@@ -258,7 +258,7 @@ ABOUT = '<rdf:Description rdf:about="http://a"><p:is rdf:resource="http://%s"/><
         ),
         ("a.ttl", "<a> <b> <c> .", "at '<a> <b> <c> .'; relative IRIs want a base: '@base <http://...> .'"),
         ("a.ttl", PREFIX.encode() + b"r:a r:b '\xe4' .", "line 2, column 10: not Turtle (Invalid UTF-8"),
-        ("a.ttl.gz", gzip.compress(NT.encode() * 9)[:-12], "the file is cut short"),
+        ("a.ttl.gz", gzip.compress(NT.encode() * 9, mtime=0)[:-12], "the file is cut short"),
         ("a.ttl", "", "the file is empty"),
         ("a.ttl", f'{PREFIX}r:a r:b """{"x " * (9 << 20)}', "not Turtle, or a statement of more than 16 MiB"),
         (

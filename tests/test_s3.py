@@ -17,8 +17,10 @@ from test_rdf import ZOO, written
 
 import distjoint
 from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Silent
 from distjoint.runs.folder import RunFolder
-from distjoint.storage import Location, locate, use_options
+from distjoint.storage import Location, exclusive, locate, use_options
+from distjoint.storage.lock import hold
 
 pytestmark = [
     pytest.mark.s3,
@@ -170,3 +172,20 @@ def test_a_wrong_key_and_an_absent_bucket_are_one_sentence(store: ObjectStore) -
         locate("s3://distjoint/x", {**store.options, "secret": "wrong"}).write_bytes(b"x")
     with pytest.raises(DistjointError, match="s3://nowhere/x"):
         locate("s3://nowhere/x", store.options).read_bytes()
+
+
+def test_one_of_two_creates_a_file_and_holds_a_folder(store: ObjectStore) -> None:
+    place = locate(store.url("locks/file"), store.options)
+    asked = [exclusive.create(place.fs, place.path, content, place.options) for content in (b"one", b"two")]
+    assert asked == [True, False] and place.read_bytes() == b"one"
+    folder = locate(store.url("locks/run"), store.options)
+    with (
+        hold(folder, "train", Silent()),
+        pytest.raises(DistjointError, match="locks/run: is in use by process"),
+        hold(locate(store.url("locks/run"), store.options), "prepare", Silent()),
+    ):
+        pass
+    assert not folder.list()
+    place = locate(store.url("locks/file"), {**store.options, "secret": "wrong"})
+    with pytest.raises(DistjointError, match="access denied"):
+        place.create(b"x")

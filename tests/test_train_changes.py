@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from small import Small, assert_same_bits, config, info, tensors
+from test_lock import Heard
 
 import distjoint
 from distjoint.backends.cpu import memory
@@ -204,3 +205,38 @@ def test_the_epoch_that_is_kept_is_the_one_that_is_told(small: Small, tmp_path: 
     report = distjoint.evaluate(str(tmp_path / "run"), link_prediction="valid").to_dict()
     assert report["link_prediction"]["mrr"] == pytest.approx(result.metrics["valid_mrr"], abs=1e-6)
     assert result.to_dict()["last_epoch"] == result.last_epoch
+
+
+def test_a_job_that_is_started_again_with_more_epochs_gets_them(small: Small, tmp_path: Path) -> None:
+    run, heard = str(tmp_path / "run"), Heard()
+    distjoint.train(small.graph, run, config({"train.epochs": 1}), go_on=True)
+    more = {"train.epochs": 3, "graph.learning_rate": 0.02}
+    assert distjoint.train(small.graph, run, config(more), go_on=True, progress=heard).last_epoch == 3
+    assert {"train.epochs: 1 before, 3 from here on", "graph.learning_rate: 0.1 before, 0.02 from here on"} <= {
+        *heard.lines
+    }
+    assert info(run)["changes"][0]["settings"] == {"train.epochs": [1, 3], "graph.learning_rate": [0.1, 0.02]}
+    with pytest.raises(UsageError, match=r"train\.epochs=2, and 3 are done"):
+        distjoint.train(small.graph, run, config({**more, "train.epochs": 2}), go_on=True)
+    with pytest.raises(UsageError, match=r"is a run with train\.seed=0, not 1; that must stay"):
+        distjoint.train(small.graph, run, config({**more, "train.seed": 1}), go_on=True)
+
+
+def test_what_somebody_expects_and_does_not_happen_is_said(small: Small, tmp_path: Path) -> None:
+    run, heard = tmp_path / "run", Heard()
+    distjoint.train(small.graph, str(run), config({"train.epochs": 2}))
+    copy = run / "config.yaml"
+    copy.write_text(copy.read_text().replace("epochs: 2", "epochs: 5"))
+    assert distjoint.train(resume=str(run), progress=heard).last_epoch == 2
+    said = "\n".join(heard.lines)
+    assert f"{copy}: was edited (train.epochs: 5), and is not read: the run has 2. To change it:" in said
+    assert f"{run}: all 2 epochs are done; nothing was left to train. For more:" in said
+    assert f"distjoint train --resume {run} --set train.epochs=5" in said and "train.epochs=4" in said
+    again = Heard()
+    distjoint.train(resume=str(run), settings={"train.epochs": 3}, progress=again)
+    assert not any("edited" in line or "nothing was left" in line for line in again.lines)
+    stopped = Heard()
+    settings = {"train.validate_every": 1, "train.patience": 1, "train.epochs": 9, "graph.learning_rate": 1e-9}
+    distjoint.train(small.graph, str(tmp_path / "early"), config(settings))
+    distjoint.train(resume=str(tmp_path / "early"), progress=stopped)
+    assert any("train.patience=1 has run out; nothing was left to train" in line for line in stopped.lines)

@@ -12,7 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 from small import Small, Train, assert_same_bits, config, history, info, losses, tensors
 
 import distjoint
-from distjoint.base.errors import UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.runs import checkpoint, journal
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import Checkpoint, CheckpointManifest, RunFolder
@@ -122,7 +122,9 @@ def test_go_on_begins_a_run_continues_it_and_refuses_another(known: Train, small
     assert info(folder)["result"] == "checkpoints/epoch-00002"
     with pytest.raises(UsageError, match=r"is a run with model\.dim=16, not 8"):
         train(small.joint, str(folder), config({"model.dim": 8}), go_on=True)
-    with pytest.raises(UsageError, match=f"is a run on {small.joint}, not {small.text}"):
+    with pytest.raises(
+        DistjointError, match=rf"{small.text}: is not the dataset .* that of the run's \({small.joint}\)"
+    ):
         train(small.text, str(folder), config(), go_on=True)
     train(small.joint, str(folder), config(), go_on=True)
     assert_same_bits(tensors(whole), tensors(folder))

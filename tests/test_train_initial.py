@@ -82,11 +82,14 @@ def test_what_export_writes_comes_back(form: Any, small: Small, tmp_path: Path) 
         ("dog 1 2\ncat 1 x\n", "v.txt, line 2: 'x' is not a finite number"),
         ("dog 1 2\n\ncat nan 1\n", "v.txt, line 3: 'nan' is not a finite number"),
         ("dog 1 1e99\n", "v.txt, line 1: '1e99' is not a finite number"),
-        (
-            b"2 2\ndog \0\0\x80?\0\0\0@\n",
-            "v.txt, line 2: 1 numbers after the name instead of 2; word2vec's binary form",
-        ),
-        (b"dog 1 2\n\xff\xfe 1 2\n", "v.txt, line 2: the name is not UTF-8"),
+        ("dog 1 2\ncat 1_0 2\n", "v.txt, line 2: '1_0' is not a finite number"),
+        ("dog,1,2\n", "v.txt: numbers between commas; put blanks or tabs between them"),
+        ("<html>\n", "v.txt: a web page, not vectors"),
+        ("3 2\ndog 1 2\ncat 1 2\n", "v.txt: the file is cut short: 2 of the 3 vectors of its header"),
+        (b"2 2\ndog \0\0\x80?\0\0\0@\n", "v.txt: the file is cut short in vector 2 of the 2"),
+        (b"1 2\ndog \0\0\x80?\0\0\0@\ncat", "v.txt: more after the 1 vectors of its header"),
+        (b"1 2\ndog \0\0\xc0\x7f\0\0\0@\n", "v.txt, vector 1: a number of 'dog' is not finite"),
+        (b"\x80\x04\x95 gensim", "v.txt: a pickle, as gensim's save() writes it, which may run code and is never read"),
     ],
 )
 def test_bad_text_is_named(text: str | bytes, says: str, tmp_path: Path) -> None:

@@ -97,6 +97,25 @@ def test_what_is_in_nfc_is_told(text: str) -> None:
     assert found.nuls == text.count("\0") and found.others == sum(c > "\x7f" for c in content.decode())
 
 
+SENTENCE = "Don't say E\u0301mile\u00a0a well-known \u05d0\"\u05d0 東京 word_s\u00ad2"
+WORDS = {
+    "uax29": ["don", "t", "say", "émile", "a", "well", "known", "\u05d0\"\u05d0", "東", "京", "word", "s2"],
+    "unicode": ["don", "t", "say", "e\u0301mile", "a", "well", "known", "\u05d0", "\u05d0", "東京", "word", "s", "2"],
+    "whitespace": ["Don't", "say", "E\u0301mile\u00a0a", "well-known", "\u05d0\"\u05d0", "東京", "word_s\u00ad2"],
+    "icu": ["don't", "say", "émile", "a", "well", "known", "\u05d0\"\u05d0", "東京", "word", "s2"],
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_a_tokenizer_has_these_words_for_good(name: str) -> None:
+    """Datasets record the name: what is typed later must be read as they were."""
+    assert set(WORDS) == set(TOKENIZERS.names())
+    if name == "icu":
+        pytest.importorskip("icu4py")
+    assert words(SENTENCE, name) == WORDS[name]
+    assert tokenizer_of(name).form("New  YORK") == tokenizer_of(name).form("new_york") == "new_york"
+
+
 def test_ascii_text_has_the_words_that_it_had_before() -> None:
     text = " ".join(map(chr, range(1, 128))) + " It's Rock'n'roll, x2 3D 1st U.S.A. <b>\"q\"</b> a_b\n"
     assert words(text) == words(text, "unicode")

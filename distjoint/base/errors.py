@@ -15,6 +15,10 @@ class UsageError(DistjointError):
     exit_code = 2
 
 
+class DistjointWarning(UserWarning):
+    """An answer that means little, and why. The command line prints it as one line."""
+
+
 class DivergedError(DistjointError):
     """NaN or infinity in a loss or a gradient. Training stops before any row is stepped by it.
 

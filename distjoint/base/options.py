@@ -17,6 +17,7 @@ from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, dataclass_transform, get_type_hints
 
 from distjoint.base.errors import UsageError
+from distjoint.base.foreign import did_you_mean, meant_by
 
 _P = ParamSpec("_P")
 _O = TypeVar("_O")
@@ -188,9 +189,20 @@ def _documented(function: Callable[..., Any], model: Any) -> str | None:
 
 
 def _unknown(function: str, name: str, known: Mapping[str, Any]) -> str:
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"it takes {', '.join(known)}"
+    near, settings = get_close_matches(name, known, n=1), [key for key in meant_by(name) if " " not in key]
+    if settings and "config" in known:
+        hint = f"it is a setting: config={{{settings[0]!r}: ...}}"
+    elif options := [word for key in meant_by(name) if (word := _option_of(key, function)) in known]:
+        hint = did_you_mean(tuple(options))
+    else:
+        hint = f"did you mean '{near[0]}'?" if near else f"it takes {', '.join(known)}"
     return f"{function}: no option '{name}'; {hint}"
+
+
+def _option_of(key: str, function: str) -> str:
+    """`prepare --min-count` as the option of `prepare` that it is; empty for what is none."""
+    command, _, flag = key.partition(" --")
+    return flag.replace("-", "_") if command == function else ""
 
 
 @cache

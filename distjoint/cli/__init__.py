@@ -1,5 +1,5 @@
 """The command line: one file a group of commands, each of which parses, calls and prints."""
 
-from distjoint.cli.app import main
+from distjoint.cli.leave import program as main
 
 __all__ = ["main"]

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from distjoint.base.errors import DistjointError
+from distjoint.base.errors import DistjointError, DistjointWarning
+from distjoint.base.foreign import meant_by
 from distjoint.cli.common import Several
 from distjoint.cli.config import config_app
 from distjoint.cli.demo import demo
@@ -81,12 +85,13 @@ app.add_typer(job_app, name="job")
 
 
 def main() -> NoReturn:
-    """The entry point: any error a user is meant to read is one line and an exit code."""
+    """Run the command line; any error a user is meant to read is one line and an exit code."""
     # Torch's threads spin while they wait, at the cost of whatever shares the cores: two trainings side by side on
     # 2 cores do 50 k triples/s together, and 70 k when waiting threads sleep; one alone is as fast either way.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        with _warnings_as_lines():
+            sys.exit(app(standalone_mode=False) or 0)
     except DistjointError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
@@ -99,8 +104,33 @@ def main() -> NoReturn:
         if message is None:
             raise
         context = getattr(error, "ctx", None)
-        hint = f"; see '{context.command_path} --help'" if context is not None else ""
+        hint = _setting_of(error) or (f"; see '{context.command_path} --help'" if context is not None else "")
         _fail(message().rstrip(".") + hint, 2)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Print warnings of distjoint as one line each, without the place in the code."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, DistjointWarning):
+            print(f"distjoint: warning: {message}", file=sys.stderr)
+        else:
+            before(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DistjointWarning)
+        setattr(warnings, "showwarning", show)  # noqa: B010 - catch_warnings restores it
+        yield
+
+
+def _setting_of(error: Exception) -> str:
+    """Where an option that there is none of is a setting: how to set it."""
+    option = getattr(error, "option_name", None)
+    keys = [key for key in meant_by(option) if " " not in key] if option else []
+    command = getattr(getattr(error, "ctx", None), "info_name", "")
+    return f"; it is a setting: --set {keys[0]}=..." if keys and command in ("train", "demo") else ""
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -46,7 +46,10 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A key of the configuration, like model.dim=100; may be repeated."),
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder or URL of a run.", show_default=False)]
-Count = Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many.")]
+Dataset = Annotated[
+    str | None, typer.Option(metavar="DATASET", help="Where the run's dataset lies now, if it was moved.")
+]
+Count = Annotated[int, typer.Option("-k", "--top", metavar="N", min=1, help="How many.")]
 
 
 class Several(TyperCommand):

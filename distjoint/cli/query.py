@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from distjoint.base.errors import UsageError
-from distjoint.cli.common import Count, Json, Run, StorageOptions, print_result, print_rows
+from distjoint.cli.common import Count, Dataset, Json, Run, StorageOptions, print_result, print_rows
 from distjoint.evaluate.options import VECTORS, VectorParts
 from distjoint.registry import EXPORTS
 
@@ -35,6 +35,7 @@ def nearest(
     to: Annotated[
         Literal["word", "entity"] | None, typer.Option("--kind", help="Only neighbours of this kind.")
     ] = None,
+    dataset: Dataset = None,
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +50,7 @@ def nearest(
 
     if (name is None) == (text is None):
         raise UsageError("give a NAME, or --text and what an entity is, in words")
-    result = distjoint.load(run)
+    result = distjoint.load(run, dataset=dataset)
     if name is None:
         vector = result.text_vector(text or "")
         found = [asdict(near) for near in result.nearest(vector, count, kind=to, of="entity")]
@@ -79,6 +80,7 @@ def predict(
     known: Annotated[
         Literal["exclude", "include"], typer.Option(help="Triples of the dataset: left out, or marked.")
     ] = "exclude",
+    dataset: Dataset = None,
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -92,7 +94,7 @@ def predict(
     import distjoint
 
     texts = {"head_text": head_text, "tail_text": tail_text}
-    answers = distjoint.load(run).predict(head, relation, tail, count, known, own_end=own_end, **texts)
+    answers = distjoint.load(run, dataset=dataset).predict(head, relation, tail, count, known, own_end=own_end, **texts)
     rows = [asdict(answer) for answer in answers]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -105,7 +107,10 @@ def explain(
     head: Annotated[str, typer.Argument(metavar="HEAD", help="An entity, by id, label or word.", show_default=False)],
     relation: Annotated[str, typer.Argument(metavar="RELATION", help="The relation's name.", show_default=False)],
     tail: Annotated[str, typer.Argument(metavar="TAIL", help="An entity, likewise.", show_default=False)],
-    top: Annotated[int, typer.Option(metavar="N", min=0, help="Words of each end that are told apart.")] = 8,
+    top: Annotated[
+        int, typer.Option("-k", "--top", metavar="N", min=0, help="Words of each end that are told apart.")
+    ] = 8,
+    dataset: Dataset = None,
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -119,37 +124,55 @@ def explain(
     """
     import distjoint
 
-    print_result(distjoint.load(run).explain(head, relation, tail, top), as_json)
+    print_result(distjoint.load(run, dataset=dataset).explain(head, relation, tail, top), as_json)
 
 
 def export(
     run: Run,
-    out: Annotated[str, typer.Option(metavar="FILE", help="File or URL to write.", show_default=False)],
+    out: Annotated[str, typer.Option(metavar="FILE", help="File, folder or URL to write.", show_default=False)],
     form: Annotated[
         str,
         typer.Option(
             "--format",
             metavar=f"<{'|'.join(EXPORTS.names())}>",
             callback=_known_format,
-            help="glove and word2vec are text, the latter with a header.",
+            help="glove and word2vec are text, the latter with a header; projector, usearch, huggingface are folders.",
         ),
     ] = "glove",
-    kind: Annotated[Literal["word", "entity"] | None, typer.Option(help="Only words, or only entities.")] = None,
+    kind: Annotated[
+        Literal["word", "entity", "relation"] | None,
+        typer.Option(
+            help="Only words, only entities, or what scores triples besides: relations, maps. By default words and "
+            "entities; with parquet, safetensors and huggingface all."
+        ),
+    ] = None,
     vectors: Annotated[
         VectorParts,
         typer.Option(help=VECTORS),
     ] = "joint",
     binary: Annotated[bool, typer.Option("--binary", help="The format's binary form; word2vec has one.")] = False,
+    dataset: Dataset = None,
     storage_options: StorageOptions = None,
+    as_json: Json = False,
 ) -> None:
-    """Write the vectors for other programs.
+    """Write the vectors for other programs, or for another run: 'train --init' reads all formats but usearch.
 
     \b
     Examples:
       distjoint export runs/joint --format word2vec --out vectors.txt --kind word
+      distjoint export runs/joint --format safetensors --out all.safetensors
+      distjoint export runs/joint --format word2vec --out relations.txt --kind relation
       distjoint export runs/joint --format parquet --out apart.parquet --kind entity --vectors both
     """
     import distjoint
 
-    written = distjoint.load(run).export(out, form, kind=kind, vectors=vectors, binary=binary)
+    notes: list[str] = []
+    written = distjoint.load(run, dataset=dataset).export(
+        out, form, kind=kind, vectors=vectors, binary=binary, say=notes.append
+    )
+    if as_json:
+        typer.echo(json.dumps({"out": out, "format": form, "vectors": written, "notes": notes}, indent=2))
+        return
     typer.echo(f"{out}: {written:,} vectors")
+    for note in notes:
+        typer.echo(f"  {note}", err=True)

@@ -14,7 +14,8 @@ from distjoint.train.options import TrainOptions
 
 _RESUME_TAKES = (
     "--resume RUN continues with the run's own dataset and configuration; it takes no DATASET, --out, --config, "
-    "--recipe, --any-graph, --init, --continue or --overwrite, only --set for what may change"
+    "--recipe, --any-graph, --init, --continue or --overwrite, only --set for what may change, and --dataset for where "
+    "the dataset lies now"
 )
 
 
@@ -28,14 +29,19 @@ def train(
     any_graph: bool,
     settings: Settings = None,
     init: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="VECTORS", help="Begin with these, by name: GloVe's text, word2vec's, or exported safetensors."
+            metavar="VECTORS",
+            help="Begin with these, by name: files of GloVe, word2vec, fastText or 'export'; may be repeated.",
         ),
     ] = None,
     workers: int,
     resume: Annotated[
         str | None, typer.Option(metavar="RUN", help="Continue this run; --set changes what may change in it.")
+    ] = None,
+    moved: Annotated[
+        str | None,
+        typer.Option("--dataset", metavar="DATASET", help="With --resume: where the run's dataset lies now, if moved."),
     ] = None,
     options: dict[str, Any],
     storage_options: StorageOptions = None,
@@ -51,6 +57,7 @@ def train(
       distjoint train data/mine --out runs/more --init glove.6B.100d.txt --set train.freeze=words,contexts
       distjoint train --resume runs/joint
       distjoint train --resume runs/joint --set train.epochs=30
+      distjoint train --resume runs/joint --dataset moved/mine
     """
     import distjoint
     from distjoint.recipes.load import parse_settings
@@ -59,11 +66,13 @@ def train(
     if resume is not None:
         if dataset or out or config or recipe or any_graph or init or any(options.values()):
             raise UsageError(_RESUME_TAKES)
-        run, configuration = resume, None
+        run, configuration, dataset = resume, None, moved
+    elif moved is not None:
+        raise UsageError(f"--dataset {moved} goes with --resume RUN; a new run takes it as DATASET: train {moved} ...")
     elif dataset is None or out is None:
         raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")
     else:
-        run, configuration = out, _configuration(config, recipe, changes | ({"train.init": init} if init else {}))
+        run, configuration = out, _configuration(config, recipe, changes | _begun(init))
     with interruptible(f"continue with: distjoint train --resume {run}"):
         result = distjoint.train(
             dataset,
@@ -79,6 +88,11 @@ def train(
         )
     print_result(result, as_json)
     say_next(as_json, f"distjoint evaluate {run} --link-prediction test", f"distjoint nearest {run} NAME")
+
+
+def _begun(init: list[str] | None) -> dict[str, Any]:
+    """The key of `--init`: one file as it is, several as a list."""
+    return {"train.init": init[0] if len(init) == 1 else init} if init else {}
 
 
 def _configuration(config: str | None, recipe: str | None, changes: Mapping[str, Any]) -> Any:

@@ -18,13 +18,15 @@ from torch import Tensor
 from distjoint.backends.base import Backend
 from distjoint.config import Config
 from distjoint.couplings.views import TextView, View
-from distjoint.model.scorers import Scorer
+from distjoint.model.scorers import NO_DENSE, Scorer
 from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
 
 MAP = "map"
 """Name of the map from words to entities, a dense parameter of some couplings, and of its group."""
+RELATION = "relation"
+"""Of a dense parameter: the vectors of all relations, and the end of its name where a term has its own."""
 OWN, TEXT = "own", "text"
 """Names of what makes the vector of an entity: what it has of its own, and what words make of it."""
 
@@ -70,6 +72,8 @@ class Coupling(ABC):
     """
 
     name: ClassVar[str]
+    formula: ClassVar[str] = "as its class says"
+    """How an entity's vector is made, for people who use it elsewhere; W + C is the vector of its word."""
     reads_words: ClassVar[bool] = True
     """Whether the vector of an entity with a word is made from the word's too.
 
@@ -164,7 +168,9 @@ class Coupling(ABC):
         """
         return words
 
-    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+    def begin_entities(
+        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
         """Start values of X of entities with a word, given vectors to begin with; may set words that have none.
 
         Here X takes up what the word lacks; beside a word with the same vector it stays near zero.
@@ -173,10 +179,16 @@ class Coupling(ABC):
         word_of    int64[n]: place of each entity's word in W and C
         vectors    float[n, dim]: what the entity is to begin as
         taken      bool[n]: whether its word begins with a vector of its own
+        dense      maps that do not begin as usual
         returns    bool[n] where X does not begin as usual, and its values float[n, dim]
         """
         word = parts["W"][word_of] + parts["C"][word_of]
         return (word != vectors).any(1), vectors - word
+
+
+def inverse_kind(name: str) -> str:
+    """What the second half of a table of relations, which predicts heads, is called where it is a table by itself."""
+    return f"{name.removesuffix(RELATION)}inverse_{RELATION}"
 
 
 def relation_parameters(
@@ -185,7 +197,7 @@ def relation_parameters(
     """A relation table and the scorer's own parameters for one graph loss."""
     rate, dim = config.graph.learning_rate, config.model.dim
     found = {
-        f"{prefix}relation": DenseParameter(scorer.initial_relations(relations, dim, generator), "relations", rate)
+        f"{prefix}{RELATION}": DenseParameter(scorer.initial_relations(relations, dim, generator), "relations", rate)
     }
     for name, value in scorer.dense(dim, generator).items():
         found[f"{prefix}scorer.{name}"] = DenseParameter(value, "relations", rate, by_row=False)

@@ -21,7 +21,7 @@ from distjoint.couplings.base import (
     relation_parameters,
 )
 from distjoint.couplings.views import Own
-from distjoint.model.scorers import Scorer
+from distjoint.model.scorers import NO_DENSE, Scorer
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
@@ -43,6 +43,7 @@ class Described(Coupling):
     """
 
     name = "described"
+    formula = "X + T, with T the sum of its words: weighted, centred, of length one, times M"
     sources = ("mentions",)
     groups = (MAP,)
     reads_text = True
@@ -73,7 +74,9 @@ class Described(Coupling):
     def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor], every: Tensor) -> Tensor:
         return unit_words(words, every.mean(0))[0] @ dense[MAP]
 
-    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+    def begin_entities(
+        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
         """X is the vector that is given: T comes on top."""
         return torch.ones(len(vectors), dtype=torch.bool), vectors
 

@@ -11,9 +11,10 @@ from distjoint.backends.base import NONE, Backend
 from distjoint.config import Config
 from distjoint.couplings.base import MAP, Coupling, DenseParameter, GraphTerm, map_parameter, relation_parameters
 from distjoint.couplings.views import Own, Word
-from distjoint.model.scorers import Scorer
+from distjoint.model.scorers import NO_DENSE, Scorer
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.table.arena import Arena
+from distjoint.table.parts import Shard
 
 
 class Dual(Coupling):
@@ -27,6 +28,7 @@ class Dual(Coupling):
     """
 
     name = "dual"
+    formula = "X + (W + C) M"
     groups = (MAP,)
 
     def dense(
@@ -44,6 +46,15 @@ class Dual(Coupling):
 
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         return own + word @ dense[MAP]
+
+    def begin_entities(
+        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
+        """As usual, M being the identity; else beside the word as the M that is given has it."""
+        if MAP not in dense:
+            return super().begin_entities(parts, word_of, vectors, taken)
+        word = (parts["W"][word_of] + parts["C"][word_of]) @ dense[MAP]
+        return (word != vectors).any(1), vectors - word
 
     def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor], every: Tensor) -> Tensor:
         return words @ dense[MAP]

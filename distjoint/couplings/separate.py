@@ -18,6 +18,7 @@ class Separate(Coupling):
     """`none`: an entity's vector is its own X, a word's is W + C; neither side knows of the other. The baseline."""
 
     name = "none"
+    formula = "X"
     reads_words = False
     kinds_meet = False
 

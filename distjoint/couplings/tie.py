@@ -11,6 +11,7 @@ from distjoint.backends.base import NONE, Backend
 from distjoint.config import Config
 from distjoint.couplings.base import Coupling, GraphTerm
 from distjoint.couplings.views import Own, Word
+from distjoint.model.scorers import NO_DENSE
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.table.arena import Arena
 from distjoint.table.parts import Shard
@@ -20,6 +21,7 @@ class Tie(Coupling):
     """`tie`: an entity with a word is the word's vector W + C; one without is its own X."""
 
     name = "tie"
+    formula = "W + C where the entity has a word, else X"
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
         optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
@@ -28,7 +30,9 @@ class Tie(Coupling):
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
         return word.where(worded[:, None], own)
 
-    def begin_entities(self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+    def begin_entities(
+        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_DENSE
+    ) -> tuple[Tensor, Tensor]:
         """A word that has no vector of its own begins as its entity; X is not used beside a word."""
         parts["W"][word_of[~taken]] = parts["C"][word_of[~taken]] = vectors[~taken] / 2
         return torch.zeros(len(vectors), dtype=torch.bool), vectors

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.label_tables import is_label_table, read_label_table
 from distjoint.data.lines import decoded, open_text
 from distjoint.data.packing import inner_name
 from distjoint.data.records import read_json_object
@@ -68,17 +69,24 @@ class Alignment:
     unmatched: list[int] = field(default_factory=list)
 
 
+class NoLabelsError(DistjointError):
+    """A file without labels, which is wrong only where it is not one of several parts."""
+
+
 def read_labels(file: Location) -> dict[str, list[str]]:
     """Labels of entities: entity -> label, alias, alias... from lines `entity TAB label [TAB alias...]`, or from JSON.
 
     JSON is `{entity: label}`, `{entity: [label, alias...]}` or `{entity: {"label": ..., "alternatives": [...]}}`. The
-    entities of LibKGE's labels are numbers of a file beside them, see `numbered`.
+    entities of LibKGE's labels are numbers of a file beside them, see `tables.dictionaries`.
 
     raises DistjointError naming the line, or the entity, that is wrong
     """
-    labels = _json_labels(file) if inner_name(file.path).endswith(".json") else _label_lines(file)
+    if is_label_table(file):
+        labels = read_label_table(file)
+    else:
+        labels = _json_labels(file) if inner_name(file.path).endswith(".json") else _label_lines(file)
     if not labels:
-        raise DistjointError(f"{file}: no labels in it")
+        raise NoLabelsError(f"{file}: no labels in it")
     for place in name_files(file):
         ids = dict(read_pairs(place))
         if number := next((number for number in labels if number not in ids), None):

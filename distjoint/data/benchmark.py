@@ -1,7 +1,7 @@
 """Folders of benchmarks of link prediction: which file is which split, by their names.
 
 Files of triples called train, valid and test are what most bring (FB15k-237, WN18RR, YAGO3-10, those of PyKEEN), CoDEx
-with negatives beside them and types of entities; OpenKE numbers names and triples (see `numbered`); BLP has a second
+with negatives beside them and types of entities; OpenKE numbers names and triples (`tables.openke`); BLP has a second
 split beside the usual one, whose valid and test name entities that its train does not (`ind-train.tsv`). Texts of
 entities lie beside the triples, or in the folder that was unpacked.
 """

@@ -101,7 +101,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Table:
+class ColumnTable:
     """Columns of a file. names: None where only their number is known; partitions: by the folders that it lies in"""
 
     file: str

@@ -23,11 +23,11 @@ from distjoint.data.encodings import UTF8_MARKED, encoding_of
 from distjoint.data.lines import BLOCK, Block, Slice, pieces, text_blocks, whole_lines
 from distjoint.data.looks import looked_at, texts_among
 from distjoint.data.noticed import Noticed
-from distjoint.data.packing import compression_of, inner_name
+from distjoint.data.packing import compression_of, files_of, inner_name
 from distjoint.data.rdf import RdfReading
 from distjoint.data.records import Columns, has_plain_lines, read_records
 from distjoint.data.text_tables import TABLES, documents, table_blocks, without_text
-from distjoint.storage import Location, Options, expand, locate
+from distjoint.storage import Location, Options
 
 _READ_AHEAD = 8
 _FILES_AHEAD = 8
@@ -47,7 +47,7 @@ class Corpus:
     columns  of descriptions, see `records`
     reading  of descriptions in RDF
     encoding of plain text and JSON Lines; None for UTF-8, or what a byte order mark says
-    notes    sentences about files that were found and are not read
+    notes    sentences about what was passed over
     """
 
     files: tuple[Location, ...]
@@ -74,18 +74,27 @@ class Corpus:
     ) -> Corpus:
         """The files that URLs, globs and folders stand for, each once, in order; those of `about` come last.
 
-        raises DistjointError where a pattern finds nothing or a file is empty
+        raises DistjointError where a pattern finds nothing or all files are empty
         """
-        described = dict.fromkeys(name for pattern in about for name in expand(pattern, options))
-        left = Noticed()
-        names = dict.fromkeys(name for pattern in patterns for name in texts_among(expand(pattern, options), left))
-        files = tuple(locate(name, options) for name in {**names, **described})
+        skipped: list[str] = []
+        described = {file.url: file for file in files_of(about, options, skipped)}
+        beside = Noticed()
+        found = [files_of([pattern], options, skipped) for pattern in patterns]
+        named = {file.url: file for several in found for file in texts_among(several, beside)}
+        files = [*(named | described).values()]
         with ThreadPoolExecutor(_SIZES_AT_ONCE) as pool:
-            sizes = tuple(pool.map(Location.size, files))
-        if 0 in sizes:
-            raise DistjointError(f"{files[sizes.index(0)]}: the file is empty")
-        absolute = frozenset(locate(name, options).absolute for name in described)
-        return cls(files, sizes, absolute, field, column, columns, reading, encoding, tuple(left.notes()))
+            sizes = list(pool.map(Location.size, files))
+        full = [(file, size) for file, size in zip(files, sizes, strict=True) if size]
+        if files and not full:
+            raise DistjointError(f"{files[0]}: the file is empty" + f", as all {len(files):,} are" * (len(files) > 1))
+        absolute = frozenset(file.absolute for file in described.values())
+        notes = beside.notes()
+        if len(full) < len(files):
+            notes.append(f"Files without text, skipped: {len(files) - len(full):,} (such as {files[sizes.index(0)]}).")
+        if skipped:
+            notes.append(f"Markers and hidden files beside text, skipped: {len(skipped):,} (such as {skipped[0]}).")
+        kept, bytes_of = tuple(file for file, _ in full), tuple(size for _, size in full)
+        return cls(kept, bytes_of, absolute, field, column, columns, reading, encoding, tuple(notes))
 
     @property
     def bytes(self) -> int:

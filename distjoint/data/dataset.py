@@ -109,7 +109,7 @@ class Dataset:
         self._footers: dict[int, pq.FileMetaData] = {}
 
     @classmethod
-    def open(cls, url: str, options: Options | None = None) -> Dataset:
+    def open(cls, url: str | Location, options: Options | None = None) -> Dataset:
         """The dataset at a URL. raises DistjointError where there is no complete one"""
         folder = locate(url, options)
         return cls(folder, Manifest.read(folder))

@@ -41,10 +41,30 @@ def read_descriptions(
     found: dict[str, list[str]] = {}
     if not files:
         return found
+    read: set[str] = set()
     with progress.task("reading descriptions", sum(file.size() for file in files)) as task:
+        missed: dict[str, str] = {}
         for file in files:
-            notes += _read(file, columns, graph, found, task, reading or RdfReading())
+            folder = file.url.rpartition("/")[0]
+            try:
+                notes += _read(file, columns, graph, found, task, reading or RdfReading())
+            except _NothingReadError as error:
+                missed[file.url] = str(error)
+            else:
+                read.add(folder)
+        for url, why in missed.items():  # a part of a folder may be empty where the others are not
+            if url.rpartition("/")[0] not in read:
+                raise DistjointError(why)
+        if missed:
+            notes.append(
+                f"Files without descriptions of the graph's entities, skipped: {len(missed):,} "
+                f"(such as {next(iter(missed))})."
+            )
     return found
+
+
+class _NothingReadError(DistjointError):
+    """A file of which nothing was read, which is wrong only where it is not one of several parts."""
 
 
 def split_names(texts: dict[str, list[str]], before: str, notes: list[str]) -> dict[str, list[str]]:
@@ -84,6 +104,8 @@ def _read(
     html = Cases("with HTML, whose tags are read as words")
     number, guessed = 0, None
     notes: list[str] = []
+    if not file.size():
+        raise _NothingReadError(f"{file}: the file is empty")
     for records in read_records(Slice(file), columns, reading):
         for entity, text in records.pairs:
             number += 1
@@ -106,8 +128,8 @@ def _read(
         looked_for = ", ".join(dict.fromkeys(TEXTS.values()))
         return [f"{file} has no descriptions in '{reading.language}': looked for {looked_for}."]
     if not number:
-        raise DistjointError(" ".join([f"{file}: no descriptions in it.", *notes]).removesuffix("."))
+        raise _NothingReadError(" ".join([f"{file}: no descriptions in it.", *notes]).removesuffix("."))
     if unknown.count == number and not reading.number(file):
-        raise not_about(file.url, number, unknown.example, graph)
+        raise _NothingReadError(str(not_about(file.url, number, unknown.example, graph)))
     notes += [f"Descriptions in {file}: entities are {guessed[0]}, texts are {guessed[1]}."] if guessed else []
     return notes + [f"Descriptions in {file} {kind}." for kind in (unknown, empty, again, html) if kind.count]

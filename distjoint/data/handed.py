@@ -33,20 +33,28 @@ def written(options: PrepareOptions) -> Iterator[PrepareOptions]:
 
     raises UsageError for what is no table of triples
     """
+    given = [getattr(options, _name(split)) for split in (*SPLITS, *NEGATIVES)]
+    if all(value is None or isinstance(value, str) for value in given):
+        yield options
+        return
+    if options.scratch is not None and not Path(options.scratch).is_dir():
+        raise UsageError(f"{options.scratch}: no such folder for temporary files")
     with tempfile.TemporaryDirectory(prefix="distjoint-handed-", dir=options.scratch) as folder:
         changes: dict[str, Any] = {}
-        for split in (*SPLITS, *NEGATIVES):
-            name = "triples" if split == "train" else split
-            given = getattr(options, name)
-            if given is None or isinstance(given, str):
-                continue
-            if isinstance(given, os.PathLike):
-                changes[name] = os.fspath(given)
-                continue
-            path = Handed(Path(folder) / f"{name}.parquet")
-            path.what = _write(given, path, name)
-            changes[name] = path
-        yield replace(options, **changes) if changes else options
+        for split, value in zip((*SPLITS, *NEGATIVES), given, strict=True):
+            name = _name(split)
+            if isinstance(value, os.PathLike):
+                changes[name] = os.fspath(value)
+            elif value is not None and not isinstance(value, str):
+                path = Handed(Path(folder) / f"{name}.parquet")
+                path.what = _write(value, path, name)
+                changes[name] = path
+        yield replace(options, **changes)
+
+
+def _name(split: str) -> str:
+    """The option that has a split's triples."""
+    return "triples" if split == "train" else split
 
 
 def _write(given: Any, path: str, name: str) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.benchmark import DESCRIPTIONS, find_benchmark
 from distjoint.data.families import Benchmark
+from distjoint.data.packing import files_of
 from distjoint.data.rdf import TABLE, RdfReading, recognise
 from distjoint.data.request import FOUND, PrepareOptions
 from distjoint.data.streams import SPLITS
 from distjoint.data.tables.dictionaries import name_files
-from distjoint.storage import Location, Options, expand, locate
+from distjoint.storage import Location, locate
 
 
 def with_benchmark(options: PrepareOptions) -> tuple[PrepareOptions, list[str]]:
@@ -100,11 +100,6 @@ def _rdf_of(options: PrepareOptions) -> list[str]:
     return names
 
 
-def files_of(patterns: Iterable[str], storage: Options | None) -> list[Location]:
-    """The files that URLs, globs and folders stand for. raises DistjointError where one finds nothing"""
-    return [locate(name, storage) for pattern in patterns for name in expand(pattern, storage)]
-
-
 def input_files(options: PrepareOptions) -> list[Location]:
     """Every file that is read. raises DistjointError where a pattern finds nothing"""
     storage = options.storage_options
@@ -113,10 +108,10 @@ def input_files(options: PrepareOptions) -> list[Location]:
     if options.format != TABLE:
         files += {place.url: place for file in files for place in name_files(file)}.values()
     names = [
-        options.labels,
         options.types if options.types != FOUND else None,
         options.unseen,
         options.align if options.align not in ("auto", "none") else None,
     ]
     files += [locate(name, storage) for name in names if name]
-    return files + (name_files(locate(options.labels, storage)) if options.labels else [])
+    labels = files_of([options.labels], storage) if options.labels else []
+    return files + labels + [place for file in labels for place in name_files(file)]

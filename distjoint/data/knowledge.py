@@ -9,9 +9,10 @@ import numpy as np
 
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress, short
-from distjoint.data.alignment import read_labels
+from distjoint.data.alignment import NoLabelsError, read_labels
 from distjoint.data.cases import Cases
 from distjoint.data.naming import Cleaning
+from distjoint.data.packing import files_of
 from distjoint.data.rdf import RdfReading, recognise
 from distjoint.data.rdf_graph import RdfGraph
 from distjoint.data.request import FOUND, PrepareOptions
@@ -88,6 +89,23 @@ def _of_triples(graph: Graph) -> list[str]:
     return notes
 
 
+def notes_on_unseen(graph: Graph) -> list[str]:
+    """Sentences about triples of other splits with an entity, or a relation, that training never sees."""
+    notes, degrees, names = [], graph.degrees(), (graph.entities.list(), graph.relations.list())
+    for split, rows in graph.splits.items():
+        for what, mask in (("an entity", graph.unseen(split, degrees)), ("a relation", graph.untrained(split))):
+            if split != "train" and mask.any():
+                head, relation, tail = rows[int(np.argmax(mask))].tolist()
+                example = f"{names[0][head]} {names[1][relation]} {names[0][tail]}"
+                relations = len(np.unique(rows[mask, 1]))
+                of = f", of {relations:,} relation{'s' * (relations > 1)}" if what == "a relation" else ""
+                notes.append(
+                    f"Triples of {split} with {what} that no training triple has: {int(mask.sum()):,}{of} "
+                    f"(such as {example})."
+                )
+    return notes
+
+
 def _types(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str]) -> dict[str, list[str]]:
     """Types of the entities that are in the triples."""
     found, source = (rdf, "rdf:type") if options.types == FOUND else (None, str(options.types))
@@ -118,10 +136,8 @@ def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[st
         of_relations.add(f"{labels.pop(name)[0]!r} of {name}")
     notes += [f"{of_relations}."] * (of_relations.count > 0)
     if options.labels:
-        file = locate(options.labels, options.storage_options)
-        within = _of_rdf(file, rdf.reading, "labels", notes)
-        named, source = within.labels() if within else read_labels(file), file.url
-        named = graph.cleaning.keys(named)
+        source = options.labels
+        named = graph.cleaning.keys(_named(options, rdf, notes))
         _meet(source, named, graph)
         labels = {**labels, **named}
     if not labels:
@@ -135,6 +151,27 @@ def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[st
     for entity in labels:
         graph.entities.add(entity)
     return labels
+
+
+def _named(options: PrepareOptions, rdf: RdfGraph, notes: list[str]) -> dict[str, list[str]]:
+    """Labels by the files that the options name; those of several parts are put together."""
+    skipped: list[str] = []
+    files = files_of([str(options.labels)], options.storage_options, skipped)
+    full = [file for file in files if file.size()] or files
+    if left := len(files) - len(full) + len(skipped):
+        notes.append(f"Files of {options.labels} that are empty or markers, skipped: {left:,}.")
+    named: dict[str, list[str]] = {}
+    for file in full:
+        within = _of_rdf(file, rdf.reading, "labels", notes)
+        try:
+            found = within.labels() if within else read_labels(file)
+        except NoLabelsError:
+            if file is full[-1] and not named:
+                raise
+            continue
+        for entity, names in found.items():
+            named[entity] = [*dict.fromkeys((*named.get(entity, ()), *names))]
+    return named
 
 
 def _of_rdf(file: Location, reading: RdfReading, what: str, notes: list[str]) -> RdfGraph | None:

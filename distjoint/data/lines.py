@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.encodings import UTF8_MARKED, guess_encoding, marked_encoding, transcoded
+from distjoint.data.encodings import UTF8_MARKED, marked_encoding, transcoded
 from distjoint.data.normal import Looked
 from distjoint.data.packing import decompressed
 from distjoint.storage import Location
@@ -184,5 +184,5 @@ def decoded(file: Location, line: bytes, number: int) -> str:
         number += line.count(b"\n", 0, error.start)
         raise DistjointError(
             f"{file}, line {number}: byte 0x{line[error.start]:02x} is not UTF-8; "
-            f"where the file is in another encoding ({guess_encoding(line)} by the look of it), write it as UTF-8"
+            "write the file as UTF-8, from the encoding that it has, or mend the line"
         ) from None

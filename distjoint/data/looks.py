@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.lines import Block
 from distjoint.data.noticed import Noticed
 from distjoint.data.packing import inner_name, refuse_foreign
+from distjoint.storage import Location
 
 _FIRST = "take the text out of it first, for example with"
 _MARKUP = {
@@ -66,17 +67,15 @@ def refuse_markup(block: Block) -> None:
     refuse_foreign(block.file, begin)
 
 
-def texts_among(names: Iterable[str], left: Noticed) -> list[str]:
+def texts_among(files: Sequence[Location], beside: Noticed) -> Sequence[Location]:
     """The files that are read, of those that a pattern stands for.
 
     Where there are files of the kind of data sets, what lies beside them and describes them is left out, and noticed.
     """
-    names = list(names)
-    if len(names) < 2 or not any(inner_name(name).endswith(_DATA) for name in names):
-        return names
-    beside = [name for name in names if _BESIDE.fullmatch(posixpath.basename(name))]
-    if len(beside) == len(names):
-        return names
-    for name in beside:
-        left.add("Files beside those with the text, left out", name, "name them if they are text")
-    return [name for name in names if name not in set(beside)]
+    if len(files) < 2 or not any(inner_name(file.path).endswith(_DATA) for file in files):
+        return files
+    kept = [file for file in files if not _BESIDE.fullmatch(posixpath.basename(file.path))]
+    for file in files if kept else ():
+        if _BESIDE.fullmatch(posixpath.basename(file.path)):
+            beside.add("Files beside those with the text, left out", file.url, "name them alone if they are text")
+    return kept or files

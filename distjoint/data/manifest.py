@@ -6,9 +6,11 @@ files; partition (i, j) of a stream is a span of rows in one of them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+import xxhash
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from distjoint.base.errors import DistjointError
@@ -18,6 +20,8 @@ from distjoint.table.layout import Layout, Sizes
 
 FORMAT = 1
 NAME = "manifest.json"
+READ_OPTIONS = ("early_weight", "gram_weight", "tokenizer")
+"""Options of `prepare` that readers use; the others say how the files came to be, and where their input lay."""
 
 
 class File(BaseModel):
@@ -84,6 +88,16 @@ class Manifest(BaseModel):
                 if not inside or not 0 <= span.start < span.stop <= self.files[span.file].rows:
                     raise ValueError(f"{name}: partition ({span.i}, {span.j}) is not a part of the files listed")
         return self
+
+    def fingerprint(self) -> str:
+        """Checksum of what is in the dataset: of every file, where its partitions lie, and options that readers use.
+
+        The same input makes the same, wherever it lay.
+        """
+        content = self.model_dump(mode="json", exclude={"options"})
+        options = {name: self.options[name] for name in READ_OPTIONS if name in self.options}
+        text = json.dumps([content, options], sort_keys=True, separators=(",", ":"))
+        return f"xxh3:{xxhash.xxh3_64(text.encode()).hexdigest()}"
 
     @property
     def layout(self) -> Layout:

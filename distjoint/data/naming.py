@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import TypeVar
 from unicodedata import is_normalized, normalize
 
@@ -19,10 +18,12 @@ import pyarrow.compute as pc
 from distjoint.base.arrays import Ints
 from distjoint.data.noticed import Noticed
 
-_UNSEEN = "\ufeff\u200b\u2060\0"
-"""Characters that nobody sees, beside blanks: marks of the byte order, joiners of width zero."""
-_AROUND = "".join(chain(map(chr, (*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)))))
-_BLANKS = f"{_AROUND}\u2028\u2029\u202f\u205f\u3000{_UNSEEN}"
+_BLANKS = (
+    "\x09\x0a\x0b\x0c\x0d\x1c\x1d\x1e\x1f\x20\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
+    "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+    "\ufeff\u200b\u2060\0"
+)
+"""Unicode's blanks, and what nobody sees: marks of the byte order, joiners of width zero, NUL."""
 _BREAKS = re.compile("[\0\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
 """Blanks that part lines and columns: within a name they would part it wherever it is written."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distjoint.data.cases import Cases
 
-_SHOWN = 80
+_SHOWN = 300
 
 
 class Noticed:

@@ -28,6 +28,7 @@ from distjoint.data.rows import Rows
 from distjoint.data.streams import COOCCURRENCE, FORMER_PAIRS, MENTIONS, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
 from distjoint.storage import Location
+from distjoint.storage.lock import NAME as LOCK
 from distjoint.table.layout import Layout
 
 OURS = (
@@ -53,7 +54,7 @@ def refuse_output(folder: Location, overwrite: bool) -> None:
     there = [place.name for place in folder.list()]
     if MANIFEST in there and not overwrite:
         raise UsageError(f"{folder}: there is a dataset already; replace it with --overwrite, or choose another --out")
-    others = [name for name in there if name not in OURS]
+    others = [name for name in there if name not in OURS and not name.startswith(LOCK)]
     if others and not {MANIFEST, unfinished.NAME} & set(there):
         raise UsageError(f"{folder}: the folder is not empty (it holds {others[0]}); choose another with --out")
 

@@ -11,13 +11,16 @@ import lzma
 import posixpath
 import re
 import zipfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 
 from distjoint.base.errors import DistjointError
-from distjoint.storage import Location, is_marker, locate
+from distjoint.storage import Location, Options, expand, is_marker, locate
 
+_AT_ONCE = 32
 MAGIC = 512
 """Bytes that tell what a file is."""
 _COMPRESSED = {
@@ -81,6 +84,19 @@ def refuse_foreign(file: Location, begin: bytes) -> None:
         raise DistjointError(f"{file}: {reason}")
 
 
+def files_of(patterns: Iterable[str], storage: Options | None, skipped: list[str] | None = None) -> list[Location]:
+    """The files that URLs, globs and folders stand for, each once; those in zip archives in place of these.
+
+    skipped   gets the names of markers that are passed over
+    raises    DistjointError where a pattern finds nothing
+    """
+    named = dict.fromkeys(name for pattern in patterns for name in expand(pattern, storage, skipped))
+    files = [locate(name, storage) for name in named]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        inside = list(pool.map(members, files))
+    return [place for file, several in zip(files, inside, strict=True) for place in several or [file]]
+
+
 def members(file: Location) -> list[Location] | None:
     """The files in a zip archive, all of one kind; None where the file is no archive, or one of arrays (`.npz`).
 
@@ -111,6 +127,8 @@ def _names(file: Location, raw: Any) -> list[str]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DistjointError(f"{file}: a zip archive that is damaged or cut short ({reason})") from error
     names = [info.filename for info in infos if not info.is_dir()]
+    if not all(name.isprintable() for name in names):
+        raise DistjointError(f"{file}: a zip archive that is damaged: it has names of files with control characters")
     if any(info.flag_bits & 1 for info in infos):
         raise DistjointError(f"{file}: a zip archive with a password; unpack it")
     return [name for name in names if not is_marker(name)]

@@ -28,12 +28,13 @@ from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
 from distjoint.data.descriptions import read_descriptions, split_names
 from distjoint.data.handed import written
-from distjoint.data.inputs import files_of, input_files, reading_of, with_benchmark
-from distjoint.data.knowledge import Knowledge, read_knowledge
+from distjoint.data.inputs import input_files, reading_of, with_benchmark
+from distjoint.data.knowledge import Knowledge, notes_on_unseen, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.data.manifest import Manifest
 from distjoint.data.mentions import Mentions, describe, find_mentions, no_mentions
 from distjoint.data.output import Streams, clear, continues, keep_counted, refuse_output
+from distjoint.data.packing import files_of
 from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows, number_relations, number_rows, rows_table
 from distjoint.data.shards import count_text
@@ -46,6 +47,7 @@ from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
 from distjoint.data.workers import Local, Workers
 from distjoint.storage import Location, locate
+from distjoint.storage.lock import hold
 from distjoint.table.layout import Sizes
 
 
@@ -69,16 +71,20 @@ def _prepare(options: PrepareOptions) -> Summary:
     refuse_output(folder, options.overwrite)
     if options.scratch is not None and not Path(options.scratch).is_dir():
         raise UsageError(f"{options.scratch}: no such folder for temporary files")
-    preparation = _Preparation(options, folder, made_from(options, input_files(options)), progress)
-    preparation.notes += found
-    try:
-        with announce(progress), _workers_of(options, progress) as workers:
-            return preparation.run(workers)
-    except BaseException:
-        # Not even Ctrl-C leaves anything half-written. By now nobody is writing any more.
-        with suppress(Exception):
-            preparation.give_up()
-        raise
+    made, existed = made_from(options, input_files(options)), folder.exists()
+    with hold(folder, "prepare", progress) as lock:
+        refuse_output(folder, options.overwrite)  # another process may have made a dataset there meanwhile
+        preparation = _Preparation(options, folder, existed, made, progress)
+        preparation.notes += found
+        try:
+            with announce(progress), _workers_of(options, progress) as workers:
+                return preparation.run(workers)
+        except BaseException:
+            # Not even Ctrl-C leaves anything half-written. By now nobody is writing any more.
+            with suppress(Exception):
+                if not lock.taken_by:
+                    preparation.give_up()
+            raise
 
 
 @contextmanager
@@ -97,13 +103,16 @@ def _workers_of(options: PrepareOptions, progress: Progress) -> Iterator[Workers
 class _Preparation:
     """One run of `prepare`, phase by phase.
 
-    made    what the dataset is made of
+    existed  whether the folder was there before
+    made     what the dataset is made of
     """
 
-    def __init__(self, options: PrepareOptions, folder: Location, made: Made, progress: Progress) -> None:
+    def __init__(
+        self, options: PrepareOptions, folder: Location, existed: bool, made: Made, progress: Progress
+    ) -> None:
         self.options, self.folder, self.made, self.progress = options, folder, made, progress
         self.reading = reading_of(options)
-        self.existed, self.writing = folder.exists(), False
+        self.existed, self.writing = existed, False
         self.continued = continues(folder, made, options.overwrite, progress)
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
@@ -111,10 +120,11 @@ class _Preparation:
     def run(self, workers: Workers) -> Summary:
         """Make the dataset. raises DistjointError naming what is wrong with the input"""
         corpus, options = self._corpus(), self.options
+        self.notes += corpus.notes if corpus else ()
         with self._timed("graph"):
             known = read_knowledge(options, self.progress, self.reading)
             graph = known.graph
-            self.notes += known.notes
+            self.notes += [*known.notes, *notes_on_unseen(graph)]
             texts = self._descriptions(graph)
             if options.name_before and texts:
                 named = split_names(texts, options.name_before, self.notes)
@@ -171,7 +181,7 @@ class _Preparation:
             self.notes.append("There is no other text, so the descriptions are read as corpus.")
         if not (options.texts or about):
             return None
-        corpus = Corpus.find(
+        return Corpus.find(
             options.texts,
             options.text_field,
             options.text_column,
@@ -181,8 +191,6 @@ class _Preparation:
             self.reading,
             options.encoding,
         )
-        self.notes += corpus.notes
-        return corpus
 
     def _descriptions(self, graph: Graph) -> dict[str, list[str]]:
         options = self.options
@@ -278,6 +286,8 @@ def _counts(
     counts |= {f"aligned_ends/{number}": triples for number, triples in ends.items()}
     for split, mask in unseen.items():
         counts |= {triples_of(split): len(mask), f"unseen/{split}": int(mask.sum())}
+        if untrained := int(known.graph.untrained(split).sum()):
+            counts[f"unseen_relation/{split}"] = untrained
     if known.graph.weights is not None:
         counts["weighted"] = len(known.graph.weights)
     if known.types is not None:

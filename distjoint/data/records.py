@@ -24,6 +24,7 @@ from distjoint.data.lines import BLOCK, Slice, decoded, line_blocks, text_blocks
 from distjoint.data.packing import compression_of, inner_name
 from distjoint.data.rdf import RdfReading, recognise
 from distjoint.data.rdf_graph import texts_of
+from distjoint.data.tables.base import is_text
 from distjoint.storage import Location
 
 ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
@@ -325,7 +326,7 @@ def _parquet(file: Location, columns: Columns | None) -> Iterator[Records]:
                 columns = _by_position(file, names, columns)
             entity, text = _choose(file, names, columns)
             kind = source.schema_arrow.field(text).type
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            if not is_text(kind):
                 raise DistjointError(f"{file}: column '{text}' holds {kind}, not text; {_HINT}")
             share, rows = file.size() / max(source.metadata.num_rows, 1), 0
             for batch in source.iter_batches(batch_size=_AT_ONCE, columns=[entity, text]):

@@ -185,13 +185,6 @@ class PrepareOptions(CallOptions):
         "(already tokenised); `icu`: by its dictionaries, for Chinese, Japanese, Thai, Khmer (extra `icu`); `unicode`: "
         "the rules before `uax29`; or one that was added to the registry's TOKENIZERS.",
     )
-    encoding: str | None = option(
-        "Encoding of the text of --corpus, such as latin-1; by default UTF-8, or what a byte order mark says.",
-        default=None,
-        metavar="NAME",
-        doc="Encoding of the text and JSON Lines of `corpus`, such as `latin-1`; by default UTF-8, or what a byte "
-        "order mark says.",
-    )
     memory: str | int = option(
         "Memory for counting, like 2GB.",
         default="2GB",
@@ -239,6 +232,19 @@ class PrepareOptions(CallOptions):
         metavar="H,R,T",
         separator=",",
     )
+    format: Format = option(
+        "Format of the triples, where content and ending mislead.",
+        default="auto",
+        doc="Format of the triples: by content and ending, `table` (TSV, CSV, Parquet), or one of RDF's.",
+    )
+    language: str | None = option(
+        "Language of labels and descriptions in RDF, by default en; of ConceptNet's terms, by default all.",
+        default=None,
+        metavar="TAG",
+    )
+    skip_errors: int = option(
+        "Go on past so many wrong lines of a file of N-Triples or N-Quads.", default=0, metavar="N", min=0
+    )
     header: bool | None = option(
         "Whether tables begin with a line of column names; by default told by the names.",
         default=None,
@@ -257,18 +263,12 @@ class PrepareOptions(CallOptions):
     nfc: bool = option(
         "Bring names to Unicode's form NFC, so that one is not two.", default=True, flag="--nfc/--no-nfc"
     )
-    format: Format = option(
-        "Format of the triples, where content and ending mislead.",
-        default="auto",
-        doc="Format of the triples: by content and ending, `table` (TSV, CSV, Parquet), or one of RDF's.",
-    )
-    language: str | None = option(
-        "Language of labels and descriptions in RDF, by default en; of ConceptNet's terms, by default all.",
+    encoding: str | None = option(
+        "Encoding of the text of --corpus, such as latin-1; by default UTF-8, or what a byte order mark says.",
         default=None,
-        metavar="TAG",
-    )
-    skip_errors: int = option(
-        "Go on past so many wrong lines of a file of N-Triples or N-Quads.", default=0, metavar="N", min=0
+        metavar="NAME",
+        doc="Encoding of the text and JSON Lines of `corpus`, such as `latin-1`; by default UTF-8, or what a byte "
+        "order mark says.",
     )
     overwrite: bool = option(
         "Replace what is at --out.",

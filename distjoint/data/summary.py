@@ -110,7 +110,10 @@ class Summary:
             for split in SPLITS:
                 if f"triples/{split}" in counts:
                     unseen = counts.get(f"unseen/{split}", 0)
-                    remark = f"{unseen:,} with an entity not seen in training" if unseen else ""
+                    parts = [f"{unseen:,} with an entity not seen in training"] if unseen else []
+                    if untrained := counts.get(f"unseen_relation/{split}", 0):
+                        parts.append(f"{untrained:,} with a relation not seen in training")
+                    remark = ", ".join(parts)
                     lines.append((f"{split} triples", counts[f"triples/{split}"], remark))
             for split in NEGATIVES:
                 if f"triples/{split}" in counts:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.lines import Block, Said
+from distjoint.data.tables.base import is_text
 from distjoint.storage import Location
 
 ARROW = (".arrow", ".feather")
@@ -86,6 +87,5 @@ def _check(file: Location, schema: Any, column: str) -> None:
             f"{file}: no column '{column}', it has {', '.join(schema.names)}; name the text's with --text-column"
         )
     kind = schema.field(column).type
-    value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_string_view(value)):
+    if not is_text(kind):
         raise DistjointError(f"{file}: column '{column}' holds {kind}, not text")

@@ -16,13 +16,13 @@ from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.naming import Cleaning, NameIds, alike_but_for_case
 from distjoint.data.noticed import Noticed
-from distjoint.data.packing import members
+from distjoint.data.packing import files_of
 from distjoint.data.rdf import TABLE, RdfFile, RdfReading, recognise
 from distjoint.data.rdf_graph import RdfGraph, refuse_without_triples
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.data.tables import NotAHeaderError, TableForm, TripleBatch, TripleFile, format_of
 from distjoint.data.tables.dictionaries import name_files, read_dictionary
-from distjoint.storage import Location, Options, expand, locate
+from distjoint.storage import Location, Options
 
 _PARTS = ("head", "relation", "tail")
 
@@ -59,6 +59,10 @@ class Graph:
         """bool[n]: which triples of a split have an end that is in no training triple. degrees: int64[entities]"""
         triples = self.splits[split]
         return (degrees[triples[:, 0]] == 0) | (degrees[triples[:, 2]] == 0)
+
+    def untrained(self, split: str) -> Bools:
+        """bool[n]: which triples of a split have a relation that is in no training triple."""
+        return np.asarray(self.frequencies()[self.splits[split][:, 1]] == 0)
 
     def frequencies(self) -> Ints:
         """int64[relations]: training triples of each relation."""
@@ -156,8 +160,10 @@ class _Reader:
         """
         self.form = replace(self.form, weighed=weighed)
         skipped: list[str] = []
-        named = [locate(name, options) for name in expand(pattern, options, skipped)]
-        files = [place for file in named for place in self._unpacked(file)]
+        files = files_of([pattern], options, skipped)
+        if inside := [file for file in files if file.url.startswith("zip://")]:
+            shown = f"{inside[0].name} of {inside[0].url.rpartition('::')[2]}"
+            self.graph.noticed.add("Files of zip archives that are read", shown, count=len(inside))
         if skipped:
             shown = sorted(set(skipped))[0]
             self.graph.noticed.add("Markers and hidden files, skipped", shown, count=len(skipped))
@@ -176,13 +182,6 @@ class _Reader:
         rows = np.concatenate([rows for rows, _ in found])
         weights = [weight for _, weight in found if weight is not None]
         return rows, np.concatenate(weights) if weights else None
-
-    def _unpacked(self, file: Location) -> list[Location]:
-        if (inside := members(file)) is None:
-            return [file]
-        shown = ", ".join(place.name for place in inside[:3]) + ", ..." * (len(inside) > 3)
-        self.graph.noticed.add("Files of zip archives that are read", f"{shown} of {file}", count=len(inside))
-        return inside
 
     def _file(self, file: Location) -> tuple[Ints, Doubles | None]:
         kind = recognise(file, self.rdf.reading)

@@ -29,6 +29,7 @@ class Classification:
     triples      checksum of the triples by name
     thresholds   the score from which a triple of a relation, by name, is taken for right
     threshold    the same for relations without validation triples
+    untrained    how many of the triples have a relation that is in no training triple
     """
 
     truth: Bools
@@ -36,6 +37,7 @@ class Classification:
     triples: str
     thresholds: dict[str, float]
     threshold: float
+    untrained: int = 0
 
     @property
     def accuracy(self) -> float:
@@ -56,6 +58,7 @@ class Classification:
             "recall": both / int(self.truth.sum()),
             "triples": int(self.truth.sum()),
             "negatives": int((~self.truth).sum()),
+            "unseen_relation": self.untrained,
             "triples_checksum": self.triples,
             "threshold": self.threshold,
             "thresholds": self.thresholds,

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 
 from distjoint.base.errors import DistjointError, UsageError
+from distjoint.data.of_run import open_dataset, own_place
 from distjoint.evaluate.link_result import Links
 from distjoint.evaluate.measures import Difference, Measure, paired_difference
 from distjoint.evaluate.options import CompareOptions, EvaluateOptions
@@ -78,12 +79,26 @@ def _finite(value: float) -> float | None:
 
 def compare(options: CompareOptions) -> RunComparison:
     """Reports of some runs side by side. raises UsageError for runs without a graph, DistjointError as `evaluate`"""
-    reports = [_report(options.of_run(url)) for url in options.runs]
+    places = zip(options.runs, _places(options), strict=True)
+    reports = [_report(options.of_run(url, dataset)) for url, dataset in places]
     if not any(measures_of(report) for report in reports):
         raise UsageError("no run has a graph, so there is no link prediction to compare; give word sets instead")
     if all(report.uncovered for report in reports):
         raise DistjointError(f"{', '.join(reports[0].uncovered)}: no item is covered by the vectors of any run")
     return compare_reports(reports, options.seed)
+
+
+def _places(options: CompareOptions) -> list[str | None]:
+    """For each run, which of the datasets that are given is its own; None where none is.
+
+    raises   DistjointError for a dataset that is no run's
+    """
+    given = (options.dataset,) if isinstance(options.dataset, str) else options.dataset
+    runs = [RunFolder.open(url, options.storage_options) for url in options.runs]
+    for place in given:
+        if all(own_place(run, [place]) is None for run in runs):
+            open_dataset(runs[0], place)  # raises, and says why
+    return [own_place(run, given) for run in runs]
 
 
 def _report(options: EvaluateOptions) -> Report:
@@ -142,6 +157,8 @@ def _of_links(links: Links) -> list[Measure]:
     by_triple["MRR, without own end"] = (1 / without.head + 1 / without.tail) / 2
     if unseen.any():
         by_triple["MRR, unseen end"] = np.where(unseen, by_triple["MRR"], np.nan)
+    if links.ranks.unseen_relation is not None:
+        by_triple["MRR, unseen relation"] = np.where(links.ranks.unseen_relation, by_triple["MRR"], np.nan)
     named = f" ({label})" if label else ""
     return [Measure(name + named, values, None, items) for name, values in by_triple.items()]
 

@@ -48,6 +48,7 @@ class Links:
     sample    sizes of the samples; None for every triple among every candidate
     ties      the rank that tables show for answers that tie
     unknown   triples with one end, and with both, of which neither a training triple nor text says anything
+    untrained relations of the triples that are in no training triple, by name
     """
 
     split: str
@@ -57,6 +58,7 @@ class Links:
     sample: Sampling | None = None
     ties: Ties = "realistic"
     unknown: tuple[int, int] = (0, 0)
+    untrained: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -76,12 +78,15 @@ class Links:
             "triples_checksum": self.triples,
             **self.ranks.metrics(),
             "nothing_known": dict(zip(("one_end", "both_ends"), self.unknown, strict=True)),
+            "unseen_relations": list(self.untrained),
             "by": self.parts,
         }
 
     def items(self) -> dict[str, Any]:
         """The ranks of every triple, by name of a tensor."""
-        return {f"links.{name}": getattr(self.ranks, name) for name in RANKS}
+        found = {f"links.{name}": getattr(self.ranks, name) for name in RANKS}
+        relation = self.ranks.unseen_relation
+        return found if relation is None else found | {"links.unseen_relation": relation}
 
     @classmethod
     def of(cls, tree: dict[str, Any], items: dict[str, Any]) -> Links:
@@ -92,7 +97,11 @@ class Links:
             sampled=bool(tree["sampled"] and tree["sampled"]["candidates"]),
             typed=tree["typed"],
             mean_candidates=tree.get("mean_candidates"),
+            unseen_relation=items.get("links.unseen_relation"),
         )
         sample = Sampling(**tree["sampled"]) if tree["sampled"] else None
         unknown = tree["nothing_known"]["one_end"], tree["nothing_known"]["both_ends"]
-        return cls(tree["split"], ranks, tree["triples_checksum"], tree["by"], sample, unknown=unknown)
+        untrained = tuple(tree.get("unseen_relations", ()))
+        return cls(
+            tree["split"], ranks, tree["triples_checksum"], tree["by"], sample, unknown=unknown, untrained=untrained
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from distjoint.backends import choose_device
-from distjoint.base.arrays import Ints
+from distjoint.base.arrays import Bools, Ints
 from distjoint.base.errors import UsageError
 from distjoint.base.progress import Progress
 from distjoint.data.dataset import Dataset, Triples
@@ -69,7 +69,9 @@ class GraphResult:
         self.run, self.memory = run, memory
         self.data: Dataset = open_dataset(run, dataset)
         self.splits = {name: self.data.split(name) for name in SPLITS}
-        self.relations: list[str] = run.relations().column("name").to_pylist()
+        relations = run.relations()
+        self.relations: list[str] = relations.column("name").to_pylist()
+        self.trained_relations: Bools = relations.column("frequency").to_numpy() > 0
 
     def rank(self, split: Split, options: LinkOptions, progress: Progress) -> Links:
         """Filtered ranks of a split's triples, in order of the triples' names."""
@@ -95,13 +97,17 @@ class GraphResult:
                 memory=self._room,
                 progress=task.advance,
             )
+        untrained = ~self.trained_relations[wanted.relation]
+        if untrained.any():
+            ranks = replace(ranks, unseen_relation=untrained)
         parts = {
             by: breakdown(ranks, groups(by, wanted, self.splits["train"], degree, self.relations), by == "relation")
             for by in dict.fromkeys([*options.by, ALWAYS])
         }
         sample = Sampling(options.sample_candidates, len(wanted), len(every), options.seed)
         unknown = self._unknown(wanted, degree) if unseen_ends.any() else (0, 0)
-        return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties, unknown)
+        names = tuple(self.relations[each] for each in np.unique(wanted.relation[untrained]).tolist())
+        return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties, unknown, names)
 
     def classify(self, progress: Progress) -> Classification:
         """Triple classification of test triples and their negatives, by thresholds chosen on valid."""
@@ -111,7 +117,7 @@ class GraphResult:
         checksum = checksum_of_names(Triples.together(*test), rows, self.relations)
         del rows
         with progress.task("triple classification", unit="triples"):
-            return classify(
+            found = classify(
                 self.trained.model,
                 self.candidates,
                 (valid[0], valid[1]),
@@ -120,6 +126,8 @@ class GraphResult:
                 checksum,
                 memory=self._room,
             )
+        untrained = sum(int((~self.trained_relations[part.relation]).sum()) for part in test)
+        return replace(found, untrained=untrained)
 
     def _unknown(self, triples: Triples, degree: Ints) -> tuple[int, int]:
         """How many triples have one end, and two, of which neither a training triple nor the coupling's text speaks."""

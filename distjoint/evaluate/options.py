@@ -99,7 +99,7 @@ class EvaluateOptions(CallOptions):
     seed: int = option(
         "Decides what is drawn.", default=0, metavar="N", min=0, doc="Decides what is drawn, and the bootstrap."
     )
-    dataset: str | None = option("Where the dataset lies now, if moved.", default=None, metavar="DATASET")
+    dataset: str | None = option("Where the run's dataset lies now, if moved.", default=None, metavar="DATASET")
     storage_options: Mapping[str, Any] | None = option(
         "Credentials and the like of the URLs.", default=None, command=False, recorded=False
     )
@@ -132,6 +132,11 @@ class CompareOptions(CallOptions):
     standardize: bool = like(EvaluateOptions, "standardize", default=True)
     kind: VectorKind | None = like(EvaluateOptions, "kind", default=None)
     vectors: VectorParts = like(EvaluateOptions, "vectors", default="joint")
+    dataset: Sequence[str] = option(
+        "Where a run's dataset lies now, if moved; may be repeated: each run takes its own.",
+        default=(),
+        metavar="DATASET...",
+    )
     memory: str | int = like(EvaluateOptions, "memory", default="1GB", command=False)
     seed: int = like(EvaluateOptions, "seed", default=0, command=False)
     storage_options: Mapping[str, Any] | None = like(EvaluateOptions, "storage_options", default=None)
@@ -142,7 +147,7 @@ class CompareOptions(CallOptions):
         if len(self.runs) < 2:
             raise UsageError("compare needs at least two runs")
 
-    def of_run(self, url: str) -> EvaluateOptions:
+    def of_run(self, url: str, dataset: str | None) -> EvaluateOptions:
         """The options by which one of the runs is evaluated."""
-        shared = {name: value for name, value in self.arguments().items() if name != "runs"}
-        return EvaluateOptions(url, **shared)
+        shared = {name: value for name, value in self.arguments().items() if name not in ("runs", "dataset")}
+        return EvaluateOptions(url, **shared, dataset=dataset)

@@ -34,6 +34,7 @@ class LinkPrediction:
     sampled                the candidates were drawn, so that ranks are better than among all
     typed                  candidates that the relation's types do not allow were left out
     mean_candidates        where sampled or typed: how many an answer was ranked against, on average
+    unseen_relation        bool[n]: the relation of the triple is in no training triple; None where all are in some
     """
 
     head: Doubles
@@ -47,12 +48,14 @@ class LinkPrediction:
     sampled: bool = False
     typed: bool = False
     mean_candidates: float | None = None
+    unseen_relation: Bools | None = None
 
     def metrics(self) -> dict[str, Any]:
         """Figures over both directions: `mrr`, `hits@1`, `hits@3`, `hits@10`, `mean_rank`, `triples`.
 
         The same for one direction under `head` and `tail`; and where there are unseen ends, for the triples with any
         (`unseen`), with none (`seen`), with `one_unseen` and with `both_unseen`, None where there are no such triples.
+        Under `unseen_relation` for the triples whose relation training never saw, where there are such triples.
         Within each but one direction, under `without_own_end` as if the given end were no candidate; within each, by
         first and last ranks of ties under `optimistic` and `pessimistic`.
         """
@@ -65,6 +68,8 @@ class LinkPrediction:
             ends = self.unseen_ends
             parts = {"unseen": ends > 0, "seen": ends == 0, "one_unseen": ends == 1, "both_unseen": ends == 2}
             result |= {name: self._of(chosen) if chosen.any() else None for name, chosen in parts.items()}
+        if self.unseen_relation is not None:
+            result["unseen_relation"] = self._of(self.unseen_relation)
         return result
 
     @property

@@ -180,6 +180,7 @@ class Report:
             decided["triples_checksum"],
             decided["thresholds"],
             decided["threshold"],
+            decided.get("unseen_relation", 0),
         )
         similarity = tuple(
             Similarity(

@@ -36,6 +36,7 @@ _ENDS = {
     "both_unseen": "both ends unseen",
     "unseen": "any unseen end",
 }
+_CHANCE = "Its vector is as it began, and what it says is chance."
 CLASSIFIED = (
     "Triple classification: a threshold for each relation, chosen on valid and its negatives; one for all relations "
     "that valid does not have."
@@ -48,7 +49,7 @@ def link_tables(links: Links, epoch: str) -> list[RenderableType]:
     epoch   which checkpoint was ranked, for the titles
     """
     grouped = [_grouped(links, by, epoch) for by in links.parts]
-    notes = [link_note(links), *_of_unknown(links)]
+    notes = [link_note(links), *_of_unknown(links), *_of_untrained(links)]
     return [_links(links, epoch), *grouped, *(_note(text) for text in notes)]
 
 
@@ -59,7 +60,10 @@ def classification_tables(result: Classification, epoch: str) -> list[Renderable
     tree = result.to_dict()
     figures = (number(tree[name]) for name in ("accuracy", "f1", "precision", "recall"))
     table.add_row("all", *figures, *(f"{tree[name]:,}" for name in ("triples", "negatives")))
-    return [table, _note(CLASSIFIED)]
+    notes = [CLASSIFIED]
+    if result.untrained:
+        notes.append(f"Triples whose relation no training triple has: {result.untrained:,}. {_CHANCE}")
+    return [table, *map(_note, notes)]
 
 
 def similarity_tables(results: Sequence[Similarity], epoch: str, note: str) -> list[RenderableType]:
@@ -151,6 +155,14 @@ def _of_unknown(links: Links) -> Iterable[str]:
         )
 
 
+def _of_untrained(links: Links) -> Iterable[str]:
+    """A line where relations were ranked that mean nothing."""
+    if links.ranks.unseen_relation is not None:
+        count, names = int(links.ranks.unseen_relation.sum()), links.untrained
+        relations = f"{len(names):,} relation{'s' * (len(names) > 1)} (such as {names[0]})"
+        yield f"Triples whose relation no training triple has: {count:,}, of {relations}. {_CHANCE}"
+
+
 def word_note(kind: VectorKind | None, vectors: VectorParts, standardize: bool) -> str:
     """How cosines of words were taken, in a line."""
     how = "columns standardised" if standardize else "raw"
@@ -178,7 +190,8 @@ def _links(links: Links, epoch: str) -> Table:
     tree = links.ranks.metrics()
     rows = {"both": tree, "head": tree["head"], "tail": tree["tail"], "without own end": tree["without_own_end"]}
     ends = {name: tree.get(key) for key, name in _ENDS.items()}
-    for part in (rows, {name: figures for name, figures in ends.items() if figures}):
+    relation = {"unseen relation": tree.get("unseen_relation")}
+    for part in (rows, *({name: figures for name, figures in some.items() if figures} for some in (ends, relation))):
         for name, figures in part.items():
             table.add_row(name, *_figures(figures, links.ties), f"{figures['triples']:,}")
         table.add_section()

@@ -38,7 +38,7 @@ def load_config(
     elif url is not None:
         tree = _read(url, options)
     for key, value in parse_settings(overrides).items():
-        _set(tree, key, value)
+        set_key(tree, key, value)
     return validate(tree, url or recipe or "config")
 
 
@@ -72,7 +72,7 @@ def _parse(text: str) -> tuple[str, Any]:
         raise UsageError(f"--set {text}: the value is not YAML: {str(error).splitlines()[0]}") from error
 
 
-def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+def set_key(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set a key of the tree, in place; sections that are not there are made."""
     *sections, last = key.split(".")
     for section in sections:

@@ -6,7 +6,6 @@ Words and entities each have vectors of their own. An aligned row is a word and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -20,44 +19,30 @@ from distjoint.couplings.base import TEXT
 from distjoint.data.dataset import Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
-from distjoint.evaluate.chosen import choose, spaces_of
+from distjoint.evaluate.chosen import spaces_of
 from distjoint.evaluate.known import KnownAnswers
 from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.scoring import Side, TripleModel
 from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
+from distjoint.results.answers import Neighbour, Prediction, largest, warn_of_chance
 from distjoint.results.explain import End, Explanation, parts_of, slopes_of, word_shares, words_of
-from distjoint.results.export import export as write_vectors
+from distjoint.results.export import ExportKind, Say, export_run
 from distjoint.results.typed import TypedText
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
 
 
-@dataclass(frozen=True)
-class Neighbour:
-    """A neighbour: a word or an entity near another; `similarity` is a cosine."""
+def load(url: str, storage_options: Options | None = None, *, dataset: str | None = None) -> Embeddings:
+    """The result of the run at a URL.
 
-    name: str
-    kind: VectorKind
-    similarity: float
-    label: str | None = None
-    """An entity's label, or the word of its row, where its name is an id."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A predicted entity, which may complete a triple; a higher score is more plausible."""
-
-    name: str
-    score: float
-    label: str | None = None
-    known: bool | None = None
-    """Whether the triple is in the dataset; None where the dataset was not read."""
-
-
-def load(url: str, storage_options: Options | None = None) -> Embeddings:
-    """The result of the run at a URL. raises DistjointError when there is none, or it is damaged"""
-    return Embeddings.read(RunFolder.open(url, storage_options))
+    dataset   where its dataset lies now, if it was moved to where it cannot be found
+    raises    DistjointError when there is no result, or it is damaged, or the dataset is another one
+    """
+    run = RunFolder.open(url, storage_options, dataset)
+    if dataset is not None:
+        open_dataset(run)
+    return Embeddings.read(run)
 
 
 class Embeddings:
@@ -138,6 +123,7 @@ class Embeddings:
         if isinstance(name, str):
             source, index = self._find(name, of)
             vector, itself = source.vectors[index], name
+            self._warn(None, *([index] if source.kind == "entity" else []))
         else:
             source, vector, itself = self._spaces(of)[0], np.asarray(name, np.float32), None
             if vector.shape != (self.dim,):
@@ -196,6 +182,7 @@ class Embeddings:
         side: Side = "tail" if tail is None and tail_text is None else "head"
         name, text = (head, head_text) if side == "tail" else (tail, tail_text)
         given, relation_id = self._entity(name) if text is None else None, self._relation(relation)
+        self._warn(relation_id, *([] if given is None else [given]))
         vector = self.text_vector(text or "") if given is None else self.entities.vectors[given]
         scores = np.where(self._plausible, self._scores(vector, relation_id, side), -np.inf)
         answers = None
@@ -206,16 +193,21 @@ class Embeddings:
         if known == "exclude" and answers is not None:
             scores[answers] = -np.inf
         found: list[Prediction] = []
-        for index in _largest(scores, k).tolist():
+        for index in largest(scores, k).tolist():
             marked = None if answers is None else bool((answers == index).any())
             found.append(Prediction(self.entities.names[index], float(scores[index]), self._labels[index], marked))
         return found
 
     def score(self, head: str, relation: str, tail: str) -> float:
         """How plausible a triple is: the model's score; comparable between triples of one relation."""
-        model = self._triple_model()
-        ends = [torch.from_numpy(self.entities.vectors[[self._entity(end)]]) for end in (head, tail)]
-        query = model.queries(ends[0], torch.tensor([self._relation(relation)]), "tail")
+        model, relation_id, places = (
+            self._triple_model(),
+            self._relation(relation),
+            list(map(self._entity, (head, tail))),
+        )
+        self._warn(relation_id, *places)
+        ends = [torch.from_numpy(self.entities.vectors[[place]]) for place in places]
+        query = model.queries(ends[0], torch.tensor([relation_id]), "tail")
         return float(model.score(query, ends[1])[0, 0])
 
     def explain(self, head: str, relation: str, tail: str, top: int = 8) -> Explanation:
@@ -229,6 +221,7 @@ class Embeddings:
         if top < 0:
             raise UsageError(f"top = {top}: ask for 0 words or more")
         relation_id, ends = self._relation(relation), (self._entity(head), self._entity(tail))
+        self._warn(relation_id, *ends)
         parts = [parts_of(self._trained, end + self.run.layout.words) for end in ends]
         score, *slopes = slopes_of(self._trained, parts[0], relation_id, parts[1])
         found: list[End] = []
@@ -247,24 +240,25 @@ class Embeddings:
         self,
         out: str,
         form: str = "glove",
-        kind: VectorKind | None = None,
+        kind: ExportKind | None = None,
         *,
         vectors: VectorParts = "joint",
         binary: bool = False,
         storage_options: Options | None = None,
+        say: Say | None = None,
     ) -> int:
-        """Write the vectors of a kind, or of both, to a file at a URL; returns how many.
+        """Write the vectors of a kind, or of all, to a file or folder at a URL; returns how many.
 
-        form      `glove`, `word2vec`, `parquet`, `safetensors`, or a format that was added to the registry's EXPORTS
+        form      `glove`, `word2vec`, `parquet`, `safetensors`, ..., or one that was added to the registry's EXPORTS
+        kind      None for words and entities, and what scores triples besides where the format can hold it; `relation`
+                  for that alone
         vectors   of the kind: `joint`, `own`, `text` or `both`, as `evaluate` takes them
         binary    the format's binary form, which word2vec has
+        say       takes what is to be said of it, a line each: names that are escaped, say
         raises    UsageError for an unknown format, one without a binary form, or vectors that the run has not
         """
-        if vectors != "joint" and kind is None:
-            raise UsageError(f"--vectors {vectors}: says which vectors of one kind; add --kind word or --kind entity")
-        whole = vectors == "joint"
-        spaces = self._spaces(kind) if whole else [choose(self._trained, self._every, kind, vectors)]
-        return write_vectors(spaces, locate(out, storage_options), form, binary)
+        run, place = (self._trained, self._every, self.relations), locate(out, storage_options)
+        return export_run(*run, place, form, kind, vectors, binary, say or (lambda _: None))
 
     def _spaces(self, kind: VectorKind | None) -> list[Space]:
         return spaces_of(self._trained, self._every, kind)
@@ -290,6 +284,17 @@ class Embeddings:
 
         near = get_close_matches(name, self.relations, n=3) or self.relations[:5]
         raise DistjointError(f"unknown relation '{name}'; there is {', '.join(near)}")
+
+    def _warn(self, relation_id: int | None, *entities: int) -> None:
+        """Warn of a relation or entities whose vectors are as they began."""
+        chance = [self.entities.names[place] for place in dict.fromkeys(entities) if not self._plausible[place]]
+        untrained = relation_id is not None and not self._relation_trained[relation_id]
+        warn_of_chance(chance, self.relations[relation_id] if relation_id is not None and untrained else None)
+
+    @cached_property
+    def _relation_trained(self) -> Bools:
+        """bool[relations]: those that a training triple has."""
+        return np.asarray(self.run.relations().column("frequency").to_numpy() > 0)
 
     def _triple_model(self) -> TripleModel:
         if self._model is None:
@@ -327,7 +332,7 @@ class Embeddings:
         labels = self._labels if space.kind == "entity" else None
         return [
             Neighbour(space.names[index], space.kind, float(cosines[index]), labels[index] if labels else None)
-            for index in _largest(cosines, k).tolist()
+            for index in largest(cosines, k).tolist()
         ]
 
     def _across(self, source: Space, index: int, vector: Floats, space: Space) -> Floats:
@@ -389,12 +394,3 @@ class Embeddings:
         """The triples of all splits."""
         dataset = open_dataset(self.run)
         return Triples.together(*(dataset.split(split) for split in SPLITS))
-
-
-def _largest(values: NDArray[np.floating], k: int) -> Ints:
-    """int64[<= k]: places of the greatest finite values, greatest first, equal ones in order."""
-    k = min(k, len(values))
-    # Everything that reaches the k-th value is sorted, so that ties at the end fall in order too.
-    reached = np.flatnonzero(values >= np.partition(values, len(values) - k)[len(values) - k])
-    top = reached[np.argsort(-values[reached], kind="stable")][:k]
-    return np.asarray(top[np.isfinite(values[top])], np.int64)

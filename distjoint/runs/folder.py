@@ -54,8 +54,13 @@ class RunInfo(BaseModel):
 
     format: int = FORMAT
     dataset: str
-    """URL of the dataset."""
+    """URL of the dataset, absolute."""
+    dataset_from_here: str | None = None
+    """Where it lies as seen from the run, so that both can move together; None where that is on another filesystem."""
+    dataset_fingerprint: str | None = None
+    """Of what is in it; another dataset of the same fingerprint will do. None in runs of earlier versions."""
     dataset_checksum: str
+    """Of its manifest."""
     layout: Sizes
     config: Config
     lanes: int
@@ -169,16 +174,20 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run at a URL."""
+    """A run at a URL.
+
+    dataset   URL of where its dataset lies now, if that was moved
+    """
 
     folder: Location
     info: RunInfo
+    dataset: str | None = None
 
     @classmethod
-    def open(cls, url: str | Location, options: Options | None = None) -> RunFolder:
+    def open(cls, url: str | Location, options: Options | None = None, dataset: str | None = None) -> RunFolder:
         """raises DistjointError when there is no run at the URL"""
         folder = locate(url, options)
-        return cls(folder, RunInfo.read(folder))
+        return cls(folder, RunInfo.read(folder), dataset)
 
     @property
     def layout(self) -> Layout:

@@ -28,7 +28,7 @@ def s3(options: Mapping[str, Any]) -> tuple[pafs.S3FileSystem, pafs.S3FileSystem
 
     raises   DistjointError for a profile that does not exist or holds no credentials
     """
-    settings = _s3_settings(options)
+    settings = s3_settings(options)
     return _client(MAX_ATTEMPTS, **settings), _client(1, **settings)
 
 
@@ -58,7 +58,7 @@ def _client(attempts: int, **settings: Any) -> pafs.S3FileSystem:
     return pafs.S3FileSystem(**settings, retry_strategy=strategy, allow_delayed_open=True)
 
 
-def _s3_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+def s3_settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of pyarrow's client: from the options, else the profile they name, else the environment."""
     client, profile = dict(options.get("client_kwargs") or {}), _profile(options.get("profile"))
     endpoint = (

@@ -21,6 +21,7 @@ import pyarrow.fs as pafs
 import xxhash
 
 from distjoint.base.errors import DistjointError
+from distjoint.storage import exclusive
 from distjoint.storage.options import Options
 from distjoint.storage.remote import READ_AHEAD, Reader, first_line, named, patiently
 
@@ -73,6 +74,19 @@ class Location:
     def absolute(self) -> str:
         """A URL of this place for other processes, whose working folder may be another."""
         return self.path if self.is_local else self.url
+
+    def beside(self, way: str) -> Location:
+        """The place that a relative path like `../data` leads to from here; its URL is an absolute one."""
+        path = posixpath.normpath(posixpath.join(self.path, way))
+        scheme = "" if self.is_local else self.url.partition("://")[0] + "://"
+        return replace(self, path=path, url=scheme + path)
+
+    def way_to(self, other: Location) -> str | None:
+        """The relative path from here to another place; None where that is on another kind of filesystem."""
+        schemes = {place.url.partition("://")[0] for place in (self, other) if not place.is_local}
+        if self.is_local != other.is_local or len(schemes) > 1:
+            return None
+        return posixpath.relpath(other.path, self.path)
 
     def info(self) -> pafs.FileInfo:
         """Kind and size of what is here."""
@@ -176,6 +190,21 @@ class Location:
                 with suppress(OSError):
                     self.fs.delete_file(target)
                 raise
+
+    def create(self, content: bytes) -> bool:
+        """Write the file unless there is one already; returns whether it was written.
+
+        Of several processes that try at once one succeeds, where the filesystem can decide that in one request: a local
+        one, S3 that knows `If-None-Match`, fsspec's that know mode `create`. Elsewhere, Google's among them, who comes
+        a moment later is refused, but of two at the same moment both may succeed: read it again to see whose it is.
+        """
+        with self._named():
+            created = exclusive.create(self.fs, self.path, content, self.options)
+        if created is None:
+            created = not self.exists()
+            if created:
+                self.write_bytes(content)
+        return created
 
     def read_json(self) -> Any:
         """Read an object that `write_json` wrote.

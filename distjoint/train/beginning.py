@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from distjoint.couplings.scheme import initial_shard
 from distjoint.model.text import with_rate
@@ -39,8 +41,13 @@ class Beginning:
             degree = self.on.degree[layout.rows_of(shard)[layout.has_entity(shard)]]
             parts["X"][torch.from_numpy(degree == 0)] = 0
         if self.initial:
-            parts = begin_with(parts, self.initial.shard(shard), scheme, layout, shard)
+            parts = begin_with(parts, self.initial.shard(shard), scheme, layout, shard, self._maps)
         return parts
+
+    @cached_property
+    def _maps(self) -> dict[str, Tensor]:
+        """Dense parameters that do not begin as usual, as they begin: not as they are by now."""
+        return self.initial.dense() if self.initial else {}
 
     def _resumed(self, start: Checkpoint, shard: int) -> Shard:
         """A shard of a checkpoint. The text's learning rate may have changed since: it lies in the accumulators."""

@@ -41,7 +41,9 @@ POLL = 0.5
 _SCRATCH = "ray"
 
 
-def run(folder: Location, info: RunInfo, workers: int, options: Options | None, progress: Progress) -> None:
+def run(
+    folder: Location, info: RunInfo, data: Dataset, workers: int, options: Options | None, progress: Progress
+) -> None:
     """Train a run with Ray workers, on the cluster this process is connected to, or on one started for it here.
 
     When workers, a node or Ray's own controller die, training goes on from the newest checkpoint with as many workers
@@ -57,7 +59,7 @@ def run(folder: Location, info: RunInfo, workers: int, options: Options | None, 
             before_it = _reservations()
             try:
                 with _follow(folder, info, progress), _interruptible():
-                    _trainer(folder, info, workers, options).fit()
+                    _trainer(folder, info, data.folder, workers, options).fit()
                 return
             except Exception as error:
                 if _is_final(error):
@@ -77,13 +79,13 @@ def run(folder: Location, info: RunInfo, workers: int, options: Options | None, 
                 (folder / _SCRATCH).delete()
 
 
-def _trainer(folder: Location, info: RunInfo, workers: int, options: Options | None) -> TorchTrainer:
+def _trainer(folder: Location, info: RunInfo, dataset: Location, workers: int, options: Options | None) -> TorchTrainer:
     gpus = "GPU" in ray.cluster_resources()
     return TorchTrainer(
         _worker,
         train_loop_config={
             "folder": folder.absolute,
-            "dataset": locate(info.dataset, options).absolute,
+            "dataset": dataset.absolute,
             "info": info.model_dump(mode="json"),
             "options": dict(options or {}),
             "plugins": plugin_modules(),

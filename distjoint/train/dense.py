@@ -67,6 +67,12 @@ class Dense:
         """Values and states by the names they have in a checkpoint."""
         return {**self.values, **self._named_states()}
 
+    def begin(self, tensors: Mapping[str, Tensor]) -> None:
+        """Start values of some rows, `NAME.place`, of each parameter; states stay as they are."""
+        for name, value in self.values.items():
+            if name in tensors:
+                value[tensors[f"{name}.place"].to(value.device)] = tensors[name].to(value.device)
+
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         for name, own in self.tensors().items():
             own.copy_(tensors[name])

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
@@ -26,42 +25,15 @@ from distjoint.base.progress import Progress
 from distjoint.couplings.base import words_of_entities
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
-from distjoint.data.vectors import Named, read_vectors
-from distjoint.runs.folder import MANIFEST, Checkpoint, CheckpointManifest, RunInfo, describe, shard_file
+from distjoint.data.vectors import Findings, Named, read_vectors
+from distjoint.model.scorers import NO_DENSE
+from distjoint.runs.folder import DENSE, MANIFEST, Checkpoint, CheckpointManifest, RunInfo, describe, shard_file
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
+from distjoint.train.given import Kind, Names, Tables
 
 FOLDER = "initial"
-_LABEL, _NAME = 1, 2
-"""How a row was found; its own name outweighs its label."""
-
-
-class _Names:
-    """The rows that a name stands for, of the kinds that train. A blank in a name is an underscore in text."""
-
-    def __init__(self, table: pa.Table, words: bool, entities: bool) -> None:
-        self.words: dict[str, int] = {}
-        self.entities: dict[str, list[tuple[int, int]]] = {}
-        if words:
-            for row, name in _present(table, "word"):
-                for form in _forms(name):
-                    self.words.setdefault(form, row)
-        for column, how in (("entity", _NAME), ("label", _LABEL)) if entities else ():
-            for row, name in _present(table, column):
-                for form in _forms(name):
-                    self.entities.setdefault(form, []).append((row, how))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.words or name in self.entities
-
-
-def _present(table: pa.Table, column: str) -> Iterator[tuple[int, str]]:
-    return ((row, name) for row, name in enumerate(table.column(column).to_pylist()) if name is not None)
-
-
-def _forms(name: str) -> dict[str, None]:
-    return dict.fromkeys((name, "_".join(name.split())))
 
 
 class _Rows:
@@ -74,10 +46,10 @@ class _Rows:
         self.found, self.dim = np.zeros(rows, np.uint8), dim
         self._file = tempfile.TemporaryFile(prefix="distjoint-initial-", buffering=0)  # noqa: SIM115 - closed by `close`
 
-    def put(self, row: int, vector: NDArray[np.float32], how: int) -> None:
-        """The first vector of a row is kept, unless a better name brings another."""
+    def put(self, row: int, vector: NDArray[np.float32], how: int) -> bool:
+        """The first vector of a row is kept, unless a better name brings another; whether two are as good."""
         if self.found[row] >= how:
-            return
+            return bool(self.found[row] == how and self.get(np.array([row])).numpy().tobytes() != vector.tobytes())
         try:
             if os.pwrite(self._file.fileno(), vector.tobytes(), 4 * self.dim * row) != 4 * self.dim:
                 raise OSError("no space left")
@@ -86,6 +58,7 @@ class _Rows:
                 f"{tempfile.gettempdir()}: vectors cannot be kept here ({error}); free some disk, or set TMPDIR"
             ) from error
         self.found[row] = how
+        return False
 
     def get(self, rows: Ints) -> Tensor:
         size = 4 * self.dim
@@ -100,11 +73,12 @@ class _Rows:
 
 @dataclass(frozen=True)
 class Found:
-    """What a file has for the rows of a dataset."""
+    """What files have for the rows of a dataset, and for its relations."""
 
     layout: Layout
     words: _Rows
     entities: _Rows
+    tables: Tables
 
     def write(self, run: Location, info: RunInfo) -> None:
         """To the run's folder, a file per shard, and their checksums last."""
@@ -122,6 +96,9 @@ class Found:
                 content |= {f"{kind}.place": torch.from_numpy(places), kind: rows.get(ids[places])}
             (folder / shard_file(shard)).write_bytes(save(content))
             files.append(describe(folder, shard_file(shard)))
+        if dense := self.tables.tensors():
+            (folder / DENSE).write_bytes(save({name: value.contiguous() for name, value in dense.items()}))
+            files.append(describe(folder, DENSE))
         CheckpointManifest(
             dataset_checksum=info.dataset_checksum,
             coupling=info.coupling,
@@ -135,49 +112,73 @@ class Found:
 
 
 @contextmanager
-def find(file: Location, data: Dataset, scheme: Scheme, progress: Progress) -> Iterator[Found]:
-    """Read the vectors of a file that name rows of the dataset, and say how many.
+def find(given: Location | Sequence[Location], data: Dataset, scheme: Scheme, progress: Progress) -> Iterator[Found]:
+    """Read the vectors of files that name rows or relations of the dataset, and say how many, and what was a guess.
 
-    A name is that of a word, and of the entities that have it as id or label; ids outweigh labels, and of several
-    vectors of one name the first is taken. Names that are said to be entities' (`ENTITY/`, safetensors) are no words'.
+    A name is that of a word, and of the entities that have it as id or label; ids outweigh labels, a name as it is
+    written outweighs one with underscores for blanks, and of several vectors of one name the first is taken. Names that
+    are said to be entities' (`ENTITY/`, safetensors) are no words', and outweigh others.
 
-    raises DistjointError when the vectors are of another width, or name no row
+    raises DistjointError when the vectors are of another width, or a file names nothing of the dataset
     """
-    table = data.rows(["entity", "label", "word"])
-    names = _Names(table, scheme.text, scheme.graph)
+    files = [given] if isinstance(given, Location) else list(given)
+    names = Names(data.rows(["entity", "label", "word"]), scheme.text, scheme.graph)
+    relations = data.relations()["name"].to_pylist() if scheme.graph else []
     words, entities = (_Rows(data.layout.rows, scheme.dim) for _ in range(2))
-    found = Found(data.layout, words, entities)
+    found = Found(data.layout, words, entities, Tables(scheme, relations))
     try:
-        with progress.task(f"reading {file.name}") as task:
-            for part in read_vectors(file, scheme.dim, names):
-                _take(part, names, found)
-                task.note(f"{np.count_nonzero(words.found):,} words, {np.count_nonzero(entities.found):,} entities")
+        for file in files:
+            _read(file, names, found, scheme, progress)
+            if not (np.any(words.found) or np.any(entities.found) or found.tables.tensors()):
+                example = names.example() or next(iter(relations), None)
+                raise DistjointError(f"{file}: names none of the rows of {data.folder}, which has {example!r}, say")
         counts = int(np.count_nonzero(words.found)), int(np.count_nonzero(entities.found))
-        if not any(counts):
-            example = next(iter([*names.words][:1] or [*names.entities][:1]), None)
-            raise DistjointError(f"{file}: names none of the rows of {data.folder}, which has {example!r}, say")
-        progress.say(f"{file}: {_said(counts, data.layout, scheme)}; all others begin as usual")
+        place = " and ".join(str(file) for file in files)
+        progress.say(f"{place}: {_said(counts, found, data.layout, scheme)}; all others begin as usual")
+        if scheme.coupling.reads_text and counts[1]:
+            progress.say(
+                f"{place}: coupling {scheme.coupling.name} adds what it reads of an entity to its vector, so scores "
+                "are not those of the run that it is from; export --vectors own of that run"
+            )
         yield found
     finally:
         words.close()
         entities.close()
 
 
-def _said(counts: tuple[int, int], layout: Layout, scheme: Scheme) -> str:
+def _read(file: Location, names: Names, found: Found, scheme: Scheme, progress: Progress) -> None:
+    findings = Findings()
+    with progress.task(f"reading {file.name}") as task:
+        for part in read_vectors(file, scheme.dim, names, findings):
+            if part.kind in (None, "word", "entity"):
+                _take(part, names, found, findings)
+            else:
+                found.tables.take(part, findings)
+            task.note(
+                f"{np.count_nonzero(found.words.found):,} words, {np.count_nonzero(found.entities.found):,} entities"
+            )
+    for line in findings.lines():
+        progress.say(f"{file}: {line}")
+
+
+def _said(counts: tuple[int, int], found: Found, layout: Layout, scheme: Scheme) -> str:
     totals = (
         (counts[0], layout.vocabulary, "words", scheme.text),
         (counts[1], layout.aligned + layout.entities, "entities", scheme.graph),
     )
-    return "vectors of " + " and ".join(f"{some:,} of {total:,} {kind}" for some, total, kind, on in totals if on)
+    said = [f"{some:,} of {total:,} {kind}" for some, total, kind, on in totals if on]
+    return "vectors of " + " and ".join([*said, *([found.tables.said()] if scheme.graph else [])])
 
 
-def _take(part: Named, names: _Names, found: Found) -> None:
+def _take(part: Named, names: Names, found: Found, findings: Findings) -> None:
+    kinds: tuple[tuple[Kind, _Rows], ...] = (("word", found.words), ("entity", found.entities))
     for name, vector in zip(part.names, part.vectors, strict=True):
-        if part.kind != "entity" and name in names.words:
-            found.words.put(names.words[name], vector, _NAME)
-        if part.kind != "word":
-            for row, how in names.entities.get(name, ()):
-                found.entities.put(row, vector, how)
+        for kind, rows in kinds:
+            if part.kind not in (None, kind):
+                continue
+            for row, how in names.rows(name, kind, part.kind is not None, findings):
+                if rows.put(row, vector, how):
+                    findings.add("{n} rows have several vectors, of which the first is taken", f"{kind} {name!r}")
 
 
 def open_initial(run: Location) -> Checkpoint:
@@ -187,14 +188,24 @@ def open_initial(run: Location) -> Checkpoint:
     return Checkpoint.open(run / FOLDER)
 
 
-def begin_with(parts: Shard, found: dict[str, Tensor], scheme: Scheme, layout: Layout, shard: int) -> Shard:
+def begin_with(
+    parts: Shard,
+    found: dict[str, Tensor],
+    scheme: Scheme,
+    layout: Layout,
+    shard: int,
+    dense: Mapping[str, Tensor] = NO_DENSE,
+) -> Shard:
     """A shard's usual start, changed in place to the vectors that were found.
 
     A word's vector is W + C: half of it goes to either. An entity's is what the graph scores, which the coupling makes
     of X and its word.
+
+    dense   maps that were found too
     """
     if "W" in parts:
-        parts["W"][found["word.place"]] = parts["C"][found["word.place"]] = found["word"] / 2
+        halves = found["word"] / 2
+        parts["W"][found["word.place"]], parts["C"][found["word.place"]] = halves, found["word"] - halves
     if "X" not in parts:
         return parts
     places, vectors = found["entity.place"], found["entity"]
@@ -202,7 +213,7 @@ def begin_with(parts: Shard, found: dict[str, Tensor], scheme: Scheme, layout: L
         word_of = words_of_entities(layout, shard)[places]
         worded = word_of >= 0
         taken = torch.isin(word_of[worded], found["word.place"])
-        other, own = scheme.coupling.begin_entities(parts, word_of[worded], vectors[worded], taken)
+        other, own = scheme.coupling.begin_entities(parts, word_of[worded], vectors[worded], taken, dense)
         parts["X"][places[worded][other]] = own[other]
         places, vectors = places[~worded], vectors[~worded]
     parts["X"][places] = vectors

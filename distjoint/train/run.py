@@ -15,22 +15,25 @@ from distjoint.base.errors import DistjointError, UsageError
 from distjoint.base.progress import Progress, Silent
 from distjoint.config import Config
 from distjoint.data.dataset import Dataset
+from distjoint.data.of_run import open_dataset, placed
 from distjoint.evaluate import evaluate
 from distjoint.recipes import Recipe
 from distjoint.recipes import find as find_recipe
 from distjoint.recipes.load import load_config
 from distjoint.runs import journal
-from distjoint.runs.checkpoint import Position
+from distjoint.runs.checkpoint import Position, newest_position
 from distjoint.runs.folder import RUN, RunFolder, RunInfo, Status
 from distjoint.storage import Location, Options, locate
+from distjoint.storage.lock import NAME as LOCK
+from distjoint.storage.lock import Holder, Lock, hold
 from distjoint.train import initial
 from distjoint.train.build import local_place, scheme_of
-from distjoint.train.changes import change
+from distjoint.train.changes import CONFIG, change, edited, nothing_left, told_changes, wanted_of
 from distjoint.train.options import TrainOptions
+from distjoint.train.papers import unlike_the_paper
 from distjoint.train.plan import plan, summary
 from distjoint.train.worker import Worker
 
-CONFIG = "config.yaml"
 TEST = "test.json"
 _COPIED = ("rows.parquet", "relations.parquet")
 
@@ -87,26 +90,27 @@ def run_training(options: TrainOptions) -> Result:
     run, config = locate(out, storage), _tree(options.config, options.recipe)
     resume = bool(options.resume)
     if options.go_on and (run / RUN).exists():
-        _refuse_other(run, options.dataset, config)
         resume = True
     if resume:
-        info, data = _open(run, storage)
-        info = change(run, info, data, options.settings or {})
-        if info.changes:
-            (run / CONFIG).write_bytes(info.config.to_yaml().encode())
+        RunInfo.read(run)  # so that nothing is written where there is no run
     else:
-        info, data = _new(run, config, options, progress)
-    progress.say(summary(info, data))
-    _run_to_the_end(run, info, data, options.workers, storage, progress)
-    if info.config.train.init:
-        (run / initial.FOLDER).delete()
-    history = journal.read(run)
-    kept = _kept(RunInfo.read(run), history)
-    if kept and kept["epoch"] < history[-1]["epoch"]:
-        progress.say(f"kept: epoch {kept['epoch']}, the best of {history[-1]['epoch']}; its figures follow")
-    test = None
-    if info.config.train.final_test:
-        test = _final_test(run, out, info.config.graph.typed, storage, progress)
+        _refuse_folder(run, options.overwrite)
+    with hold(run, "train", progress, wait=options.go_on) as lock:
+        info, data = _continued(run, config, options, progress) if resume else _new(run, config, options, progress)
+        progress.say(summary(info, data))
+        before = newest_position(run)
+        _run_to_the_end(lock, info, data, options.workers, storage, progress)
+        if info.config.train.init:
+            (run / initial.FOLDER).delete()
+        if resume and newest_position(run) == before:
+            progress.say(nothing_left(run, info, before))
+        history = journal.read(run)
+        kept = _kept(RunInfo.read(run), history)
+        if kept and kept["epoch"] < history[-1]["epoch"]:
+            progress.say(f"kept: epoch {kept['epoch']}, the best of {history[-1]['epoch']}; its figures follow")
+        test = None
+        if info.config.train.final_test:
+            test = _final_test(run, out, info.config.graph.typed, storage, progress)
     return Result(out, kept, history, test)
 
 
@@ -119,35 +123,48 @@ def _new(run: Location, config: Config, options: TrainOptions, progress: Progres
     data = Dataset.open(options.dataset, options.storage_options)
     if options.recipe is not None:
         _check_graph(find_recipe(options.recipe), data, options.any_graph, progress)
-    info = plan(data, options.dataset, config, options.workers)
+    info = placed(plan(data, options.dataset, config, options.workers), run, data)
+    if (said := unlike_the_paper(config)) and "graph" in info.sources:
+        progress.say(said)
     with _initial(info, data, options.storage_options, progress) as found:
         _make_folder(run, info, data, options.overwrite, found)
     return info, data
 
 
-def _open(run: Location, options: Options | None) -> tuple[RunInfo, Dataset]:
-    """A run to go on with, and its dataset. raises UsageError where that has changed"""
-    info = RunFolder.open(run).info
-    data = Dataset.open(info.dataset, options)
-    if data.checksum() != info.dataset_checksum:
-        raise UsageError(f"{info.dataset}: changed since {run} was started; start a new run")
+def _continued(run: Location, config: Config, options: TrainOptions, progress: Progress) -> tuple[RunInfo, Dataset]:
+    """A run to go on with, changed as is wanted, and its dataset."""
+    info, settings = RunInfo.read(run), options.settings or {}
+    if not options.resume:
+        settings = {**wanted_of(run, info, config), **settings}
+    data = open_dataset(RunFolder(run, info), options.dataset)
+    here = placed(info, run, data)
+    if here.dataset != info.dataset:
+        progress.say(f"{run}: its dataset is in {here.dataset} now, and was in {info.dataset}")
+    info = change(run, here, data, settings)
+    for note in (*told_changes(here, info), edited(run, here, settings)):
+        if note is not None:
+            progress.say(note)
+    if info.changes:
+        (run / CONFIG).write_bytes(info.config.to_yaml().encode())
     return info, data
 
 
 def _run_to_the_end(
-    run: Location, info: RunInfo, data: Dataset, workers: int, options: Options | None, progress: Progress
+    lock: Lock, info: RunInfo, data: Dataset, workers: int, options: Options | None, progress: Progress
 ) -> None:
-    """Train what is left, and note in the run how it ended."""
+    """Train what is left, and note in the run how it ended, unless another process has taken it over."""
+    run = lock.folder
     info = _set_status(run, info, "running")
+    status: Status = "failed"
     try:
         _run_workers(run, info, data, workers, options, progress)
+        status = "finished"
     except KeyboardInterrupt:
-        _set_status(run, RunInfo.read(run), "stopped")
+        status = "stopped"
         raise
-    except BaseException:
-        _set_status(run, RunInfo.read(run), "failed")
-        raise
-    _set_status(run, RunInfo.read(run), "finished")
+    finally:
+        if lock.taken_by is None:
+            _set_status(run, RunInfo.read(run), status)
 
 
 def _kept(info: RunInfo, history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -186,41 +203,44 @@ def _check_graph(recipe: Recipe, data: Dataset, any_graph: bool, progress: Progr
         progress.say(f"{data.folder}: {sentence}")
 
 
-def _refuse_other(run: Location, dataset: str | None, config: Config) -> None:
-    """raises UsageError where the run that is there is not of this dataset and configuration; both values are named"""
-    info, wanted = RunInfo.read(run), config.model_dump(mode="json")
-    there = info.config.model_dump(mode="json")
-    for section, keys in wanted.items():
-        for key, value in keys.items():
-            if there[section][key] != value:
-                raise UsageError(f"{run}: is a run with {section}.{key}={there[section][key]}, not {value}")
-    if dataset is not None and dataset.rstrip("/") != info.dataset.rstrip("/"):
-        raise UsageError(f"{run}: is a run on {info.dataset}, not {dataset}")
-
-
 @contextmanager
 def _initial(
     info: RunInfo, data: Dataset, options: Options | None, progress: Progress
 ) -> Iterator[initial.Found | None]:
     """What `train.init` has for the rows; None without it."""
-    url = info.config.train.init
-    if url is None:
+    urls = info.config.train.init
+    if not urls:
         yield None
         return
-    with initial.find(locate(url, options), data, scheme_of(info), progress) as found:
+    files = [locate(url, options) for url in ([urls] if isinstance(urls, str) else urls)]
+    with initial.find(files, data, scheme_of(info), progress) as found:
         yield found
 
 
-def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool, found: initial.Found | None) -> None:
-    there = {place.name.removesuffix(".part") for place in run.list()}
+def _refuse_folder(run: Location, overwrite: bool) -> None:
+    """raises UsageError where something else lies at the output, or a run that is not to be replaced"""
+    there = {place.name.removesuffix(".part") for place in run.list() if not place.name.startswith(LOCK)}
     if RUN in there and not overwrite:
+        running = Holder.read(run / LOCK)
+        if running is not None and not running.is_gone():
+            return  # what holds it says so
         raise UsageError(f"{run}: is a run; continue it with --resume {run}, or give --overwrite, or another --out")
     begun = {*_COPIED, CONFIG, RUN, initial.FOLDER}
     if RUN not in there and not there <= begun:  # else it is what a start broken off has left
         raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")
-    if there:
-        run.delete()
-    run.make_dir()
+
+
+def _clear(run: Location) -> None:
+    """Delete all that is in a run's folder but the lock; what makes it a run goes first."""
+    (run / RUN).delete()
+    for place in run.list():
+        if not place.name.startswith(LOCK):
+            place.delete()
+
+
+def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool, found: initial.Found | None) -> None:
+    _refuse_folder(run, overwrite)  # another process may have made a run there meanwhile
+    _clear(run)
     try:
         for name in _COPIED:
             (run / name).write_bytes((data.folder / name).read_bytes())
@@ -230,7 +250,7 @@ def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool, f
         info.write(run)
     except BaseException:
         with suppress(DistjointError, OSError):
-            run.delete()  # not a run yet
+            _clear(run)  # not a run yet
         raise
 
 
@@ -246,7 +266,7 @@ def _run_workers(
     else:
         from distjoint.train import cluster  # Ray is imported only where it is used
 
-        cluster.run(run, info, workers, options, progress)
+        cluster.run(run, info, data, workers, options, progress)
 
 
 def _set_status(run: Location, info: RunInfo, status: Status) -> RunInfo:

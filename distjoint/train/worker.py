@@ -78,6 +78,8 @@ class Worker:
         start = checkpoint.newest(self.run, self.info)
         initial = open_initial(self.run) if self.info.config.train.init and not start else None
         self.beginning = replace(self.beginning, start=start, initial=initial)
+        if initial:
+            self.parts.resources.dense.begin(initial.dense())
         if start:
             self.parts.resources.dense.load(start.dense())
             self.at = Position(start.manifest.epoch, start.manifest.round)

@@ -9,7 +9,8 @@ from distjoint.data.families.base import Benchmark, Family
 from distjoint.data.streams import SPLITS
 from distjoint.storage import Location
 
-_ENDINGS = (".pt", ".npz", ".csv.gz", ".csv", ".parquet")
+_ENDINGS = (".npz", ".parquet", ".csv", ".csv.gz", ".pt")
+"""What is not a pickle goes first: people write it beside the `.pt` that cannot be read."""
 
 
 class Ogb(Family):
@@ -23,9 +24,8 @@ class Ogb(Family):
             return None
         for place in there["split"].list():
             files = {item.name: item for item in place.list()}
-            found = {
-                split: files[split + ending].url for split in SPLITS for ending in _ENDINGS if split + ending in files
-            }
+            best = {split: [split + ending for ending in _ENDINGS if split + ending in files] for split in SPLITS}
+            found = {split: files[names[0]].url for split, names in best.items() if names}
             if "train" in found:
                 return Benchmark(cls.title, folder.url, found)
         return None

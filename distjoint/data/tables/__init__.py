@@ -5,7 +5,7 @@ from __future__ import annotations
 from distjoint.data.columns import TableForm
 from distjoint.data.tables.arrays import Numpy, Torch
 from distjoint.data.tables.base import NotAHeaderError, TripleBatch, TripleFile, TripleFormat
-from distjoint.data.tables.columnar import Arrow, Parquet
+from distjoint.data.tables.columnar import ArrowTable, ParquetTable
 from distjoint.data.tables.conceptnet import ConceptNet
 from distjoint.data.tables.delimited import Delimited
 from distjoint.data.tables.json_lines import JsonLines
@@ -14,8 +14,8 @@ from distjoint.data.tables.sif import Sif
 
 FORMATS: tuple[type[TripleFormat], ...] = (
     OpenKE,
-    Parquet,
-    Arrow,
+    ParquetTable,
+    ArrowTable,
     Numpy,
     Torch,
     ConceptNet,

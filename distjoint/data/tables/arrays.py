@@ -7,6 +7,7 @@ An array of three columns is head, relation, tail; a dictionary of arrays has th
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -84,9 +85,15 @@ def _of_torch(file: Location) -> Arrays:
     import torch
 
     try:
-        with torch.serialization.safe_globals(_numpy_globals()):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_globals()):
+            warnings.simplefilter("ignore")  # about the pickle's protocol, which the error tells
             found = torch.load(io.BytesIO(file.read_bytes()), map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler's: of any kind where the file is damaged
+        if "Unsupported operand" in str(error):
+            raise DistjointError(
+                f"{file}: a pickle of torch that cannot be read without running it; where you trust it, write arrays: "
+                "numpy.savez('train.npz', **torch.load('train.pt', weights_only=False))"
+            ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DistjointError(
             f"{file}: a file of torch that is damaged, or holds more than tensors and arrays ({reason[:120]})"
@@ -139,6 +146,8 @@ def _batches(source: TripleFile, form: TableForm, noticed: Noticed, arrays: Arra
         arrays = _split(array)
     types = {name: arrays[name] for name in _TYPES if name in arrays}
     arrays = {name: array for name, array in arrays.items() if name not in _TYPES and getattr(array, "ndim", 1) == 1}
+    if types:
+        noticed.add("Entities numbered by their types, called TYPE:NUMBER, in files", str(source.file))
     names = tuple(arrays)
     chosen = source.table(len(names), names).choose(form)
     note_columns(noticed, source, chosen, names if form.columns is None else None)

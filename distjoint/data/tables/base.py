@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.columns import Chosen, Table, TableForm, partitions_of
+from distjoint.data.columns import Chosen, ColumnTable, TableForm, partitions_of
 from distjoint.data.lines import open_text
 from distjoint.data.noticed import Noticed
 from distjoint.data.packing import inner_name, refuse_foreign
@@ -66,8 +66,8 @@ class TripleFile:
         folder = replace(self.file, path=self.file.path.rpartition("/")[0], url=self.file.url.rpartition("/")[0] or ".")
         return folder / name
 
-    def table(self, width: int, names: tuple[str, ...] | None = None) -> Table:
-        return Table(str(self.file), width, names, self.partitions)
+    def table(self, width: int, names: tuple[str, ...] | None = None) -> ColumnTable:
+        return ColumnTable(str(self.file), width, names, self.partitions)
 
 
 @dataclass(frozen=True)
@@ -145,17 +145,26 @@ def _column(file: Location, place: int | str, columns: Mapping[int, pa.Array], r
 
 def as_names(file: Location, column: pa.Array) -> pa.Array:
     """A column of strings, integers, or a dictionary of them, as strings. raises DistjointError for others"""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    text = is_text(kind)
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
     if not (text or binary or pa.types.is_integer(kind) or pa.types.is_null(kind)):
         hint = "; it has numbers that are not whole, or gaps: make it text or integers" * pa.types.is_floating(kind)
         raise DistjointError(f"{file}: a column of names holds {kind}; names are text or integers{hint}")
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    return column if column.type == pa.string() else pc.cast(column, pa.string())
+    column = column if column.type == pa.string() else pc.cast(column, pa.string())
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise DistjointError(f"{file}: names that are not UTF-8 ({str(error).splitlines()[0]})") from error
+    return column
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings, or a dictionary of them."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _weights(file: Location, column: pa.Array, before: int) -> pa.Array:

@@ -17,7 +17,7 @@ from distjoint.data.tables.base import TripleBatch, TripleFile, TripleFormat, no
 _AT_ONCE = 1 << 17
 
 
-class Parquet(TripleFormat):
+class ParquetTable(TripleFormat):
     """Parquet, by its first bytes or its ending."""
 
     title: ClassVar[str] = "Parquet"
@@ -37,7 +37,7 @@ class Parquet(TripleFormat):
             yield from _batches(source, chosen, table.iter_batches(_AT_ONCE, columns=wanted), names)
 
 
-class Arrow(TripleFormat):
+class ArrowTable(TripleFormat):
     """Files and streams of Arrow's IPC, Feather among them."""
 
     title: ClassVar[str] = "Arrow"

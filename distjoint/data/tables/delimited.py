@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +25,7 @@ _EMPTY = "Empty CSV"
 
 
 @dataclass(frozen=True)
-class Layout:
+class LineLayout:
     """How the lines of a file are laid out.
 
     first     fields of the first line that is no comment
@@ -70,7 +70,11 @@ class Delimited(TripleFormat):
             note_header(noticed, source, first)
         yield from self._batches(source, layout, chosen, noticed)
 
-    def _batches(self, source: TripleFile, layout: Layout, chosen: Chosen, noticed: Noticed) -> Iterator[TripleBatch]:
+    def _batches(
+        self, source: TripleFile, layout: LineLayout, chosen: Chosen, noticed: Noticed
+    ) -> Iterator[TripleBatch]:
+        if not _has_more(source, layout):
+            return  # a header alone
         separator, names = layout.separator, layout.names
         quoting = '"' if separator != "\t" else False
         kinds = {f"f{k}": pa.string() for k in range(len(layout.first))}
@@ -81,9 +85,8 @@ class Delimited(TripleFormat):
         before = 0
         try:
             with open_text(source.file) as (stream, _):
-                for table in pa_csv.open_csv(
-                    stream, reading, pa_csv.ParseOptions(delimiter=separator, quote_char=quoting), convert
-                ):
+                parsing = pa_csv.ParseOptions(delimiter=separator, quote_char=quoting)
+                for table in _open(source, stream, reading, parsing, convert):
                     columns = dict(zip(chosen.positions, table.columns, strict=True))
                     if quoting:
                         _refuse_breaks(source, columns, before)
@@ -94,15 +97,18 @@ class Delimited(TripleFormat):
                     yield TripleBatch.of(source.file, chosen, columns, rows, before, first_line=names is None)
                     before += rows
         except (pa.ArrowException, DistjointError) as error:
-            if _EMPTY in str(error) and names and not before:
-                return  # a header alone
+            if _EMPTY in str(error) and not before:
+                raise DistjointError(
+                    f"{source.file}, line {layout.above + 1}: a quote that is never closed; one inside quotes is "
+                    "written twice"
+                ) from error
             self._diagnose(source, layout, None)
             if isinstance(error, DistjointError):
                 raise
             raise DistjointError(f"{source.file}: {str(error).splitlines()[0]}") from error
 
     @staticmethod
-    def _diagnose(source: TripleFile, layout: Layout, wanted: int | None) -> None:
+    def _diagnose(source: TripleFile, layout: LineLayout, wanted: int | None) -> None:
         """Find the line Arrow could not read and raise an error that shows it; slow, and only after a failure."""
         with open_text(source.file) as (stream, _):
             rest, number = b"", 0
@@ -142,7 +148,7 @@ def refuse_binary(source: TripleFile) -> None:
         )
 
 
-def _layout(source: TripleFile, form: TableForm, noticed: Noticed) -> Layout:
+def _layout(source: TripleFile, form: TableForm, noticed: Noticed) -> LineLayout:
     comments = _comments(source)
     lines = source.lines[len(comments) :]
     separator = _separator(source, lines, noticed)
@@ -152,10 +158,10 @@ def _layout(source: TripleFile, form: TableForm, noticed: Noticed) -> Layout:
         noticed.add("Lines of comment above triples, left out", f"{comments[0]!r} of {source.file}", "", len(comments))
         named = fields_of(comments[-1].lstrip("# "), separator)
         if len(named) == len(first) and form.header is None and is_header(named, form, source.partitions):
-            return Layout(separator, named, _names(named), False, above)
+            return LineLayout(separator, named, _names(named), False, above)
     header = form.header if form.header is not None else form.by_name or is_header(first, form, source.partitions)
     guessed = header and form.header is None and not form.by_name
-    return Layout(separator, first, _names(first) if header else None, guessed, above + header)
+    return LineLayout(separator, first, _names(first) if header else None, guessed, above + header)
 
 
 def _names(fields: list[str]) -> tuple[str, ...]:
@@ -181,6 +187,30 @@ def _separator(source: TripleFile, lines: list[str], noticed: Noticed) -> str:
             noticed.add(f"Columns that {SEPARATORS[separator]} part, as the lines say, in files", str(source.file))
             return separator
     return usual
+
+
+def _open(
+    source: TripleFile,
+    stream: Any,
+    reading: pa_csv.ReadOptions,
+    parsing: pa_csv.ParseOptions,
+    convert: pa_csv.ConvertOptions,
+) -> pa_csv.CSVStreamingReader:
+    """Arrow's reader. One that streams does not see a single line that has no end, so such a file is read at once."""
+    try:
+        return pa_csv.open_csv(stream, reading, parsing, convert)
+    except pa.ArrowInvalid as error:
+        if _EMPTY not in str(error):
+            raise
+    with open_text(source.file) as (again, _):
+        content = bytes(again.read(_AT_ONCE))
+    return pa_csv.open_csv(pa.BufferReader(content + b"\n"), reading, parsing, convert)
+
+
+def _has_more(source: TripleFile, layout: LineLayout) -> bool:
+    """Whether there is a line with something in it below what is above the triples."""
+    lines = source.begin.decode(errors="replace").splitlines()
+    return source.cut or any(line.strip() for line in lines[layout.above :])
 
 
 def _above(source: TripleFile, comments: int) -> int:

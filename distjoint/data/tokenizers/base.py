@@ -26,7 +26,8 @@ CODES = 0x40000
 """Code points in tables. Beyond lie no letters, marks or numbers, save the variation selectors of plane 14."""
 SELECTORS = 0xE0100, 0xE01EF
 
-SEPARATES, LETTER, HEBREW, NUMBER, KATAKANA, RUN, ALONE, MARK, JOINER, DROPPED, MIDDLE, QUOTE, DOUBLE = range(13)
+SEPARATES, LETTER, HEBREW, NUMBER, KATAKANA, RUN, ALONE = 0, 1, 2, 3, 4, 5, 6
+MARK, JOINER, DROPPED, MIDDLE, QUOTE, DOUBLE = 7, 8, 9, 10, 11, 12
 """Kinds of characters, see `Characters`; those from LETTER to ALONE begin words."""
 
 

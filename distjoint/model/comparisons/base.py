@@ -19,6 +19,8 @@ class Comparison(ABC):
     """
 
     name: ClassVar[str]
+    formula: ClassVar[str] = "as its class says"
+    """The score of a query q and a candidate c, for people who compute it elsewhere."""
     default_scale: ClassVar[float] = 1.0
     is_product: ClassVar[bool] = False
     """Whether a score is `scale * (q . c)` of the vectors as they are."""

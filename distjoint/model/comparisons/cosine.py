@@ -18,6 +18,7 @@ class Cosine(Dot):
     """
 
     name = "cosine"
+    formula = "scale * (q . c) / (|q| |c|)"
     default_scale = 10.0
     is_product = False
     has_units = True

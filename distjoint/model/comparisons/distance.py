@@ -15,6 +15,7 @@ class Distance(Comparison):
     """-scale * ||q - c||, by way of one matrix product: ||q||^2 - 2 q.c + ||c||^2."""
 
     name = "distance"
+    formula = "-scale * |q - c|, the Euclidean norm"
 
     def scores(self, q: Tensor, c: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         products = (q @ c.transpose(-1, -2)).mul_(-2)

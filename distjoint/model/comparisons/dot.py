@@ -12,6 +12,7 @@ class Dot(Comparison):
     """scale * (q . c): the score of bilinear models."""
 
     name = "dot"
+    formula = "scale * (q . c)"
     is_product = True
 
     def scores(self, q: Tensor, c: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -12,6 +12,7 @@ class Manhattan(Comparison):
     """-scale * ||q - c||_1. It is no matrix product, and costs eight times as much as one."""
 
     name = "manhattan"
+    formula = "-scale * the sum of |q - c|"
 
     def scores(self, q: Tensor, c: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         return torch.mul(torch.cdist(q, c, p=1), -self.scale, out=out), None

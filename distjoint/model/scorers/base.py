@@ -33,8 +33,16 @@ class Scorer(ABC):
     """
 
     name: ClassVar[str]
+    formula: ClassVar[str] = "as its class says"
+    """The query, for people who compute scores elsewhere: h and r are the vectors of head and relation."""
+    inverse_formula: ClassVar[str] = "as its class says"
+    """The relation read from tail to head, likewise."""
     compare: ClassVar[str]
     """Name of the comparison of a query and a candidate, unless scores are cosines."""
+    paper: ClassVar[str] = ""
+    """Who published the scorer, and when; empty for one without a paper. `compare` is the comparison of that paper."""
+    paper_loss: ClassVar[str | None] = None
+    """Name of the loss of that paper; None where there is no such loss here."""
     multiple: ClassVar[int] = 1
     """Reals of an entity's vector that make one coordinate: 2 for complex numbers, 4 for quaternions. dim must be a
     multiple; the nuclear 3-norm takes the moduli of these coordinates."""

@@ -12,6 +12,10 @@ class ComplEx(Scorer):
     """Trouillon et al. 2016, eq. 11: Re(<head, relation, conj(tail)>)."""
 
     name = "complex"
+    paper = "Trouillon et al. 2016"
+    paper_loss = "logistic"
+    formula = "q = (a c - b d, b c + a d), with h = (a, b) and r = (c, d), halves of the vectors"
+    inverse_formula = "(c, -d)"
     compare = "dot"
     multiple = 2
     product = "complex"

@@ -11,6 +11,10 @@ class DistMult(Scorer):
     """Yang et al. 2015, eq. 2 with a diagonal matrix: <head, relation, tail>. Symmetric in head and tail."""
 
     name = "distmult"
+    paper = "Yang et al. 2015"
+    paper_loss = "margin"
+    formula = "q = h * r, coordinate by coordinate"
+    inverse_formula = "r"
     compare = "dot"
     product = "real"
     linear_in_relation = True

@@ -18,6 +18,10 @@ class QuatE(Scorer):
     """
 
     name = "quate"
+    paper = "Zhang et al. 2019"
+    paper_loss = "logistic"
+    formula = "q = h r / |r|, Hamilton's product of quaternions whose parts are quarters of the vectors"
+    inverse_formula = "the conjugate of r"
     compare = "dot"
     multiple = 4
 

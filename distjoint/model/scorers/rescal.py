@@ -14,6 +14,9 @@ class RESCAL(Scorer):
     """Nickel et al. 2011, eq. 2: head^T M tail. A relation is the matrix M, row by row: dim^2 reals."""
 
     name = "rescal"
+    paper = "Nickel et al. 2011"
+    formula = "q = h M, with M the dim x dim numbers of r, row by row"
+    inverse_formula = "M transposed"
     compare = "dot"
     linear_in_relation = True
 

@@ -16,6 +16,10 @@ class RotatE(Scorer):
     """
 
     name = "rotate"
+    paper = "Sun et al. 2019"
+    paper_loss = "adversarial"
+    formula = "q = (a cos r - b sin r, a sin r + b cos r), with h = (a, b), halves of the vector"
+    inverse_formula = "-r"
     compare = "distance"
     multiple = 2
 

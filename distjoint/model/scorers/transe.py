@@ -12,6 +12,10 @@ class TransE(Scorer):
     """Bordes et al. 2013, eq. 1: a tail lies near head + relation, by either distance, or by cosine."""
 
     name = "transe"
+    paper = "Bordes et al. 2013"
+    paper_loss = "margin"
+    formula = "q = h + r"
+    inverse_formula = "-r"
     compare = "distance"
 
     def query(self, entity: Tensor, relation: Tensor, dense: Dense = NO_DENSE) -> Tensor:

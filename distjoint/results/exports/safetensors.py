@@ -9,18 +9,26 @@ from typing import ClassVar
 import numpy as np
 from safetensors.numpy import save
 
-from distjoint.evaluate.space import Space
-from distjoint.results.exports.base import Export, open_whole
+from distjoint.data.vectors.safetensors import NAMES
+from distjoint.results.exports.base import Export, Table, open_whole
 from distjoint.storage import Location
 
 
 class Safetensors(Export):
-    """A tensor float32[n, dim] for each kind, and the names as JSON lists in the file's metadata."""
+    """A tensor float32[n, width] for each kind, and one of bytes, `KIND.names`: a JSON list in UTF-8.
+
+    What the vectors are is JSON in the file's metadata, `distjoint`. Names are no metadata: readers refuse a header
+    above 100 MB.
+    """
 
     name: ClassVar[str] = "safetensors"
+    holds_model: ClassVar[bool] = True
 
-    def write(self, spaces: Sequence[Space], out: Location) -> None:
-        names = {f"{space.kind}.names": json.dumps(list(space.names), ensure_ascii=False) for space in spaces}
-        content = save({space.kind: np.ascontiguousarray(space.vectors) for space in spaces}, metadata=names)
+    def write(self, spaces: Sequence[Table], out: Location) -> None:
+        tensors = {space.kind: np.ascontiguousarray(space.vectors) for space in spaces}
+        for space in spaces:
+            names = json.dumps(list(space.names), ensure_ascii=False).encode()
+            tensors[space.kind + NAMES] = np.frombuffer(names, np.uint8)
+        content = save(tensors, metadata={"distjoint": json.dumps(self.about)} if self.about else None)
         with open_whole(out) as stream:
             stream.write(content)
