@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -99,10 +101,10 @@ def test_what_is_in_nfc_is_told(text: str) -> None:
 
 SENTENCE = "Don't say E\u0301mile\u00a0a well-known \u05d0\"\u05d0 東京 word_s\u00ad2"
 WORDS = {
-    "uax29": ["don", "t", "say", "émile", "a", "well", "known", "\u05d0\"\u05d0", "東", "京", "word", "s2"],
+    "uax29": ["don", "t", "say", "émile", "a", "well", "known", '\u05d0"\u05d0', "東", "京", "word", "s2"],
     "unicode": ["don", "t", "say", "e\u0301mile", "a", "well", "known", "\u05d0", "\u05d0", "東京", "word", "s", "2"],
-    "whitespace": ["Don't", "say", "E\u0301mile\u00a0a", "well-known", "\u05d0\"\u05d0", "東京", "word_s\u00ad2"],
-    "icu": ["don't", "say", "émile", "a", "well", "known", "\u05d0\"\u05d0", "東京", "word", "s2"],
+    "whitespace": ["Don't", "say", "E\u0301mile\u00a0a", "well-known", '\u05d0"\u05d0', "東京", "word_s\u00ad2"],
+    "icu": ["don't", "say", "émile", "a", "well", "known", '\u05d0"\u05d0', "東京", "word", "s2"],
 }
 
 
@@ -231,12 +233,22 @@ def test_a_tokeniser_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         prepared(tmp_path, b"a", tokenizer="syllables")
 
 
+def test_the_manuals_tokenizer(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs/data.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n# stems\.py\n(.*?)```", page, re.DOTALL)
+    exec(compile(example, "stems.py", "exec"), {"__name__": __name__})
+    try:
+        assert prepared(tmp_path, b"Cats and cat\n", tokenizer="stems")[0] == ["cat", "and"]
+    finally:
+        TOKENIZERS.remove("stems")
+
+
 def test_icu_finds_words_that_nothing_separates(tmp_path: Path) -> None:
     pytest.importorskip("icu4py")
     assert words("ภาษาไทยง่าย 我是中国人 don't 😀 new_york", "icu")[:3] == ["ภาษา", "ไทย", "ง่าย"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=int(os.environ.get("DISTJOINT_FUZZ", "100")), deadline=None)
 @given(st.binary(max_size=60), st.sampled_from(["a.txt", "a.jsonl", "a.parquet", "a.arrow"]), st.booleans())
 def test_any_bytes_are_words_or_an_error_that_names_the_file(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str, valid: bool

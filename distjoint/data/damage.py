@@ -43,18 +43,23 @@ class _Damage:
         text, found = block.text, look(block.text)
         self._bytes += len(text)
         self._others += found.others
-        if found.first < 0:
+        if found.clean:
             self._lines += text.count(b"\n")
             return replace(block, found=found)
         self._spots, self._nuls = self._spots + found.spots, self._nuls + found.nuls
-        line = self._lines + text.count(b"\n", 0, found.first) + 1 + lines_before(block.file, block.start)
-        self._refuse(block, found.first, line)
-        where = f"line {line:,} of {posixpath.basename(block.file.path)}: {_beside(text, found.first)}"
-        noticed = [(_NOT_UTF8, where, _OTHER_ENCODING, found.bad)] * (found.bad > 0)
-        noticed += [(_NULS, where, "", found.nuls)] * (found.nuls > 0)
+        noticed = [*block.noticed]
+        for count, first, what, fix in (
+            (found.bad, found.first, _NOT_UTF8, _OTHER_ENCODING),
+            (found.nuls, text.find(b"\0"), _NULS, ""),
+        ):
+            if count:
+                line = self._lines + text.count(b"\n", 0, first) + 1 + lines_before(block.file, block.start)
+                self._refuse(block, first, line)
+                name = posixpath.basename(block.file.path)
+                noticed.append((what, f"line {line:,} of {name}: {_beside(text, first)}", fix, count))
         self._lines += text.count(b"\n")
         text = repaired(text)
-        return replace(block, text=text, noticed=(*block.noticed, *noticed), found=look(text))
+        return replace(block, text=text, noticed=tuple(noticed), found=look(text))
 
     def _refuse(self, block: Block, first: int, line: int) -> None:
         place = f"{block.file}, line {line:,}"

@@ -26,7 +26,7 @@ class Looked:
 
     bad, nuls    bytes that are not UTF-8, and that are 0
     spots        runs of the former
-    first        position of the first of either; -1 where there is none
+    first        position of the first byte that is not UTF-8; -1 where there is none
     others       characters of several bytes
     normal       whether the text is in NFC
     """
@@ -37,6 +37,11 @@ class Looked:
     first: int = -1
     others: int = 0
     normal: bool = True
+
+    @property
+    def clean(self) -> bool:
+        """Whether all of it is text."""
+        return not (self.bad or self.nuls)
 
 
 def look(text: bytes) -> Looked:
@@ -118,9 +123,7 @@ def _look(text, forms, table):  # type: ignore[no-untyped-def]
     while position < end:
         byte = np.int64(text[position])
         if byte < 0x80:
-            if byte == 0:
-                nuls += 1
-                first = position if first < 0 else first
+            nuls += byte == 0
             starter, before = byte, 0
             position += 1
             continue

@@ -38,6 +38,7 @@ from distjoint.data.tokens import Counter, Lexicon, encode_blocks
 from distjoint.data.unfinished import NAME as UNFINISHED
 from distjoint.data.unfinished import Counted, noted
 from distjoint.data.workers import note_rate
+from distjoint.registry import load_plugins, plugin_modules
 from distjoint.storage import Location, locate
 
 PART_LEAST, PART_MOST = 1 << 20, 1 << 26
@@ -116,16 +117,18 @@ class TextPart:
 
     files    URL, options, and the bytes in which its lines begin; see `Slice`
     corpus   how they are read; it has no files of its own
+    plugins  modules that a tokenizer of the user's own may be in
     """
 
     files: list[tuple[str, dict[str, Any], int, int | None]]
     corpus: Corpus
     tokenizer: str
+    plugins: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, corpus: Corpus, slices: Sequence[Slice], tokenizer: str) -> TextPart:
         files = [(each.file.absolute, dict(each.file.options), each.start, each.stop) for each in slices]
-        return cls(files, replace(corpus, files=(), sizes=()), tokenizer)
+        return cls(files, replace(corpus, files=(), sizes=()), tokenizer, tuple(plugin_modules()))
 
     def encode(self, lexicon: Lexicon, counter: Counter) -> Iterator[TokenIds]:
         """Token ids, block by block. raises DistjointError naming what cannot be read"""
@@ -238,6 +241,7 @@ def _seen_here(place: Location) -> Location:
 
 def _tokenise(text: TextPart) -> Iterator[Any]:
     """Token ids, then what was seen."""
+    load_plugins(text.plugins)
     lexicon, counter = Lexicon(text.tokenizer), Counter()
     yield from _objects(text.encode(lexicon, counter))
     words = lexicon.words()

@@ -101,7 +101,7 @@ class Lexicon:
         found        in the text, where that was looked for
         """
         found = found or look(text)
-        assert found.first < 0, f"not text: {found}"
+        assert found.clean, f"not text: {found}"
         if self.reads.normal and not found.normal:
             text = composed(text)
         if isinstance(self.reads, OfCharacters):
