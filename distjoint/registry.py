@@ -7,7 +7,7 @@ entry point of the group `distjoint.scorers` (or `.losses`, ...), a module of a 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from distjoint.base.errors import UsageError
 
-_Member = TypeVar("_Member", bound=type[Any])
+_Member = TypeVar("_Member", bound=Callable[..., Any])
 
 
 class Registry:
@@ -50,13 +50,14 @@ class Registry:
         raise UsageError(f"{self.kind} '{name}': choose {', '.join(self.names())}")
 
     def add(self, member: _Member) -> _Member:
-        """Make a class known by its `name`; usable as a decorator.
+        """Make a class known by its `name`, a function by its own; usable as a decorator.
 
-        A class defined once more, as in a notebook, takes the place of the earlier one.
+        What is defined once more, as in a notebook, takes the place of the earlier one.
 
         raises   UsageError where the name is another's
         """
-        name, known = member.name, self._added.get(member.name, member)
+        name: str = getattr(member, "name", member.__name__)
+        known = self._added.get(name, member)
         again = (known.__module__, known.__qualname__) == (member.__module__, member.__qualname__)
         if name in self._places or not again:
             raise UsageError(f"{self.kind} '{name}' of {member.__module__}: the name is taken; give it another")
@@ -170,7 +171,17 @@ EXPORTS = Registry(
         "huggingface": "results.exports.huggingface:HuggingFace",
     },
 )
-ALL = (SCORERS, LOSSES, COMPARISONS, OPTIMIZERS, COUPLINGS, CANDIDATES, SOURCES, EXPORTS)
+TOKENIZERS = Registry(
+    "tokenizer",
+    "tokenizers",
+    {
+        "uax29": "data.tokenizers.uax29:Uax29",
+        "whitespace": "data.tokenizers.whitespace:Whitespace",
+        "icu": "data.tokenizers.icu:Icu",
+        "unicode": "data.tokenizers.unicode:Unicode",
+    },
+)
+ALL = (SCORERS, LOSSES, COMPARISONS, OPTIMIZERS, COUPLINGS, CANDIDATES, SOURCES, EXPORTS, TOKENIZERS)
 
 
 def load_plugins(modules: Iterable[str]) -> None:

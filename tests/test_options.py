@@ -207,7 +207,7 @@ def test_the_order_of_a_manifests_options_is_that_of_the_first_ones() -> None:
             "gram_weight",
         ),
         *("gram_entities", "unseen_fraction", "unseen", "format", "language", "skip_errors"),
-        *("header", "relation", "weight_column", "nfc"),
+        *("header", "relation", "weight_column", "nfc", "encoding"),
     ]
     assert (record["corpus"], record["memory"]) == (("a.txt",), 1000)
 
@@ -223,7 +223,7 @@ def test_the_order_of_a_manifests_options_is_that_of_the_first_ones() -> None:
         ({"corpus": "c", "memory": "0"}, "--memory is 0; it must be at least 1"),
         ({"corpus": "c", "memory": "much"}, "--memory: "),
         ({"corpus": "c", "window": 0}, "--window is 0; it must be at least 1"),
-        ({"corpus": "c", "tokenizer": "x"}, "--tokenizer is 'x'; it must be 'unicode' or 'whitespace'"),
+        ({"corpus": "c", "tokenizer": "x"}, "--tokenizer is 'x'; choose uax29, whitespace, icu, unicode"),
         ({"graph": "g", "align": "pairs.tsv"}, "--align pairs.tsv pairs entities with words; it needs --corpus"),
     ],
 )

@@ -264,7 +264,7 @@ def test_full_scratch_disk_says_what_to_do(
 def test_a_failed_replacement_reads_all_input_before_it_deletes(files: dict[str, str], tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     distjoint.prepare(out, corpus=files["corpus"], min_count=1)
-    Path(files["corpus"]).write_bytes(b"caf\xe9 \n")
+    Path(files["corpus"]).write_bytes(b"caf\xe9 \n" * 9)
     with pytest.raises(DistjointError, match="not UTF-8"):
         distjoint.prepare(out, corpus=files["corpus"], min_count=1, overwrite=True)
     assert Dataset.open(out).manifest.counts["words"]

@@ -103,7 +103,7 @@ def test_the_bits_are_those_of_one_process(tmp_path: Path, options: dict[str, An
 @pytest.mark.parametrize(
     ("name", "bad", "message"),
     [
-        ("a.txt", b"caf\xe9\n", "a.txt, line 201, byte [0-9]+: byte 0xe9"),
+        ("a.txt", b"caf\xe9 " * 99 + b"\n", "a.txt, line 201: byte 0xe9 is not UTF-8"),
         ("a.jsonl", b'{"body": "x"}\n', "a.jsonl, line 201: no field 'text'"),
     ],
 )
@@ -118,6 +118,18 @@ def test_a_bad_line_is_named_as_in_one_process(tmp_path: Path, name: str, bad: b
         said.append(str(caught.value))
     assert said[0] == said[1]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("cluster", "small_parts")
+def test_a_bad_byte_is_told_as_in_one_process(tmp_path: Path) -> None:
+    good = [f"{line}\n".encode() for line in lines(0, 300)]
+    (tmp_path / "a.txt").write_bytes(b"".join([*good[:200], b"caf\xe9 one\n", *good[200:], b"two\0\n"]))
+    here, there = (
+        distjoint.prepare(str(tmp_path / str(workers)), corpus=str(tmp_path / "a.txt"), workers=workers)
+        for workers in (1, 2)
+    )
+    assert here.notes == there.notes and content(tmp_path / "1") == content(tmp_path / "2")
+    assert "line 201 of a.txt" in here.notes[0] and "line 302 of a.txt" in here.notes[1]
 
 
 def test_a_file_that_a_machine_does_not_see_is_told_from_one_that_is_not_there(tmp_path: Path) -> None:

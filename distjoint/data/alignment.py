@@ -18,7 +18,6 @@ from distjoint.data.label_tables import is_label_table, read_label_table
 from distjoint.data.lines import decoded, open_text
 from distjoint.data.packing import inner_name
 from distjoint.data.records import read_json_object
-from distjoint.data.request import Tokenizer
 from distjoint.data.tables.dictionaries import name_files
 from distjoint.data.vocabulary import key
 from distjoint.storage import Location
@@ -177,7 +176,7 @@ def align_by_names(
     names: Sequence[Sequence[Name]],
     words: Sequence[str],
     degrees: Sequence[int],
-    tokenizer: Tokenizer,
+    tokenizer: str,
     most_frequent: bool,
     entities: Sequence[str],
 ) -> Alignment:
@@ -223,9 +222,7 @@ def _unmarked(name: str) -> str:
 Bearers = dict[str, dict[int, str]]
 
 
-def _bearers(
-    names: Sequence[Sequence[Name]], spelled: dict[str, list[int]], tokenizer: Tokenizer
-) -> tuple[Bearers, Bearers]:
+def _bearers(names: Sequence[Sequence[Name]], spelled: dict[str, list[int]], tokenizer: str) -> tuple[Bearers, Bearers]:
     """Form -> {entity: how}, of main names and of aliases; only forms that are words."""
     mains: Bearers = defaultdict(dict)
     aliases: Bearers = defaultdict(dict)

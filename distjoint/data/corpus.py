@@ -14,25 +14,25 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import BLOCK, Block, Slice, line_blocks, pieces, text_blocks
+from distjoint.data.damage import mended
+from distjoint.data.encodings import UTF8_MARKED, encoding_of
+from distjoint.data.lines import BLOCK, Block, Slice, pieces, text_blocks, whole_lines
+from distjoint.data.looks import looked_at, texts_among
+from distjoint.data.noticed import Noticed
 from distjoint.data.packing import compression_of, files_of, inner_name
 from distjoint.data.rdf import RdfReading
 from distjoint.data.records import Columns, has_plain_lines, read_records
-from distjoint.data.tables.base import is_text
+from distjoint.data.text_tables import TABLES, documents, table_blocks, without_text
 from distjoint.storage import Location, Options
 
 _READ_AHEAD = 8
 _FILES_AHEAD = 8
 _SIZES_AT_ONCE = 32
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
-_PARQUET = (".parquet", ".pq")
 
 Item = TypeVar("Item")
 
@@ -46,6 +46,7 @@ class Corpus:
     field, column   that hold the text of JSON Lines and Parquet
     columns  of descriptions, see `records`
     reading  of descriptions in RDF
+    encoding of plain text and JSON Lines; None for UTF-8, or what a byte order mark says
     notes    sentences about what was passed over
     """
 
@@ -56,6 +57,7 @@ class Corpus:
     column: str = "text"
     columns: Columns | None = None
     reading: RdfReading | None = None
+    encoding: str | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -68,6 +70,7 @@ class Corpus:
         about: Sequence[str] = (),
         columns: Columns | None = None,
         reading: RdfReading | None = None,
+        encoding: str | None = None,
     ) -> Corpus:
         """The files that URLs, globs and folders stand for, each once, in order; those of `about` come last.
 
@@ -75,20 +78,23 @@ class Corpus:
         """
         skipped: list[str] = []
         described = {file.url: file for file in files_of(about, options, skipped)}
-        files = [*({file.url: file for file in files_of(patterns, options, skipped)} | described).values()]
+        beside = Noticed()
+        found = [files_of([pattern], options, skipped) for pattern in patterns]
+        named = {file.url: file for several in found for file in texts_among(several, beside)}
+        files = [*(named | described).values()]
         with ThreadPoolExecutor(_SIZES_AT_ONCE) as pool:
             sizes = list(pool.map(Location.size, files))
         full = [(file, size) for file, size in zip(files, sizes, strict=True) if size]
         if files and not full:
             raise DistjointError(f"{files[0]}: the file is empty" + f", as all {len(files):,} are" * (len(files) > 1))
         absolute = frozenset(file.absolute for file in described.values())
-        notes = []
+        notes = beside.notes()
         if len(full) < len(files):
             notes.append(f"Files without text, skipped: {len(files) - len(full):,} (such as {files[sizes.index(0)]}).")
         if skipped:
             notes.append(f"Markers and hidden files beside text, skipped: {len(skipped):,} (such as {skipped[0]}).")
         kept, bytes_of = tuple(file for file, _ in full), tuple(size for _, size in full)
-        return cls(kept, bytes_of, absolute, field, column, columns, reading, tuple(notes))
+        return cls(kept, bytes_of, absolute, field, column, columns, reading, encoding, tuple(notes))
 
     @property
     def bytes(self) -> int:
@@ -123,80 +129,61 @@ class Corpus:
         """Whether the lines of a file can be found, and read, from anywhere in it."""
         if file.absolute in self.about:
             return has_plain_lines(file, self.columns, self.reading)
-        return not inner_name(file.path).endswith(_PARQUET) and compression_of(file) is None
+        if inner_name(file.path).endswith(TABLES) or self.encoding or compression_of(file):
+            return False
+        return encoding_of(file) in (None, UTF8_MARKED)
 
     def _slice(self, part: Slice) -> Iterator[Block]:
         name = inner_name(part.file.path)
         if part.file.absolute in self.about:
             return _descriptions(part, self.columns, self.reading)
-        if name.endswith(_PARQUET):
-            return _parquet(part.file, self.column)
+        if name.endswith(TABLES):
+            return table_blocks(part.file, self.column)
         if name.endswith(_JSON_LINES):
-            return _json_lines(part, self.field)
-        return text_blocks(part)
+            return _json_lines(whole_lines(mended(text_blocks(part, self.encoding))), self.field)
+        return mended(looked_at(text_blocks(part, self.encoding)))
 
 
 def _descriptions(part: Slice, columns: Columns | None, reading: RdfReading | None) -> Iterator[Block]:
     """The texts of a file of descriptions, each a document."""
     for records in read_records(part, columns, reading):
         read = records.read
-        for piece in pieces(_documents([text for _, text in records.pairs if text]), BLOCK):
+        for piece in pieces(documents([text for _, text in records.pairs if text]), BLOCK):
             yield Block(part.file, piece, read, last=False)
             read = 0
     yield Block(part.file, b"\n", 0, last=True)
 
 
-def _json_lines(part: Slice, field: str) -> Iterator[Block]:
+def _json_lines(blocks: Iterator[Block], field: str) -> Iterator[Block]:
+    """The texts of records, each a document. blocks: of whole lines"""
     line = 0
-    for block in line_blocks(part):
-        texts = []
+    for block in blocks:
+        texts, empty, example = [], 0, ""
         for record in block.text.split(b"\n"):
             line += 1
             if record.strip():
-                texts.append(_json_text(part.file, line, record, field))
+                text = _json_text(block.file, line, record, field)
+                if text is None:
+                    empty, example = empty + 1, example or f"line {line:,} of {block.file}"
+                else:
+                    texts.append(text)
         line -= 1  # what follows the block's last newline begins the next block
-        yield Block(part.file, _documents(texts), block.read, block.last)
+        noticed = (*block.noticed, *[without_text(empty, example)] * bool(empty))
+        yield replace(block, text=documents(texts), noticed=noticed, found=None)
 
 
-def _json_text(file: Location, line: int, record: bytes, field: str) -> str:
+def _json_text(file: Location, line: int, record: bytes, field: str) -> str | None:
+    """The text of a record; None for null."""
     try:
         value = json.loads(record)
-    except UnicodeDecodeError as error:
-        raise DistjointError(f"{file}, line {line}: not UTF-8 (byte {error.start} of the line)") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DistjointError(f"{file}, line {line}: not JSON ({error})") from error
     text = value.get(field) if isinstance(value, dict) else None
-    if isinstance(text, str):
+    if isinstance(text, str) or (text is None and isinstance(value, dict) and field in value):
         return text
     if isinstance(value, dict) and field in value:
         raise DistjointError(f"{file}, line {line}: field '{field}' holds {text!r}, not text")
     raise DistjointError(f"{file}, line {line}: no field '{field}'; name the field of the text with --text-field")
-
-
-def _parquet(file: Location, column: str) -> Iterator[Block]:
-    try:
-        with file.open_input() as stream:
-            source = pq.ParquetFile(stream, page_checksum_verification=True)
-            names = source.schema_arrow.names
-            if column not in names:
-                raise DistjointError(
-                    f"{file}: no column '{column}', it has {', '.join(names)}; name the text's with --text-column"
-                )
-            kind = source.schema_arrow.field(column).type
-            if not is_text(kind):
-                raise DistjointError(f"{file}: column '{column}' holds {kind}, not text")
-            share = file.size() / max(source.metadata.num_rows, 1)
-            for batch in source.iter_batches(batch_size=256, columns=[column]):
-                texts = [text for text in batch.column(0).to_pylist() if text]
-                yield Block(file, _documents(texts), int(share * batch.num_rows), last=False)
-    except (pa.ArrowException, OSError) as error:
-        raise DistjointError(f"{file}: damaged or not Parquet ({str(error).splitlines()[0]})") from error
-    yield Block(file, b"\n", 0, last=True)
-
-
-def _documents(texts: Sequence[str]) -> bytes:
-    """Records as lines: a newline inside a record does not end its document."""
-    return ("\n".join(text.replace("\n", " ") for text in texts) + "\n").encode("utf-8", errors="replace")
 
 
 def _one_by_one(sources: Iterator[Iterator[Item]]) -> Iterator[Item]:

@@ -16,7 +16,7 @@ from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.data.alignment import Alignment
 from distjoint.data.grams import find_grams, grams_of
 from distjoint.data.lines import pieces
-from distjoint.data.request import PrepareOptions, Tokenizer
+from distjoint.data.request import PrepareOptions
 from distjoint.data.summary import MentionFigures
 from distjoint.data.tokens import SEPARATOR, Lexicon
 from distjoint.data.vocabulary import key
@@ -117,7 +117,7 @@ class Weighing:
     described: int
     early_weight: float
     gram_weight: float
-    tokenizer: Tokenizer
+    tokenizer: str
 
     def weigh(self, text: str) -> dict[int, float]:
         """Weights of the words of a text, as those of a description: word or gram -> weight.
@@ -163,7 +163,7 @@ def describe(mentions: Mentions, entities: Sequence[str], words: Sequence[str]) 
 
 
 def _words_of(
-    texts: Sequence[Iterable[str]], places: Mapping[str, int], tokenizer: Tokenizer
+    texts: Sequence[Iterable[str]], places: Mapping[str, int], tokenizer: str
 ) -> tuple[Ints, Ints, Ints, Sequence[str]]:
     """The words of entities' texts, text after text.
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from distjoint.backends.cpu.compiled import exact
 from distjoint.base.arrays import Ints, TokenIds
 from distjoint.data.spool import Tokens
+from distjoint.data.tokenizers.base import JOINT
 from distjoint.data.tokens import SEPARATOR, Lexicon
-from distjoint.data.vocabulary import JOINT, key
+from distjoint.data.vocabulary import key
 
 _ABSENT = -1
 

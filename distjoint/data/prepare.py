@@ -135,6 +135,7 @@ class _Preparation:
         with self._timed("text"):
             spelled = [name.text for called in names for name in called] + [word for _, word in pairs]
             text = read_text(self.options, corpus, spelled, workers, self.progress) if corpus else no_text(self.options)
+        self.notes += text.notes
         entities, degrees = graph.entities.list(), graph.degrees()
         with self._timed("alignment"):
             alignment = align(self.options, names, pairs, text.vocabulary, graph, degrees, self.notes)
@@ -188,6 +189,7 @@ class _Preparation:
             about,
             options.about_columns,
             self.reading,
+            options.encoding,
         )
 
     def _descriptions(self, graph: Graph) -> dict[str, list[str]]:

@@ -31,13 +31,14 @@ from distjoint.data.cooccurrence import Blocks, CountingPlan, count_shards
 from distjoint.data.corpus import Corpus
 from distjoint.data.lines import Slice
 from distjoint.data.name_trie import NameTrie
+from distjoint.data.noticed import Noticed
 from distjoint.data.partition import Written
-from distjoint.data.request import Tokenizer
 from distjoint.data.spool import Tokens
 from distjoint.data.tokens import Counter, Lexicon, encode_blocks
 from distjoint.data.unfinished import NAME as UNFINISHED
 from distjoint.data.unfinished import Counted, noted
 from distjoint.data.workers import note_rate
+from distjoint.registry import load_plugins, plugin_modules
 from distjoint.storage import Location, locate
 
 PART_LEAST, PART_MOST = 1 << 20, 1 << 26
@@ -107,6 +108,7 @@ class _Seen:
     counts: Ints
     tokens: int
     documents: int
+    noticed: Noticed
 
 
 @dataclass(frozen=True)
@@ -115,16 +117,18 @@ class TextPart:
 
     files    URL, options, and the bytes in which its lines begin; see `Slice`
     corpus   how they are read; it has no files of its own
+    plugins  modules that a tokenizer of the user's own may be in
     """
 
     files: list[tuple[str, dict[str, Any], int, int | None]]
     corpus: Corpus
-    tokenizer: Tokenizer
+    tokenizer: str
+    plugins: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, corpus: Corpus, slices: Sequence[Slice], tokenizer: Tokenizer) -> TextPart:
+    def of(cls, corpus: Corpus, slices: Sequence[Slice], tokenizer: str) -> TextPart:
         files = [(each.file.absolute, dict(each.file.options), each.start, each.stop) for each in slices]
-        return cls(files, replace(corpus, files=(), sizes=()), tokenizer)
+        return cls(files, replace(corpus, files=(), sizes=()), tokenizer, tuple(plugin_modules()))
 
     def encode(self, lexicon: Lexicon, counter: Counter) -> Iterator[TokenIds]:
         """Token ids, block by block. raises DistjointError naming what cannot be read"""
@@ -160,6 +164,7 @@ class Cluster:
             stored.append((ids, ray.put(_number(seen, lexicon))))
             counter.tokens += seen.tokens
             counter.documents += seen.documents
+            counter.noticed.take(seen.noticed)
             task.advance(sum((each.stop or sizes[each.file.url]) - each.start for each in part))
             note_rate(task, counter, start)
         return Stored(stored)
@@ -217,8 +222,7 @@ def _threads(workers: int) -> int:
 
 def _number(seen: _Seen, lexicon: Lexicon) -> TokenIds:
     """int32[words]: the ids of a part's words in the lexicon of all parts, to which they are added."""
-    # The tokeniser finds its own words again, each once and in order, much faster than one by one.
-    ids = np.concatenate([np.empty(0, np.int32), *map(lexicon.encode, seen.words)])
+    ids = np.concatenate([np.empty(0, np.int32), *map(lexicon.take, seen.words)])
     lexicon.counts[ids] += seen.counts - 1
     return ids
 
@@ -237,11 +241,12 @@ def _seen_here(place: Location) -> Location:
 
 def _tokenise(text: TextPart) -> Iterator[Any]:
     """Token ids, then what was seen."""
+    load_plugins(text.plugins)
     lexicon, counter = Lexicon(text.tokenizer), Counter()
     yield from _objects(text.encode(lexicon, counter))
     words = lexicon.words()
     chunks = [" ".join(words[start : start + _WORDS]).encode() for start in range(0, len(words), _WORDS)]
-    yield _Seen(chunks, lexicon.counts[: lexicon.size], counter.tokens, counter.documents)
+    yield _Seen(chunks, lexicon.counts[: lexicon.size], counter.tokens, counter.documents, counter.noticed)
 
 
 def _find_names(part: Stored, names: NameTrie) -> Ints:

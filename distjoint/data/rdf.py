@@ -72,7 +72,7 @@ _DIRECTIVE = re.compile(rb"\s*(?:@prefix|@base|prefix|base)\s+(?:[^\s:<]*:\s*)?<
 _XML, _RDF = re.compile(rb"\s*<(?:\?xml|!DOCTYPE|!--|[\w-]+:RDF)"), b"http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _HINTS = {
     "No scheme": "; relative IRIs want a base: '@base <http://...> .' in Turtle, 'xml:base' in RDF/XML",
-    "UTF-8": "; convert the file, for example with 'iconv -f LATIN1 -t UTF-8'",
+    "UTF-8": "; write the file as UTF-8, from the encoding that it has",
 }
 _WHERE = re.compile(r"Parser error (?:at|between) .*?: ", re.DOTALL)
 

@@ -5,6 +5,7 @@ Nothing heavy is imported here: the command line reads this file to print its he
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,11 +14,11 @@ from distjoint.base.options import CallOptions, option, options
 from distjoint.base.sizes import bytes_of
 from distjoint.data.columns import TableForm
 from distjoint.data.streams import NEGATIVES, SPLITS
+from distjoint.registry import TOKENIZERS
 
 if TYPE_CHECKING:
     from distjoint.base.progress import Progress
 
-Tokenizer = Literal["unicode", "whitespace"]
 Format = Literal["auto", "table", "ntriples", "nquads", "turtle", "trig", "rdfxml"]
 FOUND, NONE = "found", "none"
 """Words that stand for descriptions: those in the folder, or the RDF, of the graph; and that those are not wanted."""
@@ -175,8 +176,14 @@ class PrepareOptions(CallOptions):
     symmetric: bool = option("Contexts on both sides, or left.", default=True, flag="--symmetric/--left-only")
     min_count: int = option("Rarer words are dropped.", default=5, metavar="N")
     max_words: int | None = option("Keep only so many words, the most frequent.", default=None, metavar="N", min=1)
-    tokenizer: Tokenizer = option(
-        "Words in lower case, or what white space separates (already tokenised).", default="unicode"
+    tokenizer: str = option(
+        "uax29: words by Unicode's rules, in lower case; whitespace: what blanks separate (already tokenised); icu: by "
+        "its dictionaries; unicode: the rules before uax29; or one of a plugin.",
+        default="uax29",
+        metavar="NAME",
+        doc="`uax29`: words by Unicode's rules, in lower case; `whitespace`: what blanks separate, as it stands "
+        "(already tokenised); `icu`: by its dictionaries, for Chinese, Japanese, Thai, Khmer (extra `icu`); `unicode`: "
+        "the rules before `uax29`; or one that was added to the registry's TOKENIZERS.",
     )
     memory: str | int = option(
         "Memory for counting, like 2GB.",
@@ -256,6 +263,13 @@ class PrepareOptions(CallOptions):
     nfc: bool = option(
         "Bring names to Unicode's form NFC, so that one is not two.", default=True, flag="--nfc/--no-nfc"
     )
+    encoding: str | None = option(
+        "Encoding of the text of --corpus, such as latin-1; by default UTF-8, or what a byte order mark says.",
+        default=None,
+        metavar="NAME",
+        doc="Encoding of the text and JSON Lines of `corpus`, such as `latin-1`; by default UTF-8, or what a byte "
+        "order mark says.",
+    )
     overwrite: bool = option(
         "Replace what is at --out.",
         default=False,
@@ -334,6 +348,12 @@ class PrepareOptions(CallOptions):
                 )
             if given:
                 raise UsageError(f"--{_dashed(given[0])} belongs to a graph; give its triples with --triples")
+        if self.tokenizer not in TOKENIZERS:
+            raise UsageError(f"--tokenizer is {self.tokenizer!r}; choose {', '.join(TOKENIZERS.names())}")
+        if self.encoding is not None and not _is_encoding(self.encoding):
+            raise UsageError(
+                f"--encoding is {self.encoding!r}; it takes an encoding that Python knows, such as latin-1 or cp1252"
+            )
         for name, number in (("min-count", self.min_count), ("memory", self.memory_bytes)):
             if number < 1:
                 raise UsageError(f"--{name} is {number}; it must be at least 1")
@@ -367,6 +387,15 @@ class PrepareOptions(CallOptions):
 def is_given(value: object) -> bool:
     """Whether an option says something; tables do not say whether they are true."""
     return value is not None and (not isinstance(value, str | float | int | tuple) or bool(value))
+
+
+def _is_encoding(name: str) -> bool:
+    """Whether Python knows an encoding of text by a name, and reads it piece by piece."""
+    try:
+        known = codecs.lookup(name)
+        return known.incrementaldecoder is not None and isinstance(b"".decode(name), str)
+    except (LookupError, ValueError):
+        return False
 
 
 def _dashed(name: str) -> str:

@@ -14,6 +14,7 @@ from distjoint.data import vocabulary
 from distjoint.data.corpus import Corpus
 from distjoint.data.name_trie import NameTrie
 from distjoint.data.request import PrepareOptions
+from distjoint.data.scripts import notes_on_scripts
 from distjoint.data.spool import Tokens
 from distjoint.data.tokens import Counter, Lexicon
 from distjoint.data.vocabulary import Vocabulary
@@ -35,6 +36,7 @@ class Text:
     length: int = 0
     documents: int = 0
     names: int = 0
+    notes: Sequence[str] = ()
 
 
 def no_text(options: PrepareOptions) -> Text:
@@ -66,7 +68,8 @@ def read_text(
         raise DistjointError(f"{corpus.files[0]}: no word in the text")
     if not len(chosen):
         raise DistjointError(f"{corpus.files[0]}: no word occurs {options.min_count} times; lower --min-count")
-    return Text(lexicon, tokens, chosen, counter.tokens, counter.documents, joined)
+    notes = [*counter.noticed.notes(), *notes_on_scripts(lexicon)]
+    return Text(lexicon, tokens, chosen, counter.tokens, counter.documents, joined, notes)
 
 
 def join_names(

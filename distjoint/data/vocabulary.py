@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
 from distjoint.base.arrays import Ints
-from distjoint.data.request import Tokenizer
+from distjoint.data.tokenizers import tokenizer_of
 from distjoint.data.tokens import Lexicon
-
-JOINT = "_"
 
 
 @dataclass(frozen=True)
@@ -46,19 +42,6 @@ def choose(lexicon: Lexicon, counts: Ints, min_count: int, max_words: int | None
     return Vocabulary([spelled[k] for k in order], counts[source].astype(np.int64), source)
 
 
-def key(name: str, tokenizer: Tokenizer) -> str:
-    """The form in which names and words are compared: NFKC, case folded, words joined by `_`.
-
-    `New York`, `new_york` and `NEW  YORK` have one key. Empty where the name holds no word.
-    """
-    if name.isascii() and name.islower() and name.isalpha():
-        return name
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).replace(JOINT, " ")
-    if tokenizer == "whitespace":
-        return JOINT.join(folded.split())
-    return JOINT.join("".join(c if _inside(c) else " " for c in folded).split())
-
-
-@cache
-def _inside(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LMN"
+def key(name: str, tokenizer: str) -> str:
+    """The form in which names and words are compared by a dataset's tokeniser; empty where the name holds no word."""
+    return tokenizer_of(tokenizer).form(name)
