@@ -354,3 +354,4 @@ def test_it_learns_where_shards_rotate(told: str, tmp_path: Path) -> None:
     assert made.metrics["refreshes"] == 10 * 6  # visits
     answers = distjoint.load(str(tmp_path / "run")).predict(head="newcomer_1", relation="knows", k=3, known="include")
     assert "coacha" in {answer.name for answer in answers}
+    assert np.array_equal(tensors(tmp_path / "run")["dense/map"], np.eye(32))  # a visit sees too little to turn it

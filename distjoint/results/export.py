@@ -12,7 +12,7 @@ from distjoint.evaluate.space import Spaces
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.registry import EXPORTS
 from distjoint.results.about import about
-from distjoint.results.exports.base import OF_ROWS, Export, Table
+from distjoint.results.exports.base import OF_ROWS, Export, NamedVectors
 from distjoint.results.model_tables import ModelTable, model_tables
 from distjoint.storage import Location
 
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 def export(
-    spaces: Sequence[Table],
+    spaces: Sequence[NamedVectors],
     out: Location,
     form: str = "glove",
     binary: bool = False,
@@ -78,7 +78,7 @@ def export_run(
         if not model:
             raise UsageError(f"{trained.run.folder}: has no relations; it was trained on text only")
         return export(_of_one_width(model, chosen, say), out, form, binary, told, say)
-    spaces: list[Table] = list(_spaces(trained, every, kind, vectors))
+    spaces: list[NamedVectors] = list(_spaces(trained, every, kind, vectors))
     if kind is None and model and chosen.holds_model:
         spaces += model
         say(f"with {', '.join(f'{table.kind} ({len(table):,})' for table in model)}")
@@ -87,7 +87,9 @@ def export_run(
     return export(spaces, out, form, binary, told, say)
 
 
-def _spaces(trained: TrainedVectors, every: Spaces, kind: VectorKind | None, vectors: VectorParts) -> Sequence[Table]:
+def _spaces(
+    trained: TrainedVectors, every: Spaces, kind: VectorKind | None, vectors: VectorParts
+) -> Sequence[NamedVectors]:
     return spaces_of(trained, every, kind) if vectors == "joint" else [choose(trained, every, kind, vectors)]
 
 

@@ -26,7 +26,7 @@ OF_ROWS = ("word", "entity")
 """Kinds of vectors that are not the model's own."""
 
 
-class Table(Protocol):
+class NamedVectors(Protocol):
     """Named vectors of one kind: a `Space`, or a table of the model's.
 
     kind      `word`, `entity`, `relation`, `inverse_relation`, `map`, ...
@@ -67,13 +67,13 @@ class Export(ABC):
     def write(self, spaces: Sequence[Any], out: Location) -> None:
         """Write all vectors to one file, or to a folder.
 
-        spaces   of type Table: words, entities or both, of one dimension, names and vectors in order of row id, most
+        spaces   words, entities or both, of one dimension, names and vectors in order of row id, most
                  frequent first; then, where the format `holds_model`, tables of the model's
         out      the file; `open_whole` opens it so that it is complete or absent. Or the folder; see `open_folder`
         """
 
 
-def blocks(space: Table) -> Iterator[tuple[Sequence[str], Floats]]:
+def blocks(space: NamedVectors) -> Iterator[tuple[Sequence[str], Floats]]:
     """Names and vectors of a space, ROWS_AT_ONCE at a time: str[n], float32[n, dim]."""
     for start in range(0, len(space), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from distjoint.results.exports.base import Export, Table, open_folder, open_whole
+from distjoint.results.exports.base import Export, NamedVectors, open_folder, open_whole
 from distjoint.results.exports.safetensors import Safetensors
 from distjoint.storage import Location
 
@@ -53,7 +53,7 @@ class HuggingFace(Export):
     holds_model: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ("README.md", "model.safetensors", "vocab.json", "config.json")
 
-    def write(self, spaces: Sequence[Table], out: Location) -> None:
+    def write(self, spaces: Sequence[NamedVectors], out: Location) -> None:
         card, tensors, vocab, config = self.files
         inner = Safetensors()
         inner.about = self.about
@@ -68,7 +68,7 @@ class HuggingFace(Export):
                 stream.write(json.dumps({"model_type": "distjoint", **self.about}, indent=1).encode())
 
 
-def _card(spaces: Sequence[Table], about: Mapping[str, Any]) -> str:
+def _card(spaces: Sequence[NamedVectors], about: Mapping[str, Any]) -> str:
     tables = [f"| {space.kind} | {len(space):,} | {space.vectors.shape[1]} |" for space in spaces]
     return _CARD.format(
         tables="\n".join(["| kind | vectors | numbers |", "|---|---|---|", *tables]),

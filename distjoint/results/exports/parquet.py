@@ -9,7 +9,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distjoint.results.exports.base import Export, Table, blocks, open_whole, row_offsets
+from distjoint.results.exports.base import Export, NamedVectors, blocks, open_whole, row_offsets
 from distjoint.storage import Location
 
 _SCHEMA = pa.schema([("name", pa.string()), ("kind", pa.string()), ("vector", pa.list_(pa.float32()))])
@@ -24,7 +24,7 @@ class Parquet(Export):
     name: ClassVar[str] = "parquet"
     holds_model: ClassVar[bool] = True
 
-    def write(self, spaces: Sequence[Table], out: Location) -> None:
+    def write(self, spaces: Sequence[NamedVectors], out: Location) -> None:
         schema = _SCHEMA.with_metadata({"distjoint": json.dumps(self.about)} if self.about else None)
         with (
             open_whole(out) as stream,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from distjoint.data.vectors.names import encoded
-from distjoint.results.exports.base import Export, Table, blocks, open_folder, open_whole, text_rows
+from distjoint.results.exports.base import Export, NamedVectors, blocks, open_folder, open_whole, text_rows
 from distjoint.storage import Location
 
 _CONFIG = """embeddings {
@@ -23,7 +23,7 @@ class Projector(Export):
     name: ClassVar[str] = "projector"
     files: ClassVar[tuple[str, ...]] = ("tensors.tsv", "metadata.tsv", "projector_config.pbtxt")
 
-    def write(self, spaces: Sequence[Table], out: Location) -> None:
+    def write(self, spaces: Sequence[NamedVectors], out: Location) -> None:
         changed = 0
         tensors, metadata, config = self.files
         with open_folder(out, self.files) as folder:

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from distjoint.data.vectors.safetensors import NAMES
-from distjoint.results.exports.base import Export, Table, open_whole
+from distjoint.results.exports.base import Export, NamedVectors, open_whole
 from distjoint.storage import Location
 
 
@@ -24,7 +24,7 @@ class Safetensors(Export):
     name: ClassVar[str] = "safetensors"
     holds_model: ClassVar[bool] = True
 
-    def write(self, spaces: Sequence[Table], out: Location) -> None:
+    def write(self, spaces: Sequence[NamedVectors], out: Location) -> None:
         tensors = {space.kind: np.ascontiguousarray(space.vectors) for space in spaces}
         for space in spaces:
             names = json.dumps(list(space.names), ensure_ascii=False).encode()

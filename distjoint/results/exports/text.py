@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
 from distjoint.data.vectors.names import encoded, mark
-from distjoint.results.exports.base import OF_ROWS, Export, Table, blocks, open_whole, text_rows
+from distjoint.results.exports.base import OF_ROWS, Export, NamedVectors, blocks, open_whole, text_rows
 from distjoint.storage import Location
 
 
 class _Lines(Export):
     """A line a vector."""
 
-    def named_blocks(self, spaces: Sequence[Table]) -> Iterator[tuple[list[str], Floats]]:
+    def named_blocks(self, spaces: Sequence[NamedVectors]) -> Iterator[tuple[list[str], Floats]]:
         """Names as they are written, told apart by kind, and their vectors, block by block."""
         changed, example = 0, ""
         for space in spaces:
@@ -41,7 +41,7 @@ class _Lines(Export):
         if changed:
             self.notes.append(f"{changed:,} names with blanks or marks are written as in URLs ({example})")
 
-    def write_about(self, spaces: Sequence[Table], out: Location) -> None:
+    def write_about(self, spaces: Sequence[NamedVectors], out: Location) -> None:
         """What the model's tables are, in a file beside theirs."""
         if self.about and any(space.kind not in OF_ROWS for space in spaces):
             beside = replace(out, path=f"{out.path}.json", url=f"{out.url}.json")
@@ -55,7 +55,7 @@ class GloVe(_Lines):
 
     name: ClassVar[str] = "glove"
 
-    def write(self, spaces: Sequence[Table], out: Location) -> None:
+    def write(self, spaces: Sequence[NamedVectors], out: Location) -> None:
         self.write_about(spaces, out)
         with open_whole(out) as stream:
             for names, vectors in self.named_blocks(spaces):
@@ -68,7 +68,7 @@ class Word2Vec(_Lines):
     name: ClassVar[str] = "word2vec"
     has_binary: ClassVar[bool] = True
 
-    def write(self, spaces: Sequence[Table], out: Location) -> None:
+    def write(self, spaces: Sequence[NamedVectors], out: Location) -> None:
         self.write_about(spaces, out)
         lines = _binary_lines if self.binary else _text_lines
         with open_whole(out) as stream:

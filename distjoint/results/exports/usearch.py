@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import UsageError
-from distjoint.results.exports.base import ROWS_AT_ONCE, Export, Table, open_folder, open_whole
+from distjoint.results.exports.base import ROWS_AT_ONCE, Export, NamedVectors, open_folder, open_whole
 from distjoint.storage import Location
 
 _CONNECTIVITY, _EXPANSION_ADD = 16, 128
@@ -33,7 +33,7 @@ class USearch(Export):
     name: ClassVar[str] = "usearch"
     files: ClassVar[tuple[str, ...]] = ("*.usearch", "names.parquet", "index.json")
 
-    def write(self, spaces: Sequence[Table], out: Location) -> None:
+    def write(self, spaces: Sequence[NamedVectors], out: Location) -> None:
         kind = _index_kind()
         settings = {"metric": "cos", "dtype": "f32", "connectivity": _CONNECTIVITY}
         told: dict[str, Any] = {}
@@ -57,7 +57,7 @@ class USearch(Export):
             with open_whole(folder / "index.json") as stream:
                 stream.write(json.dumps({"index": settings, "kinds": told, **self.about}, indent=1).encode())
 
-    def _fill(self, index: Any, space: Table) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _fill(self, index: Any, space: NamedVectors) -> np.ndarray[Any, np.dtype[np.int64]]:
         """int64[n]: the keys of the vectors that were added; one of zeros has no cosine with any."""
         there = np.flatnonzero(np.asarray(space.vectors).any(1))
         for start in range(0, len(there), ROWS_AT_ONCE):
@@ -78,7 +78,7 @@ def _index_kind() -> Any:
     return Index
 
 
-def _names(spaces: Sequence[Table]) -> pa.Table:
+def _names(spaces: Sequence[NamedVectors]) -> pa.Table:
     """Columns kind, key and name."""
     parts = [
         {"kind": pa.array([space.kind] * len(space)), "key": pa.array(range(len(space))), "name": list(space.names)}
