@@ -264,11 +264,9 @@ class PrepareOptions(CallOptions):
         "Bring names to Unicode's form NFC, so that one is not two.", default=True, flag="--nfc/--no-nfc"
     )
     encoding: str | None = option(
-        "Encoding of the text of --corpus, such as latin-1; by default UTF-8, or what a byte order mark says.",
+        "Encoding of text and JSON Lines of --corpus, like latin-1; by default UTF-8 or as a byte order mark says.",
         default=None,
         metavar="NAME",
-        doc="Encoding of the text and JSON Lines of `corpus`, such as `latin-1`; by default UTF-8, or what a byte "
-        "order mark says.",
     )
     overwrite: bool = option(
         "Replace what is at --out.",
