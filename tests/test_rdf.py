@@ -249,7 +249,7 @@ ABOUT = '<rdf:Description rdf:about="http://a"><p:is rdf:resource="http://%s"/><
         ("a.tsv", NT + "x\ty\tz\n", "line 2, column 1: not N-Triples"),
         ("a.nt", "x\ty\tz\n" + NT, "goes on past N, '--format table' reads it as a table"),
         ("a.nt", NT + NT.strip() + NT, "line 2, column 78: not N-Triples (Only a single triple"),
-        ("a.nt", NT.encode() + b'<http://a> <http://b> "\xe4" .\n', "line 2: byte 0xe4 is not UTF-8; convert"),
+        ("a.nt", NT.encode() + b'<http://a> <http://b> "\xe4" .\n', "line 2: byte 0xe4 is not UTF-8"),
         ("a.nt", NT + f'<{R}a> <{LABEL}> "open .', "line 2, column 71: not N-Triples (Unexpected end"),
         (
             "a.ttl",
