@@ -15,6 +15,7 @@ from distjoint.version import __version__
 
 PYTHON = (3, 11)
 REQUIRED = (
+    "charset-normalizer>=3",
     "fsspec",
     "numba>=0.60",
     "numpy>=2",
