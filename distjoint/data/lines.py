@@ -25,8 +25,8 @@ from distjoint.storage import Location
 BLOCK = 1 << 19
 _BREAKS = b" \n\t\r"
 
-
 Said = tuple[str, str, str, int]
+"""Arguments of `Noticed.add`: a kind, an example, the fix, and how many."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Block:
     read     bytes of the file, as stored, consumed for it
     last     whether the file ends here
     start    byte of the file from which on its lines were read
-    noticed  what is to be said of the file: a kind, an example, the fix, and how many
+    noticed  what is to be said of the file
     found    in the text, where it was looked at
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.lines import Block
@@ -52,7 +53,7 @@ def looked_at(blocks: Iterator[Block]) -> Iterator[Block]:
                 "take the text out first, for example with trafilatura",
                 1,
             )
-            first = Block(first.file, first.text, first.read, first.last, first.start, (*first.noticed, said))
+            first = replace(first, noticed=(*first.noticed, said))
     yield first
     yield from blocks
 
