@@ -149,19 +149,21 @@ class Spaces:
 def read_spaces(trained: TrainedVectors) -> Spaces:
     """All vectors of a checkpoint with their names. raises DistjointError when a file is missing or damaged"""
     run, layout, table = trained.run, trained.layout, trained.run.rows()
-    dim, sources, first = run.info.config.model.dim, run.info.sources, layout.words
-    worded = np.empty((layout.words + layout.aligned if "text" in sources else 0, dim), np.float32)
-    entities = np.empty((layout.rows - first if "graph" in sources else 0, dim), np.float32)
+    dim, sources = run.info.config.model.dim, run.info.sources
+    worded = np.empty((layout.with_word if "text" in sources else 0, dim), np.float32)
+    entities = np.empty((layout.with_entity if "graph" in sources else 0, dim), np.float32)
     entity_ids, said = entity_rows(layout), np.zeros(len(entities), np.bool_)
     for shard in range(layout.shards):
         of_words, of_entities, of_text = trained.words_and_entities(shard)
         if of_words is not None:
-            worded[layout.rows_of(shard)[layout.has_word(shard)]] = of_words.numpy()
+            worded[layout.word_places(layout.rows_of(shard)[layout.has_word(shard)])] = of_words.numpy()
         if of_entities is not None and of_text is not None:
-            entities[entity_ids[shard] - first] = of_entities.numpy()
-            said[entity_ids[shard] - first] = of_text.numpy()
-    words, grams = (_named(table, column, worded) for column in ("word", "gram"))
-    below = table.slice(first, len(entities))
+            places = layout.entity_places(entity_ids[shard])
+            entities[places], said[places] = of_entities.numpy(), of_text.numpy()
+    of_rows = table.take(layout.word_rows) if layout.grown else table.slice(0, layout.with_word)
+    words, grams = (_named(of_rows, column, worded) for column in ("word", "gram"))
+    below = table.take(layout.entity_rows) if layout.grown else table.slice(layout.words)
+    below = below.slice(0, len(entities))
     ids, labels = below.column("entity").to_pylist(), below.column("label").to_pylist()
     degrees = below.column("degree").combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
     named = zip(ids, labels, below.column("word").to_pylist(), strict=True)

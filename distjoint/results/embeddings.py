@@ -222,7 +222,7 @@ class Embeddings:
             raise UsageError(f"top = {top}: ask for 0 words or more")
         relation_id, ends = self._relation(relation), (self._entity(head), self._entity(tail))
         self._warn(relation_id, *ends)
-        parts = [parts_of(self._trained, end + self.run.layout.words) for end in ends]
+        parts = [parts_of(self._trained, self._row(end)) for end in ends]
         score, *slopes = slopes_of(self._trained, parts[0], relation_id, parts[1])
         found: list[End] = []
         sides: tuple[Side, Side] = ("head", "tail")
@@ -319,7 +319,7 @@ class Embeddings:
 
     def _shares_of_words(self, entity: int, slope: Doubles, text: float, top: int) -> dict[str, Any]:
         """`word_shares` of an entity."""
-        words = words_of(self._trained, entity + self.run.layout.words)
+        words = words_of(self._trained, self._row(entity))
         names = [self._mentioned.names[place] for place in words.places.tolist()]
         return word_shares(words, names, self._mentioned.vectors[words.places], slope, text, top)
 
@@ -386,8 +386,13 @@ class Embeddings:
             if required:
                 raise DistjointError(f"{error}; known triples cannot be left out, include them instead") from error
             return None
-        first = self.run.layout.words
-        return KnownAnswers(triples, side, np.array([given + first]), np.array([relation_id])).answers - first
+        rows = np.array([self._row(given)])
+        answers = KnownAnswers(triples, side, rows, np.array([relation_id])).answers
+        return self.run.layout.entity_places(answers)
+
+    def _row(self, entity: int) -> int:
+        """The row id of an entity, by its place among them."""
+        return int(self.run.layout.entity_rows[entity])
 
     @cached_property
     def _dataset_triples(self) -> Triples:

@@ -56,7 +56,7 @@ class TypedText:
         for span in self._dataset.manifest.streams[MENTIONS]:
             words = self._dataset.samples(MENTIONS, span.i, span.j, {"word": layout.shard_rows(span.j)})["word"]
             counts += np.bincount(ids[span.j][words], minlength=layout.rows)
-        rows = np.arange(layout.words + layout.aligned)
+        rows = layout.word_rows
         said_of = np.empty(len(rows), np.int64)
         said_of[layout.mentioned(rows)] = counts[rows]
         return said_of
