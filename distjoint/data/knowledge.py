@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,31 +40,40 @@ class Knowledge:
     withheld: dict[str, int] = field(default_factory=dict)
 
 
-def read_knowledge(options: PrepareOptions, progress: Progress, reading: RdfReading | None = None) -> Knowledge:
+def read_knowledge(
+    options: PrepareOptions, progress: Progress, reading: RdfReading | None = None, onto: Knowledge | None = None
+) -> Knowledge:
     """The graph that the options name. raises DistjointError naming the file, and the line, that is wrong
 
     reading   of RDF
+    onto      what is known already: its names keep their numbers, its labels go first; its triples are not taken up
     """
     storage = options.storage_options
-    if not options.triples:
-        return Knowledge(Graph(splits={"train": np.zeros((0, 3), np.int64)}))
+    empty = Graph(splits={"train": np.zeros((0, 3), np.int64)}, cleaning=Cleaning(options.nfc))
+    if onto is not None:
+        empty.entities, empty.relations = onto.graph.entities, onto.graph.relations
+    if not options.triples and onto is None:
+        return Knowledge(empty)
     rdf = RdfGraph(reading or RdfReading(), types=options.types == FOUND)
     with progress.task("reading triples") as task:
-        graph = read_graph(
-            options.paths,
-            fractions=options.fractions,
-            seed=options.seed,
-            options=storage,
-            rdf=rdf,
-            form=options.table_form,
-            cleaning=Cleaning(options.nfc),
-        )
+        graph = empty
+        if options.triples:
+            graph = read_graph(
+                options.paths,
+                fractions=options.fractions,
+                seed=options.seed,
+                options=storage,
+                rdf=rdf,
+                form=options.table_form,
+                cleaning=empty.cleaning,
+                onto=onto.graph if onto else None,
+            )
         task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
     about_withheld: list[str] = []
     withheld = withhold(graph, options, about_withheld)
     notes = [*rdf.notes(), *graph.noticed.notes(), *_of_triples(graph), *about_withheld]
     types = _types(options, graph, rdf, notes) if options.types else None
-    labels = _labels(options, graph, rdf, notes)
+    labels = _labels(options, graph, rdf, notes, onto.labels if onto else None)
     if rdf.texts.count and not options.descriptions:
         has = f"{rdf.texts.count:,} descriptions of entities too (such as {rdf.texts.example})"
         notes.append(f"The graph's RDF has {has}: '--descriptions {FOUND}' reads them.")
@@ -125,7 +134,13 @@ def _types(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str
     return known
 
 
-def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str]) -> dict[str, list[str]] | None:
+def _labels(
+    options: PrepareOptions,
+    graph: Graph,
+    rdf: RdfGraph,
+    notes: list[str],
+    earlier: Mapping[str, list[str]] | None = None,
+) -> dict[str, list[str]] | None:
     """Labels of entities, by a file and by the graph's RDF; the file's go first. Those of relations alone are left out.
 
     Entities that have a label alone are added to the graph.
@@ -138,8 +153,11 @@ def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[st
     if options.labels:
         source = options.labels
         named = graph.cleaning.keys(_named(options, rdf, notes))
-        _meet(source, named, graph)
+        if earlier is None or options.triples:
+            _meet(source, named, graph)
         labels = {**labels, **named}
+    for entity, names in (earlier or {}).items():
+        labels[entity] = [*dict.fromkeys((*names, *labels.get(entity, ())))]
     if not labels:
         return None
     if without := sum(entity not in labels for entity in graph.entities.ids):

@@ -51,6 +51,21 @@ class Span(BaseModel):
     stop: int
 
 
+class Ancestor(BaseModel):
+    """A dataset that another grew from.
+
+    fingerprint   of what is in it
+    dataset       where it lay
+    counts        as in its manifest
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    dataset: str
+    counts: Mapping[str, int]
+
+
 class Manifest(BaseModel):
     """Contents of a dataset: layout, counts, options, files, and the partitions in them."""
 
@@ -65,6 +80,8 @@ class Manifest(BaseModel):
     files: tuple[File, ...]
     streams: Mapping[str, tuple[Span, ...]]
     """Only partitions that hold samples are listed."""
+    grown_from: tuple[Ancestor, ...] = ()
+    """The datasets that this one grew from, oldest first, its parent last. The fingerprint does not depend on it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -94,7 +111,7 @@ class Manifest(BaseModel):
 
         The same input makes the same, wherever it lay.
         """
-        content = self.model_dump(mode="json", exclude={"options"})
+        content = self.model_dump(mode="json", exclude={"options", "grown_from"})
         options = {name: self.options[name] for name in READ_OPTIONS if name in self.options}
         text = json.dumps([content, options], sort_keys=True, separators=(",", ":"))
         return f"xxh3:{xxhash.xxh3_64(text.encode()).hexdigest()}"
@@ -119,7 +136,7 @@ class Manifest(BaseModel):
         return index
 
     def write(self, folder: Location) -> None:
-        (folder / NAME).write_json(self.model_dump(mode="json"))
+        (folder / NAME).write_json(self.model_dump(mode="json", exclude=None if self.grown_from else {"grown_from"}))
 
     @classmethod
     def read(cls, folder: Location) -> Manifest:

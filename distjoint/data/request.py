@@ -59,6 +59,15 @@ class PrepareOptions(CallOptions):
     """Options of `prepare`."""
 
     out: str = option("Folder or URL of the dataset to make.", metavar="DATASET", kw_only=False, recorded=False)
+    parent: str | None = option(
+        "Grow this dataset, or that of this run: all of it, where it was, and what is given besides.",
+        default=None,
+        metavar="DATASET|RUN",
+        flag="--from",
+        recorded=False,  # the manifest says it by fingerprint
+        doc="Dataset, or run, whose dataset is to grow (`--from` of the command): the new one has all of it, every row "
+        "where it was, and what is given besides.",
+    )
     corpus: str | Sequence[str] = option(
         "Text files, globs or folders: plain, .gz, .zst, .xz, .bz2, .jsonl, .parquet.",
         default=(),
@@ -336,7 +345,9 @@ class PrepareOptions(CallOptions):
 
     def check(self) -> None:
         """Look at options together. raises UsageError for what cannot be meant"""
-        if not (is_given(self.triples) or self.graph):
+        if self.parent and (self.unseen or self.unseen_fraction):
+            raise UsageError("--unseen would move triples that a dataset has; leave it out with --from")
+        if not self.parent and not (is_given(self.triples) or self.graph):
             belongs = (*SPLITS[1:], *NEGATIVES, "labels", "types", "descriptions", "unseen", "unseen_fraction")
             given = [name for name in belongs if is_given(getattr(self, name))]
             if not self.corpus:
@@ -362,8 +373,10 @@ class PrepareOptions(CallOptions):
         _ = self.table_form
         self._check_descriptions()
         has_text = self.corpus or self.reads_descriptions
-        if self.about and not has_text:
+        if self.about and not has_text and not self.parent:
             raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")
+        if self.parent:
+            return
         if self.align not in ("auto", "none") and not (has_text and (is_given(self.triples) or self.graph)):
             raise UsageError(f"--align {self.align} pairs entities with words; it needs --corpus and --triples")
 
