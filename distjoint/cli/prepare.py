@@ -21,6 +21,7 @@ def prepare(out: str, options: dict[str, Any], storage_options: StorageOptions =
       distjoint prepare --graph dbpedia.nt.bz2 --descriptions found --out data/dbpedia
       distjoint prepare --corpus 'text/*.txt.zst' --triples kg/train.txt --valid kg/valid.txt --test kg/test.txt \\
                         --labels kg/labels.tsv --out data/mine --min-count 5 --memory 2GB
+      distjoint prepare --from data/mine --triples kg/more.txt --corpus more.txt --out data/grown
     """
     import distjoint
 

@@ -13,8 +13,10 @@ from distjoint.config import Config
 from distjoint.couplings import Coupling, coupling_of
 from distjoint.model.comparisons import comparison_of
 from distjoint.model.scorers import scorer
+from distjoint.names import OLD
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.registry import SOURCES
+from distjoint.table.arena import Carried
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Part, Parts, Shard, state_parts
 
@@ -31,6 +33,7 @@ class Scheme:
     text, graph   whether each side trains
     coupling      how aligned rows are bound; `none` unless both train
     rotates       whether a visit has some shards of the table, not all
+    carries       whether rows go on from another run
     """
 
     config: Config
@@ -38,13 +41,16 @@ class Scheme:
     graph: bool
     coupling: Coupling
     rotates: bool = False
+    carries: bool = False
 
     @classmethod
-    def of(cls, config: Config, has_text: bool, has_graph: bool, rotates: bool = False) -> Scheme:
+    def of(
+        cls, config: Config, has_text: bool, has_graph: bool, rotates: bool = False, carries: bool = False
+    ) -> Scheme:
         text = has_text and (config.loss.alpha < 1 or not has_graph)
         graph = has_graph and (config.loss.alpha > 0 or not has_text)
         coupling = coupling_of(config.model.coupling if text and graph else "none", config.model)
-        return cls(config, text, graph, coupling, rotates)
+        return cls(config, text, graph, coupling, rotates, carries)
 
     @property
     def dim(self) -> int:
@@ -69,6 +75,11 @@ class Scheme:
     def frozen(self) -> set[str]:
         """Parts that take no step."""
         return {_PARTS_OF_GROUP[group] for group in self.config.train.freeze if group in _PARTS_OF_GROUP}
+
+    def carried(self, rows: int) -> Carried:
+        """How the first rows of the table train, which another run had."""
+        frozen = {*_PARTS_OF_GROUP.values(), *self.coupling.read_parts} if OLD in self.config.train.freeze else ()
+        return Carried(rows, self.config.train.old_rate, frozen) if rows else Carried()
 
 
 def initial_shard(scheme: Scheme, layout: Layout, shard: int) -> Shard:

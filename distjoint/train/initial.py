@@ -80,21 +80,25 @@ class Found:
     entities: _Rows
     tables: Tables
 
+    def shard(self, shard: int, first: int = 0) -> dict[str, Tensor]:
+        """Vectors of a shard's words and entities, and their places. first: rows before it are left out"""
+        content: dict[str, Tensor] = {}
+        for kind, rows, has in (
+            ("word", self.words, self.layout.has_word(shard)),
+            ("entity", self.entities, self.layout.has_entity(shard)),
+        ):
+            ids = self.layout.rows_of(shard)[has]
+            places = np.flatnonzero(rows.found[ids] * (ids >= first))
+            content |= {f"{kind}.place": torch.from_numpy(places), kind: rows.get(ids[places])}
+        return content
+
     def write(self, run: Location, info: RunInfo) -> None:
         """To the run's folder, a file per shard, and their checksums last."""
         folder = run / FOLDER
         folder.make_dir()
         files = []
         for shard in range(self.layout.shards):
-            content: dict[str, Tensor] = {}
-            for kind, rows, has in (
-                ("word", self.words, self.layout.has_word(shard)),
-                ("entity", self.entities, self.layout.has_entity(shard)),
-            ):
-                ids = self.layout.rows_of(shard)[has]
-                places = np.flatnonzero(rows.found[ids])
-                content |= {f"{kind}.place": torch.from_numpy(places), kind: rows.get(ids[places])}
-            (folder / shard_file(shard)).write_bytes(save(content))
+            (folder / shard_file(shard)).write_bytes(save(self.shard(shard)))
             files.append(describe(folder, shard_file(shard)))
         if dense := self.tables.tensors():
             (folder / DENSE).write_bytes(save({name: value.contiguous() for name, value in dense.items()}))

@@ -9,6 +9,7 @@ from distjoint.base.machine import memory
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
+from distjoint.names import OLD
 from distjoint.runs.folder import RunInfo, sizes_of
 from distjoint.table.layout import Layout
 from distjoint.table.parts import table_bytes
@@ -51,6 +52,14 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
         sources=tuple(name for name, on in (("text", scheme.text), ("graph", scheme.graph)) if on),  # type: ignore[misc]
         coupling=scheme.coupling.name,
     )
+
+
+def check_old(info: RunInfo) -> None:
+    """raises UsageError for settings about what a run has from another, where it has nothing"""
+    train = info.config.train
+    if info.old is None and (OLD in train.freeze or train.old_rate != 1):
+        key = f"train.freeze={OLD}" if OLD in train.freeze else f"train.old_rate={train.old_rate:g}"
+        raise UsageError(f"{key} is about what a run has from another; give that with --from RUN, or leave it out")
 
 
 def check_data(scheme: Scheme, data: Dataset, dataset: str) -> None:

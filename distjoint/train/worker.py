@@ -76,6 +76,8 @@ class Worker:
     def _take_up(self) -> None:
         """Find the newest checkpoint and where it leaves off; every worker calls it."""
         start = checkpoint.newest(self.run, self.info)
+        if not start and self.info.old:
+            start = open_initial(self.run)
         initial = open_initial(self.run) if self.info.config.train.init and not start else None
         self.beginning = replace(self.beginning, start=start, initial=initial)
         if initial:
