@@ -207,6 +207,22 @@ def test_frozen_rows_take_no_step_nor_do_their_biases(backend):
         assert torch.equal(changed, ~frozen), name
 
 
+@BACKENDS
+def test_a_rows_pace_is_a_factor_on_its_steps_and_its_biases(backend):
+    before, tile = random_parts(12, 33), random_tile(1, 0, 6, 6)
+    row, column = int(tile.row[0]), 6 + int(tile.column[0])
+    moved = {}
+    for name, pace in (("none", torch.empty(0)), ("one", torch.ones(12)), ("half", torch.full((12,), 0.5))):
+        parts = replace(copy(before), W_pace=pace, C_pace=pace)
+        cost(backend_of(backend), parts, [tile])
+        moved[name] = parts
+    for name in FLOATS:
+        at = row if name.startswith("W") else column
+        whole, half = (getattr(moved[k], name)[at] - getattr(before, name)[at] for k in ("none", "half"))
+        assert torch.equal(getattr(moved["one"], name), getattr(moved["none"], name)), name
+        torch.testing.assert_close(half, whole if name.endswith("state") else whole / 2, rtol=1e-4, atol=1e-6)
+
+
 def test_real_text_is_learned_alike_by_kernel_and_mini_batches(text):
     waves, rows = text
     cells = sum(len(tile.row) for wave in waves for tile in wave)
