@@ -19,8 +19,8 @@ class Choices(Protocol):
         """All names, in order."""
 
 
-OLD = "old"
-"""What `train.freeze` calls all that a run has from another."""
+OLD, GIVEN = "old", "given"
+"""What `train.freeze` calls all that a run has from another, and rows that begin with vectors of `train.init`."""
 
 
 class Freezable:
@@ -28,7 +28,7 @@ class Freezable:
 
     def names(self) -> tuple[str, ...]:
         own = (group for name in COUPLINGS.names() for group in COUPLINGS[name].groups)
-        return tuple(dict.fromkeys(["words", "contexts", "entities", "relations", *own, OLD]))
+        return tuple(dict.fromkeys(["words", "contexts", "entities", "relations", *own, OLD, GIVEN]))
 
 
 @dataclass(frozen=True)

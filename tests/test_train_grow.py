@@ -187,6 +187,23 @@ def test_new_rows_can_begin_with_vectors_from_elsewhere(known: Train, grown: str
     assert np.array_equal(found["teama"], distjoint.load(str(old)).vector("teama", kind="word")), "it has a vector"
 
 
+def test_rows_with_vectors_from_elsewhere_can_be_held_and_the_others_train(small: Small, tmp_path: Path) -> None:
+    file, run = tmp_path / "vectors.txt", tmp_path / "run"
+    given = {"teama": np.linspace(-1, 1, 16), "city_3": np.linspace(0, 1, 16)}
+    file.write_text("".join(f"{name} {' '.join(map(str, vector))}\n" for name, vector in given.items()))
+    held = {"train.init": str(file), "train.freeze": ["given"], "model.coupling": "none"}
+    train(small.joint, str(run), config({**held, "train.epochs": 1}))
+    first = distjoint.load(str(run))
+    train(None, str(run), resume=True, settings={"train.epochs": 2})
+    found = distjoint.load(str(run))
+    for name, kind in (("teama", "word"), ("teama", "entity"), ("city_3", "entity")):
+        assert np.allclose(found.vector(name, kind=kind), given[name], atol=1e-6), (name, kind)
+    for name, kind in (("teamb", "word"), ("teamb", "entity"), ("city_4", "entity")):
+        assert not np.allclose(found.vector(name, kind=kind), first.vector(name, kind=kind)), (name, kind)
+    with pytest.raises(UsageError, match=r"train\.freeze=given is about vectors to begin with; give some with --init"):
+        train(small.joint, str(tmp_path / "none"), config({"train.freeze": ["given"]}))
+
+
 def test_a_run_that_does_not_fit_is_refused_by_name(known: Train, small: Small, grown: str, tmp_path: Path) -> None:
     run = str(tmp_path / "run")
     with pytest.raises(DistjointError, match=r"known: did not grow from the dataset of .* distjoint prepare --from"):

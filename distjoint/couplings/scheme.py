@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distjoint.base.arrays import Bools
 from distjoint.config import Config
 from distjoint.couplings import Coupling, coupling_of
 from distjoint.model.comparisons import comparison_of
 from distjoint.model.scorers import scorer
-from distjoint.names import OLD
+from distjoint.names import GIVEN, OLD
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.registry import SOURCES
-from distjoint.table.arena import Carried
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Part, Parts, Shard, state_parts
 
@@ -76,10 +77,20 @@ class Scheme:
         """Parts that take no step."""
         return {_PARTS_OF_GROUP[group] for group in self.config.train.freeze if group in _PARTS_OF_GROUP}
 
-    def carried(self, rows: int) -> Carried:
-        """How the first rows of the table train, which another run had."""
-        frozen = {*_PARTS_OF_GROUP.values(), *self.coupling.read_parts} if OLD in self.config.train.freeze else ()
-        return Carried(rows, self.config.train.old_rate, frozen) if rows else Carried()
+    def held(self, rows: int, old: int, given: Mapping[str, Bools]) -> dict[str, Bools]:
+        """Part -> bool[rows]: single rows that take no step.
+
+        rows    of the table
+        old     how many of the first were another run's
+        given   `word`, `entity` -> bool[rows]: which begin with vectors of `train.init`; where they are to be held
+        """
+        found: dict[str, Bools] = {}
+        if OLD in self.config.train.freeze:
+            found = dict.fromkeys((*_PARTS_OF_GROUP.values(), *self.coupling.read_parts), np.arange(rows) < old)
+        if GIVEN in self.config.train.freeze:
+            for kind, names in (("word", ("W", "C")), ("entity", ("X",))):
+                found |= {name: given[kind] | found.get(name, False) for name in names if kind in given}
+        return found
 
 
 def initial_shard(scheme: Scheme, layout: Layout, shard: int) -> Shard:

@@ -7,7 +7,7 @@ device. Row NONE, the last place of an index, is no row.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +23,14 @@ NONE = -1
 
 @dataclass(frozen=True)
 class Carried:
-    """Rows that another run had, the first of the table, and how they train.
+    """Rows that another run had, the first of the table.
 
     rows     ids below are such
     pace     factor on their step sizes
-    frozen   parts in which they take no step
     """
 
     rows: int = 0
     pace: float = 1.0
-    frozen: Collection[str] = ()
 
 
 class Arena:
@@ -40,6 +38,7 @@ class Arena:
 
     slots    how many shards it can hold
     frozen   parts whose rows take no step
+    held     part -> bool[rows of the table]: single rows of it that take no step
     carried  rows of another run
     """
 
@@ -50,6 +49,7 @@ class Arena:
         slots: int,
         device: torch.device,
         frozen: Collection[str] = (),
+        held: Mapping[str, Bools] | None = None,
         carried: Carried = Carried(),
     ) -> None:
         self.parts, self.layout, self.slots, self.device = parts, layout, slots, device
@@ -72,10 +72,9 @@ class Arena:
         }
         """bool[rows of the part]: rows that take no step, of parts that have any."""
         self.carried = carried
-        self._holding = {
-            part.name: part.of for part in parts if part.name in carried.frozen and part.name not in self.frozen
-        }
-        for name in self._holding:
+        kinds = {part.name: part.of for part in parts}
+        self._held = [(name, kinds[name], rows) for name, rows in (held or {}).items() if name in kinds.keys() - frozen]
+        for name, *_ in self._held:
             self.frozen[name] = torch.zeros(len(self.arrays[name]), dtype=torch.bool, device=device)
         self.pace: dict[str, Tensor] = {
             of: torch.ones(slots * rows, device=device) for of, rows in self._per_slot.items() if carried.pace != 1
@@ -141,21 +140,21 @@ class Arena:
             places = np.full(rows, NONE, np.int64)
             places[present] = self.slot[shard] * self._per_slot[of] + np.arange(int(present.sum()))
             index[base : base + rows] = torch.from_numpy(places).to(self.device)
-            self._mark_carried(shard, of, present)
+            self._mark(shard, of, present)
             index[base + rows : base + self.rows_per_slot] = NONE
 
-    def _mark_carried(self, shard: int, of: str, present: Bools) -> None:
-        """Note which rows of a kind were another run's. present: bool[shard rows]: which rows have the kind"""
-        if not (self.pace or self._holding):
+    def _mark(self, shard: int, of: str, present: Bools) -> None:
+        """Note which rows of a kind are held, or another run's. present: bool[shard rows]: which rows have the kind"""
+        if not (self.pace or self._held):
             return
-        old = torch.from_numpy(self.layout.rows_of(shard)[present] < self.carried.rows).to(self.device)
-        start = self.slot[shard] * self._per_slot[of]
-        here = slice(start, start + len(old))
+        rows, start = self.layout.rows_of(shard)[present], self.slot[shard] * self._per_slot[of]
+        here = slice(start, start + len(rows))
         if of in self.pace:
+            old = torch.from_numpy(rows < self.carried.rows).to(self.device)
             self.pace[of][here] = torch.where(old, self.carried.pace, 1.0)
-        for name, kind in self._holding.items():
+        for name, kind, held in self._held:
             if kind == of:
-                self.frozen[name][here] = old
+                self.frozen[name][here] = torch.from_numpy(held[rows]).to(self.device)
 
     def paces(self, of: str, index: Tensor, rate: float, allowed: Tensor | None) -> list[tuple[float, Tensor | None]]:
         """Step sizes of some rows, with which of them take each; those of another run may have one of their own.

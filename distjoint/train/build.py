@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 
 from distjoint.backends import Backend, backend_of, choose_device
+from distjoint.base.arrays import Bools
 from distjoint.base.machine import cores
 from distjoint.couplings.base import RELATION
 from distjoint.couplings.scheme import Scheme
@@ -16,7 +18,7 @@ from distjoint.data.dataset import Dataset
 from distjoint.model.scorers import scorer
 from distjoint.names import OLD
 from distjoint.runs.folder import CarriedFrom, RunInfo
-from distjoint.table.arena import Arena
+from distjoint.table.arena import Arena, Carried
 from distjoint.table.layout import Layout
 from distjoint.table.parts import table_bytes
 from distjoint.train.dense import Dense
@@ -87,8 +89,11 @@ def scheme_of(info: RunInfo) -> Scheme:
     )
 
 
-def build(info: RunInfo, dataset: Dataset, place: Place) -> Parts:
-    """Allocate all that a worker of a run needs; no shard has values yet."""
+def build(info: RunInfo, dataset: Dataset, place: Place, given: Mapping[str, Bools] | None = None) -> Parts:
+    """Allocate all that a worker of a run needs; no shard has values yet.
+
+    given   `word`, `entity` -> bool[rows]: which begin with vectors of `train.init`
+    """
     config, scheme, layout = info.config, scheme_of(info), dataset.layout
     parts, limit = scheme.parts, config.train.memory
     lanes = sum(place.worker_of(lane, info.lanes) == place.rank for lane in range(info.lanes))
@@ -97,8 +102,9 @@ def build(info: RunInfo, dataset: Dataset, place: Place) -> Parts:
     if limit is not None and not fits:
         slots = slots_for(parts, layout, info.groups, lanes, limit)
     backend = backend_of(place.device, place.threads)
-    carried = scheme.carried(Layout(**info.old.layout.model_dump()).rows if info.old else 0)
-    arena = Arena(parts, layout, slots, place.device, scheme.frozen, carried)
+    old = Layout(**info.old.layout.model_dump()).rows if info.old else 0
+    held, carried = scheme.held(layout.rows, old, given or {}), Carried(old, config.train.old_rate if old else 1.0)
+    arena = Arena(parts, layout, slots, place.device, scheme.frozen, held, carried)
     kinds = sources_of(scheme)
     decoders = {kind.name: kind.decoder(dataset, config) for kind in kinds}
     stream = Stream(dataset, decoders, place.threads, workers=place.beside, disk=config.train.disk_cache)

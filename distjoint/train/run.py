@@ -32,7 +32,7 @@ from distjoint.train.carry import Old, write_carried
 from distjoint.train.changes import CONFIG, change, edited, nothing_left, told_changes, wanted_of
 from distjoint.train.options import TrainOptions
 from distjoint.train.papers import unlike_the_paper
-from distjoint.train.plan import check_old, plan, summary
+from distjoint.train.plan import check_begun, plan, summary
 from distjoint.train.worker import Worker
 
 TEST = "test.json"
@@ -137,7 +137,7 @@ def _new(
     info = placed(plan(data, options.dataset, config, options.workers), run, data)
     if old:
         info = old.noted(info, old.check(info, data))
-    check_old(info)
+    check_begun(info)
     if (said := unlike_the_paper(config)) and "graph" in info.sources:
         progress.say(said)
     with _initial(info, data, options.storage_options, progress) as found:
@@ -245,7 +245,7 @@ def _refuse_folder(run: Location, overwrite: bool) -> None:
         if running is not None and not running.is_gone():
             return  # what holds it says so
         raise UsageError(f"{run}: is a run; continue it with --resume {run}, or give --overwrite, or another --out")
-    begun = {*_COPIED, CONFIG, RUN, initial.FOLDER}
+    begun = {*_COPIED, CONFIG, RUN, initial.FOLDER, initial.GIVEN}
     if RUN not in there and not there <= begun:  # else it is what a start broken off has left
         raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")
 
@@ -273,6 +273,8 @@ def _make_folder(
         for name in _COPIED:
             (run / name).write_bytes((data.folder / name).read_bytes())
         (run / CONFIG).write_bytes(info.config.to_yaml().encode())
+        if found:
+            found.note(run)
         if old:
             write_carried(old, run, info, data, found, progress)
         elif found:
