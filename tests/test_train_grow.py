@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import FAST, Small, Train, assert_same_bits, config, info, tensors
+from small import FAST, Small, Train, assert_same_bits, config, info, league, tensors
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
@@ -95,6 +95,29 @@ def test_frozen_rows_relations_and_maps_keep_their_bits_and_new_ones_learn(
         assert same or (name, coupling) == ("teama", "described"), "all words are centred anew"
     assert info(run)["carried"][0]["run"] == str(old) and info(run)["carried"][0]["epochs"] == FAST["train.epochs"]
     assert not (run / "initial").exists()
+
+
+def test_names_of_a_grown_run_have_the_vectors_of_their_rows(known: Train, grown: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(grown, str(run), {"train.epochs": 1}, parent=str(known({"model.coupling": "soft"})))
+    parts, folder, found = by_row(run), RunFolder.open(str(run)), distjoint.load(str(run))
+    rows = folder.rows().select(["row", "word", "entity"]).to_pylist()
+    assert sum(row["word"] is not None for row in rows) == len(found.words)
+    for row in rows:
+        if row["word"] is not None:
+            own = parts["W"][row["row"]] + parts["C"][row["row"]]
+            assert np.array_equal(found.vector(row["word"], kind="word"), own), row
+        if row["entity"] is not None:
+            assert np.array_equal(found.vector(row["entity"], kind="entity"), parts["X"][row["row"]]), row
+    said = found.explain("teamz", "plays_against", "teama")
+    score = found.score("teamz", "plays_against", "teama")
+    assert sum(said.head.parts.values()) + said.head.rest == pytest.approx(score, abs=1e-4)
+    assert said.known and "teama" not in [each.name for each in found.predict("teamz", "plays_against", k=100)]
+    ranked = distjoint.evaluate(str(run), link_prediction="test").to_dict()["link_prediction"]
+    assert ranked["triples"] == len(league()[2])
+    found.export(str(tmp_path / "both.txt"), "word2vec", kind="word", vectors="both")
+    beside = [line.split()[0] for line in (tmp_path / "both.txt").read_text().splitlines()[1:]]
+    assert beside == [row["word"] for row in rows if row["word"] and row["entity"]] and "teamz" in beside
 
 
 def test_what_a_run_has_from_another_can_take_smaller_steps(known: Train, grown: str, tmp_path: Path) -> None:
