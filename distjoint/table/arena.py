@@ -50,7 +50,7 @@ class Arena:
         device: torch.device,
         frozen: Collection[str] = (),
         held: Mapping[str, Bools] | None = None,
-        carried: Carried = Carried(),
+        carried: Carried | None = None,
     ) -> None:
         self.parts, self.layout, self.slots, self.device = parts, layout, slots, device
         shards = range(layout.shards)
@@ -71,13 +71,13 @@ class Arena:
             if name in self.arrays
         }
         """bool[rows of the part]: rows that take no step, of parts that have any."""
-        self.carried = carried
+        self.carried = carried or Carried()
         kinds = {part.name: part.of for part in parts}
         self._held = [(name, kinds[name], rows) for name, rows in (held or {}).items() if name in kinds.keys() - frozen]
         for name, *_ in self._held:
             self.frozen[name] = torch.zeros(len(self.arrays[name]), dtype=torch.bool, device=device)
         self.pace: dict[str, Tensor] = {
-            of: torch.ones(slots * rows, device=device) for of, rows in self._per_slot.items() if carried.pace != 1
+            of: torch.ones(slots * rows, device=device) for of, rows in self._per_slot.items() if self.carried.pace != 1
         }
         """float32[rows of the kind]: factor on the steps of a row; of no kind where all are 1."""
         self.slot: dict[int, int] = {}

@@ -34,7 +34,7 @@ MOST_TILE_ROWS = 1 << 16
 Added = tuple[int, int, int, int]
 """Rows of a growth: words alone (and after these n-grams), aligned, entities alone; and how many of the first are
 n-grams."""
-_WORD, _GRAM, _ALIGNED, _ENTITY = range(4)
+_WORD, _GRAM, _ALIGNED, _ENTITY = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
