@@ -132,14 +132,16 @@ def write_carried(
     described = _described(data) if scheme.coupling.reads_text else np.zeros(layout.rows, np.bool_)
     dense = _dense(old, scheme, info, data, found)
     folder.make_dir()
-    files = []
+    files, begun = [], 0
     with progress.task("taking over rows", layout.shards, "shards") as task:
         for shard in range(layout.shards):
             parts = usual(scheme, layout, degree, shard)
             _shrink(parts, scheme, layout, shard, described)
             if found:
                 first = old.run.layout.rows
-                parts = begin_with(parts, found.shard(shard, first), scheme, layout, shard, dense)
+                given = found.shard(shard, first)
+                parts = begin_with(parts, given, scheme, layout, shard, dense)
+                begun += len(given["word.place"]) + len(given["entity.place"])
             _take(old, parts, scheme, layout, shard)
             content = {name: values.contiguous() for name, values in parts.items()}
             (folder / shard_file(shard)).write_bytes(save(content))
@@ -160,7 +162,8 @@ def write_carried(
         files=tuple(files),
     ).write(folder)
     rows, before = layout.rows, old.run.layout.rows
-    progress.say(f"{run}: {before:,} rows go on from {old.checkpoint.folder}, {rows - before:,} are new")
+    said = f", and have {begun:,} of these vectors" if found else ""
+    progress.say(f"{run}: {before:,} rows go on from {old.checkpoint.folder}, {rows - before:,} are new{said}")
 
 
 def _take(old: Old, parts: Shard, scheme: Scheme, layout: Layout, shard: int) -> None:
