@@ -1,8 +1,8 @@
 """What does it cost to add entities to a trained table, instead of training anew, and how good does it become?
 
-python scripts/experiments/growth.py WN18RR --name-before , --out results/growth
-python scripts/experiments/growth.py WN18RR --name-before , --out results/growth --steps 10 --grow train.triple_passes=1
-python scripts/experiments/growth.py UMLS --texts entity2textlong.txt --recipe wn18rr-joint --share .3 --steps 10
+python scripts/experiments/growth.py WN18RR --name-before , --grow graph.learning_rate=0.05 --grow train.triple_passes=3
+python scripts/experiments/growth.py WN18RR --name-before , --grow graph.learning_rate=0.05 --steps 10
+python scripts/experiments/growth.py UMLS --texts entity2textlong.txt --share .3 --steps 10 --set train.triple_passes=20
 
 A share of the entities is kept back, with all of their triples and texts, and comes in so many steps, each a growth of
 the dataset and of the run before it. Beside these a run is trained anew on all of it. Test triples are `old` where both
