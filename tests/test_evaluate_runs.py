@@ -128,7 +128,7 @@ def test_link_prediction_of_a_run_is_that_of_the_definition(world, coupling):
 SETS = {
     "kore.txt": "First\n\tlabel_1\n\tlabel_2\n\tlabel_3\n\tnobody\nSecond\n\tlabel_5\n\tlabel_6\n\tlabel_7\n",
     "scored.csv": "entity1,entity2,note,score\nlabel 1,label 2,5,3\nlabel 1,label 3,6,2\nlabel 1,label 4,7,1\n",
-    "asked/1_kind/next.txt": "label_1\tlabel_2\nlabel_2\tlabel_3/label_4\nlabel_3\tlabel_4\n",
+    "asked/1_kind/N1 [next].txt": "label_1\tlabel_2\nlabel_2\tlabel_3/label_4\nlabel_3\tlabel_4\n",
     "asked/google.txt": ": gram1-next\nlabel_1 label_2 label_3 label_4\n: near\nlabel_1 label_3 label_2 gone\n",
     "asked/rated.txt": '3 "label_1:label_2"\n2 "label_2:label_3"\n1 "label_5:label_7"\n',
 }
@@ -166,7 +166,7 @@ def test_sets_of_entities_are_measured_by_their_labels_saved_and_compared(tmp_pa
     assert tree["similarity"][0]["spearman"] == 1 and tree["similarity"][0]["form"] == "pairs"
     sections = tree["analogies"]["sections"]
     assert [(part["name"], part["form"], part["category"], part["questions"]) for part in sections] == [
-        ("next", "bats", "1_kind", 6), ("gram1-next", "google", "syntactic", 1), ("near", "google", "semantic", 1)
+        ("N1 [next]", "bats", "1_kind", 6), ("gram1-next", "google", "syntactic", 1), ("near", "google", "semantic", 1)
     ]  # fmt: skip
     assert [form["name"] for form in tree["analogies"]["forms"]] == ["bats", "google"]
     assert len(tree["read_as"]) == 5 and "score in 3 'score'" in tree["read_as"][1]
@@ -177,6 +177,7 @@ def test_sets_of_entities_are_measured_by_their_labels_saved_and_compared(tmp_pa
         "Analogies: questions left out: 1; names without a vector: 1 of 5 (gone).",
         "Analogies (3CosAdd), bats, epoch 1",
         "rated pairs, epoch 1",
+        "│ N1 [next] │",
         *tree["read_as"],
     ):
         assert " ".join(said.split()) in " ".join(text.split()), said
@@ -184,6 +185,11 @@ def test_sets_of_entities_are_measured_by_their_labels_saved_and_compared(tmp_pa
     assert Report.read(locate(runs[0])).to_dict() == report.to_dict()
     distjoint.evaluate(runs[0], link_prediction="test").save(locate(runs[0]))  # what the sets gave stays
     assert Report.read(locate(runs[0])).to_dict()["grouped"] == tree["grouped"]
+    older = json.loads((tmp_path / "run/evaluation.json").read_text())  # as it was before sets had forms
+    del older["grouped"], older["read_as"], older["similarity"][0]["words"], older["similarity"][0]["form"]
+    older["analogies"] = {"total": {}, "sections": [{"name": "all", "questions": 8}]}
+    (tmp_path / "run/evaluation.json").write_text(json.dumps(older))
+    assert Report.read(locate(runs[0])).to_dict()["analogies"]["total"] == tree["analogies"]["total"]
     found = distjoint.compare(runs, **given).to_dict()["measures"]
     assert found["kore, mean of groups"][0]["value"] == 0 and found["kore, mean of groups"][0]["items"] == 2
     assert {"scored", "rated pairs, mean of groups", "analogies"} <= found.keys()

@@ -15,7 +15,7 @@ import pytest
 
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.evaluate.options import SetForm
-from distjoint.evaluate.sets import FORMS, EvaluationSets, Question, read_analogies, read_similarity
+from distjoint.evaluate.sets import FORMS, EvaluationSets, Question, files, read_analogies, read_similarity
 
 pytestmark = pytest.mark.unit
 
@@ -293,6 +293,28 @@ def test_every_form_can_be_named() -> None:
     assert {form.name for form in FORMS} == set(get_args(SetForm))
 
 
+def documented() -> list[tuple[str, ...]]:
+    """Form, how it is published, files and first item of each line in the manual's table."""
+    text = (Path(__file__).parent.parent / "docs/evaluation.md").read_text()
+    table = text.split("form | published so | file | first item\n--- | --- | --- | ---\n")[1].split("\n\n")[0]
+    rows = [tuple(row.split(" | ")) for row in table.splitlines()]
+    assert all(len(row) == 4 for row in rows) and {form for form, *_ in rows} == {form.name for form in FORMS}
+    return rows
+
+
+@pytest.mark.parametrize(("form", "published", "files_said", "first"), documented())
+def test_every_form_of_the_manual_is_read(
+    form: str, published: str, files_said: str, first: str, tmp_path: Path
+) -> None:
+    for each in files_said.split("; `"):
+        name, _, content = each.strip("`").partition("`: `")
+        write(tmp_path / name, content.replace("\\t", "\t").replace("\\n", "\n"))
+    option = next(each.option for each in FORMS if each.name == form)
+    found, notes = (read_similarity if option == "similarity" else read_analogies)([str(tmp_path)])
+    assert f"read as {form}: " in notes[0] and notes[0].endswith(f"(first: {first})."), published
+    assert len(notes) == 1 and {each.form for each in (*found.pairs, *found.groups, *found.questions)} == {form}
+
+
 def scrambled(content: bytes, random: np.random.Generator) -> bytes:
     """Cut short, with bytes shuffled or changed, or with a part moved: one of them."""
     data, at = bytearray(content), int(random.integers(len(content)))
@@ -334,12 +356,27 @@ def test_any_damage_is_an_error_that_names_the_file_or_a_set_that_is_said(tmp_pa
             assert "broken.txt" in str(error) and "\n" not in str(error) and len(str(error)) < 1000, broken
             continue
         assert f"{tmp_path}/broken.txt read as " in notes[0], broken
-        pairs = [(pair, score) for each in found.pairs for pair, score in zip(each.pairs, each.scores, strict=True)]
+        (form,) = {each.form for each in (*found.pairs, *found.groups, *found.questions)}
+        pairs = [(pair, score) for each in (*found.pairs, *(group for each in found.groups for group in each.groups))
+                 for pair, score in zip(each.pairs, each.scores, strict=True)]  # fmt: skip
         assert all(np.isfinite(score) and all(pair) for pair, score in pairs), broken
         assert not any(re.search(r"[\x00-\x08\n\r]", word) for pair, _ in pairs for word in pair), broken
-        lines = [
-            line for line in re.split(rb"\r\n|\n|\r", broken) if line.strip() and not line.lstrip().startswith(b"#")
-        ]
-        if pairs and not packed:
-            header = "after a header" in notes[0]
-            assert len(pairs) + header == len(lines), broken  # no line is passed over
+        if not packed:  # no line is passed over
+            lines = [line.strip() for line in re.split(rb"\r\n|\n|\r", broken.removeprefix(b"\xef\xbb\xbf"))]
+            lines = [line for line in lines if line.decode().strip() and not line.startswith(b"#")]
+            asked = sum(len(each.questions) for each in found.questions)
+            items = {
+                "ranked": len(pairs) + sum(len(each.groups) for each in found.groups),
+                "google": asked + sum(line.startswith(b":") for line in lines),
+                "bats": round(asked**0.5 + 0.5),
+            }.get(form, asked or len(pairs) + ("after a header" in notes[0]))
+            assert items == len(lines), broken
+
+
+def test_a_file_that_is_too_large_for_a_set_is_refused_before_it_fills_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LARGEST", 1 << 20)
+    place = write(tmp_path / "large.gz", gzip.compress(b"a b 1 " * (1 << 20)))
+    with pytest.raises(DistjointError, match=r"large\.gz: holds more than 1 MB, which is no evaluation set"):
+        read_similarity([place])

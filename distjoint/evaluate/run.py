@@ -24,8 +24,9 @@ def evaluate(options: EvaluateOptions) -> Report:
     """The report of a run. raises DistjointError when it knows the words of none of the sets; see `measure`"""
     report = measure(options)
     if report.uncovered:
+        hint = "; --kind entity looks the names up among entities" if report.kind == "word" else ""
         raise DistjointError(
-            f"{', '.join(report.uncovered)}: no item is covered by the {report.kind} vectors of {options.run_url}"
+            f"{', '.join(report.uncovered)}: no item is covered by the {report.kind} vectors of {options.run_url}{hint}"
         )
     return report
 

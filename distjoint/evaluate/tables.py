@@ -64,7 +64,7 @@ def classification_tables(result: Classification, epoch: str) -> list[Renderable
     table = _table(f"Triple classification, test, {epoch}", "", *columns)
     tree = result.to_dict()
     figures = (number(tree[name]) for name in ("accuracy", "f1", "precision", "recall"))
-    table.add_row("all", *figures, *(f"{tree[name]:,}" for name in ("triples", "negatives")))
+    _add_row(table, "all", *figures, *(f"{tree[name]:,}" for name in ("triples", "negatives")))
     notes = [CLASSIFIED]
     if result.untrained:
         notes.append(f"Triples whose relation no training triple has: {result.untrained:,}. {_CHANCE}")
@@ -78,7 +78,7 @@ def similarity_tables(results: Sequence[Similarity], epoch: str, note: str) -> l
     """
     table = _table(f"Word similarity, {epoch}", "set", "Spearman", "95 % interval", "covered", "of all")
     for result in results:
-        table.add_row(result.name, *_correlation(result, result.covered))
+        _add_row(table, result.name, *_correlation(result, result.covered))
     skipped = [text for result in results for text in _skipped(result.name, result.covered, result.words, "pairs")]
     return [table, _note(note), _note(OF_ALL), *map(_note, skipped)]
 
@@ -90,9 +90,9 @@ def grouped_tables(result: GroupedSimilarity, epoch: str, note: str) -> list[Ren
     """
     table = _table(f"{result.name}, {epoch}", "group", "Spearman", "95 % interval", "covered", "of all")
     for group in result.to_dict()["groups"]:
-        table.add_row(group["name"], number(group["spearman"]), "", f"{group['covered']:,} of {group['pairs']:,}", "")
+        _add_row(table, group["name"], number(group["spearman"]), "", f"{group['covered']:,} of {group['pairs']:,}", "")
     table.add_section()
-    table.add_row("mean of groups", *_correlation(result, result.covered))
+    _add_row(table, "mean of groups", *_correlation(result, result.covered))
     without = int((~np.isfinite(result.by_group)).sum())
     notes = [f"{result.name}: groups without a correlation, left out of the mean: {without:,}."] if without else []
     notes += _skipped(result.name, result.covered, result.words, "pairs")
@@ -110,15 +110,15 @@ def analogy_tables(result: Analogies, epoch: str, note: str) -> list[RenderableT
         table = _table(title, "relation", "accuracy", "covered", "of all")
         for section in tree["sections"]:
             if section["form"] == form["name"]:
-                table.add_row(*_accuracy(section["name"], section))
+                _add_row(table, *_accuracy(section["name"], section))
         table.add_section()
         for category in form["categories"]:
-            table.add_row(*_accuracy(category["name"], category))
-            table.add_row(*_macro("  mean of its relations", category))
-        table.add_row(*_accuracy("total", form))
+            _add_row(table, *_accuracy(category["name"], category))
+            _add_row(table, *_macro("  mean of its relations", category))
+        _add_row(table, *_accuracy("total", form))
         if form["relations"] > 1:
             kinds = "mean of categories" if form["categories"] else "mean of relations"
-            table.add_row(*_macro(f"  {kinds}", form))
+            _add_row(table, *_macro(f"  {kinds}", form))
         parts.append(table)
     notes = list(_skipped("Analogies", result.covered, result.words, "questions"))
     if result.ties:
@@ -149,9 +149,9 @@ def comparison_tables(
     table = Table(title="Comparison", title_justify="left")
     table.add_column("measure")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
     for name, row in measures.items():
-        table.add_row(name, *(_compared(*pair) for pair in zip(row, differences[name], strict=True)))
+        _add_row(table, name, *(_compared(*pair) for pair in zip(row, differences[name], strict=True)))
     beside = (
         f"Beside each value: difference to {names[0]} with its 95 % interval, by paired bootstrap over the "
         "items both cover; * where it excludes 0."
@@ -233,7 +233,7 @@ def _links(links: Links, epoch: str) -> Table:
     relation = {"unseen relation": tree.get("unseen_relation")}
     for part in (rows, *({name: figures for name, figures in some.items() if figures} for some in (ends, relation))):
         for name, figures in part.items():
-            table.add_row(name, *_figures(figures, links.ties), f"{figures['triples']:,}")
+            _add_row(table, name, *_figures(figures, links.ties), f"{figures['triples']:,}")
         table.add_section()
     return table
 
@@ -254,7 +254,7 @@ def _grouped(links: Links, by: str, epoch: str) -> Table:
     for part in links.parts[by]:
         ends = (number(_by_ties(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
         without = number(_by_ties(part["without_own_end"], links.ties)["mrr"])
-        table.add_row(part["name"], *_figures(part, links.ties), *ends, without, f"{part['answers']:,}")
+        _add_row(table, part["name"], *_figures(part, links.ties), *ends, without, f"{part['answers']:,}")
     return table
 
 
@@ -324,10 +324,16 @@ def _coverage(names: Sequence[str], measures: Mapping[str, Sequence[Measure | No
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", min_width=len(title))  # a title is wrapped at the table's width
+    named = Text(title, style="table.title")
+    table = Table(title=named, title_justify="left", min_width=len(title))  # a title is wrapped at the table's width
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place else "left")
     return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add a row; square brackets in names are no markup."""
+    table.add_row(*map(Text, cells))
 
 
 def _note(text: str) -> Text:

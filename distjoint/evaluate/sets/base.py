@@ -15,6 +15,7 @@ LEAST = 3
 """Smallest number of pairs that has a correlation."""
 Option = Literal["similarity", "analogies"]
 _SHOWN = 60
+_ALTERNATIVES = 3
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,12 @@ class Questions:
 
 
 def shown(question: Question) -> str:
-    """A question in words."""
-    return f"{question.a} is to {' or '.join(question.b)} as {question.c} to {' or '.join(question.d)}"
+    """A question in words, with the first of many alternatives."""
+    b, d = (
+        " or ".join(words[:_ALTERNATIVES]) + " or ..." * (len(words) > _ALTERNATIVES)
+        for words in (question.b, question.d)
+    )
+    return f"{question.a} is to {b} as {question.c} to {d}"
 
 
 class SetLine(NamedTuple):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import posixpath
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.encodings import guess_encoding
-from distjoint.data.lines import Slice, line_blocks
+from distjoint.data.encodings import UTF8_MARKED, guess_encoding, marked_encoding, transcoded
+from distjoint.data.lines import Block, open_text
 from distjoint.data.looks import refuse_markup
 from distjoint.data.noticed import Noticed
 from distjoint.data.packing import files_of, inner_name
 from distjoint.evaluate.sets.base import SetFile, SetLine
 from distjoint.storage import Location, Options
 
-_LARGEST = 64 << 20
+LARGEST = 64 << 20
 """Bytes of a set, unpacked; the largest that is published has 10 MB."""
 _BESIDE = re.compile(
     r"(?i)(readme|licen[cs]e|copying|copyright|citation|notice|changelog|source)([-_.].*)?"
@@ -70,16 +71,20 @@ def read_set(file: Location) -> SetFile:
 
 
 def _content(file: Location) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    for block in line_blocks(Slice(file)):
-        if not parts:
-            refuse_markup(block)
-        parts.append(block.text)
-        size += len(block.text)
-        if size > _LARGEST:
-            raise DistjointError(f"{file}: holds more than {_LARGEST >> 20} MB, which is no evaluation set")
-    return b"".join(parts)
+    """All of a file as UTF-8, unpacked. raises DistjointError for one that is empty, too large, or no text"""
+    with open_text(file) as (stream, _):
+        content = b""
+        while len(content) <= LARGEST and (piece := bytes(stream.read(LARGEST))):
+            content += piece
+    if len(content) > LARGEST:
+        raise DistjointError(f"{file}: holds more than {LARGEST >> 20} MB, which is no evaluation set")
+    if not content:
+        raise DistjointError(f"{file}: the file is empty")
+    refuse_markup(Block(file, content, len(content), last=True))
+    marked = marked_encoding(content)
+    if marked == UTF8_MARKED:
+        return content.removeprefix(BOM_UTF8)
+    return b"".join(transcoded([content], marked, str(file))) if marked else content
 
 
 def number_of(text: str) -> float | None:
