@@ -22,6 +22,7 @@ pytestmark = pytest.mark.unit
 MORE = int(os.environ.get("DISTJOINT_FUZZ", "60"))
 SUN = [("sun", "sunlight", 5.0), ("New York", "city", 4.5), ("old", "new", 1.58)]
 ONE_WORD = [("sun", "sunlight", 5.0), ("york", "city", 4.5), ("old", "new", 1.58)]
+CHINESE = [("太阳", "阳光照", 5.0), ("纽约", "城市", 4.5), ("旧", "新", 1.58)]
 BANK = [("bank", "money", 7.5), ("run", "walk", 4.0), ("old", "new", 1.25)]
 ROYAL = Question("man", ("woman",), "king", ("queen",))
 BETTER = Question("good", ("better",), "rough", ("rougher",))
@@ -46,6 +47,7 @@ PAIRS = {
     "blanks": ("sun   sunlight 5.0\nyork city  4.5\nold new 1.58", ONE_WORD),
     "numbered": ("1,sun,sunlight,5.0\n2,York,city,4.5\n3,old,new,1.58\n", [SUN[0], ("York", "city", 4.5), SUN[2]]),
     "wordsim agreed": ("# r = 0.9\ni\tsun\tsunlight\t5.0\nS\tNew York\tcity\t4.5\nA\told\tnew\t1.58\n", SUN),
+    "short words": ("太阳\t阳光照\tN\t5\n纽约\t城市\tN\t4.5\n旧\t新\tA\t1.58\n", CHINESE),
     "words last": (
         "id,score,word_b,word_a\n1,5.0,sunlight,sun\n2,4.5,city,New York\n3,1.58,new,old\n",
         None,
@@ -279,6 +281,15 @@ def test_bad_similarity_files_are_named(tmp_path: Path, content: bytes, message:
 def test_bad_analogy_files_are_named(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DistjointError, match=rf"bad\.txt.*{message}"):
         read_analogies([write(tmp_path / "bad.txt", content)])
+
+
+def test_a_column_that_may_hold_words_or_labels_is_asked_about(tmp_path: Path) -> None:
+    text = "".join(f"{('noun', 'verb')[k % 2]}\tword{k}\tother{k}\t{k}\n" for k in range(20))
+    place = write(tmp_path / "s.txt", text)
+    with pytest.raises(DistjointError, match=r"line 1: .* begins with one of 2 names alone, .* --pair-columns 1,2,3"):
+        read_similarity([place])
+    assert read_similarity([place], columns=("1", "2", "3"))[0].pairs[0].pairs[1] == ("word1", "other1")
+    assert read_similarity([place], columns=("0", "1", "3"))[0].pairs[0].pairs[1] == ("verb", "word1")
 
 
 def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:

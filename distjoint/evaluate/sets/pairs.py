@@ -19,8 +19,8 @@ _SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", None: "blanks"}
 _WORD = re.compile(r"(?:word|w|term|entity|item|noun|verb|string|target)[ _-]?(?:[12ab]|one|two)|first|second")
 _SCORE = re.compile(r"simlex|score|human|mean|average|rating|similarity|relatedness|gold|value|assigned_sim")
 _TAGGED = re.compile(r"(.+)-[nvjar]")
-_TAG = 2
-"""Letters of a label before the words, such as `I` or `S` in WordSim's agreed pairs, at most."""
+_FEW = 8
+"""Multiplier on the different names of a column that may be labels, up to those of the columns after it."""
 
 Row = tuple[SetLine, list[str]]
 
@@ -93,7 +93,7 @@ class Pairs(Form):
                 line, "is neither a pair with a score nor a header that is known; --pair-columns 0,1,2 makes it one"
             )
         words = [place for place, name in enumerate(header) if _WORD.fullmatch(name.casefold())]
-        first, second = words if len(words) == 2 else _word_columns(rows, mostly)
+        first, second = words if len(words) == 2 else _word_columns(file, rows, mostly)
         scores = [c for c, is_number in enumerate(mostly) if is_number and c > second]
         named = [c for c in scores if header and _SCORE.search(header[c].casefold())]
         if not scores:
@@ -198,13 +198,24 @@ def _named(file: SetFile, rows: Sequence[Row], columns: Sequence[str], mostly: S
     return PairColumns(places[0], places[1], score, tuple(top) if by_name or above else ())
 
 
-def _word_columns(rows: Sequence[Row], mostly: Sequence[bool]) -> tuple[int, int]:
-    """Where the words are without a header: in the first columns, after a number or a short label if there is one."""
-    if len(mostly) > 3 and not (mostly[1] or mostly[2]):
-        labels, firsts = (_column(rows[1:], column) for column in (0, 1))
-        short = all(len(label) <= _TAG for label in labels) and not all(len(word) <= _TAG for word in firsts)
-        if mostly[0] or short:
-            return 1, 2
+def _word_columns(file: SetFile, rows: Sequence[Row], mostly: Sequence[bool]) -> tuple[int, int]:
+    """Where the words are without a header: in the first columns, after a number or a one-letter label if there is one.
+
+    raises DistjointError where the first column could be a label or a word
+    """
+    if len(mostly) < 4 or mostly[1] or mostly[2]:
+        return 0, 1
+    columns = [_column(rows[1:], column) for column in range(3)]
+    different = [len(set(column)) for column in columns]
+    letters = all(len(cell) == 1 and cell.isascii() for cell in columns[0]) and different[0] <= different[2]
+    if mostly[0] or letters:
+        return 1, 2
+    if _FEW * different[0] <= min(different[1:]):
+        raise file.error(
+            rows[0][0],
+            f"begins with one of {different[0]} names alone, which may be no word; name the columns, like "
+            "--pair-columns 1,2,3",
+        )
     return 0, 1
 
 
