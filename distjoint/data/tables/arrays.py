@@ -16,9 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.beginnings import is_zip
 from distjoint.data.columns import TableForm
 from distjoint.data.lines import open_text
 from distjoint.data.noticed import Noticed
+from distjoint.data.packing import BROKEN, archived, is_of_torch
 from distjoint.data.tables.base import TripleBatch, TripleFile, TripleFormat, note_columns
 from distjoint.storage import Location
 
@@ -26,17 +28,6 @@ _AT_ONCE = 1 << 20
 _MAGIC = b"\x93NUMPY"
 _TYPES = ("head_type", "tail_type")
 """Types of the two ends, by which OGB's biokg numbers entities from 0 in each."""
-_BROKEN = (
-    zipfile.BadZipFile,
-    OSError,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-    ValueError,
-    LookupError,
-    SyntaxError,
-)
-
 Arrays = Mapping[str, Any]
 
 
@@ -47,14 +38,14 @@ class Numpy(TripleFormat):
 
     @classmethod
     def knows(cls, source: TripleFile, form: TableForm) -> bool:
-        return source.begin.startswith(_MAGIC) or (source.begin.startswith(b"PK") and not _is_torch(source.file))
+        return source.begin.startswith(_MAGIC) or (is_zip(source.begin) and not _is_torch(source.file))
 
     def read(self, source: TripleFile, form: TableForm, noticed: Noticed) -> Iterator[TripleBatch]:
         with open_text(source.file) as (stream, _):
             content = b"".join(iter(lambda: bytes(stream.read(1 << 24)), b""))
         try:
-            arrays = _archive(content) if content.startswith(b"PK") else _split(_array(content))
-        except _BROKEN as error:
+            arrays = _archive(content) if is_zip(content) else _split(_array(content))
+        except (*BROKEN, SyntaxError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DistjointError(f"{source.file}: arrays of NumPy that are damaged or not read ({reason})") from error
         yield from _batches(source, form, noticed, arrays)
@@ -67,18 +58,14 @@ class Torch(TripleFormat):
 
     @classmethod
     def knows(cls, source: TripleFile, form: TableForm) -> bool:
-        return source.begin.startswith(b"PK") and _is_torch(source.file)
+        return is_zip(source.begin) and _is_torch(source.file)
 
     def read(self, source: TripleFile, form: TableForm, noticed: Noticed) -> Iterator[TripleBatch]:
         yield from _batches(source, form, noticed, _of_torch(source.file))
 
 
 def _is_torch(file: Location) -> bool:
-    try:
-        with file.open_input() as raw, zipfile.ZipFile(raw) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except _BROKEN:
-        return False
+    return is_of_torch(archived(file) or ())
 
 
 def _of_torch(file: Location) -> Arrays:
