@@ -110,10 +110,10 @@ def archived(file: Location) -> list[str] | None:
         try:
             with zipfile.ZipFile(raw) as archive:
                 infos = archive.infolist()
+                names = [info.filename for info in infos if not info.is_dir()]  # fails for a name without a letter
         except BROKEN as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DistjointError(f"{file}: a zip archive that is damaged or cut short ({reason})") from error
-    names = [info.filename for info in infos if not info.is_dir()]
     if not all(name.isprintable() for name in names):
         raise DistjointError(f"{file}: a zip archive that is damaged: it has names of files with control characters")
     if any(info.flag_bits & 1 for info in infos):

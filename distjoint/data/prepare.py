@@ -124,7 +124,7 @@ class _Preparation:
         with self._timed("graph"):
             known = read_knowledge(options, self.progress, self.reading)
             graph = known.graph
-            self.notes += [*known.notes, *notes_on_unseen(graph)]
+            self.notes += [*known.notes, *notes_on_unseen(graph, known.prefixes)]
             texts = self._descriptions(graph)
             if options.name_before and texts:
                 named = split_names(texts, options.name_before, self.notes)
@@ -232,7 +232,9 @@ class _Preparation:
             streams = Streams(self.folder, rows, layout, options.seed)
             for part in written:
                 streams.add(COOCCURRENCE, part)
-            relation_ids, relations = number_relations(graph.relations.list(), graph.frequencies())
+            relation_ids, relations = number_relations(
+                graph.relations.list(), graph.frequencies(), known.relation_labels
+            )
             unseen = {split: graph.unseen(split, degrees) for split in splits if len(splits[split])}
             for split, mask in unseen.items():
                 weights = graph.weights if split == "train" else None
@@ -253,6 +255,7 @@ class _Preparation:
                 options=options.record(),
                 files=tuple(streams.files),
                 streams={name: tuple(spans) for name, spans in streams.spans.items()},
+                prefixes=known.prefixes.namespaces,
             )
             manifest.write(self.folder)
             with suppress(DistjointError, OSError):  # it is complete, whatever else lies there

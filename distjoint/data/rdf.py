@@ -15,12 +15,13 @@ from itertools import islice
 from typing import IO, cast
 
 import pyoxigraph
-from pyoxigraph import Quad, RdfFormat
+from pyoxigraph import Quad, QuadParser, RdfFormat
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
 from distjoint.data.lines import Slice, decoded, line_blocks, open_text
 from distjoint.data.packing import inner_name
+from distjoint.data.rdf_prefixes import DeclaredPrefixes
 from distjoint.data.rdf_stream import RdfStream, XmlStream, place_in_xml
 from distjoint.storage import Location
 
@@ -156,14 +157,20 @@ def _by_content(begin: bytes) -> str | None:
     return "ntriples" if not lines and _CUT.match(last) else None
 
 
-def statements(rdf: RdfFile, allowed: int, skipped: Cases) -> Iterator[tuple[list[Quad], int]]:
+def statements(
+    rdf: RdfFile, allowed: int, skipped: Cases, declared: DeclaredPrefixes | None = None
+) -> Iterator[tuple[list[Quad], int]]:
     """The statements of a file, some at a time, and the bytes of the file, as stored, consumed for them.
 
     allowed   wrong statements to go on past; only in formats of lines
     skipped   gets those
+    declared  gets the prefixes that the file declares
     raises    DistjointError naming file, line and column of what is wrong
     """
-    return _of_lines(rdf, allowed, skipped) if rdf.format in OF_LINES else _of_stream(rdf, allowed)
+    if rdf.format in OF_LINES:
+        yield from _of_lines(rdf, allowed, skipped)
+    else:
+        yield from _of_stream(rdf, allowed, declared or DeclaredPrefixes())
 
 
 def _of_lines(rdf: RdfFile, allowed: int, skipped: Cases) -> Iterator[tuple[list[Quad], int]]:
@@ -197,11 +204,11 @@ def _wrong_line(rdf: RdfFile, number: int, line: bytes, error: SyntaxError, allo
     return DistjointError(f"{place}, column {error.offset}: {what}{more}{table}")
 
 
-def _parse(rdf: RdfFile, content: bytes | RdfStream) -> Iterator[Quad]:
-    return cast(Iterator[Quad], pyoxigraph.parse(cast(IO[bytes], content), format=FORMATS[rdf.format][1]))
+def _parse(rdf: RdfFile, content: bytes | RdfStream) -> QuadParser:
+    return pyoxigraph.parse(cast(IO[bytes], content), format=FORMATS[rdf.format][1])
 
 
-def _of_stream(rdf: RdfFile, allowed: int) -> Iterator[tuple[list[Quad], int]]:
+def _of_stream(rdf: RdfFile, allowed: int, declared: DeclaredPrefixes) -> Iterator[tuple[list[Quad], int]]:
     stream = XmlStream(rdf.file) if rdf.format == "rdfxml" else RdfStream(rdf.file)
     parser = _parse(rdf, stream)
     while True:
@@ -214,6 +221,7 @@ def _of_stream(rdf: RdfFile, allowed: int) -> Iterator[tuple[list[Quad], int]]:
                 f"{rdf.file}: not {rdf.title}, or a statement of more than 16 MiB ({error}); a quote may not be closed"
             ) from None
         if not quads:
+            declared.add(parser.prefixes)
             return
         yield quads, stream.taken()
 

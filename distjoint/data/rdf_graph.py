@@ -15,6 +15,7 @@ from pyoxigraph import BlankNode, DefaultGraph, Literal, NamedNode
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
 from distjoint.data.rdf import OF_LINES, RdfFile, RdfReading, statements
+from distjoint.data.rdf_prefixes import DeclaredPrefixes
 
 _RDFS, _SKOS = "http://www.w3.org/2000/01/rdf-schema#", "http://www.w3.org/2004/02/skos/core#"
 RDF_TYPE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
@@ -50,13 +51,14 @@ class RdfGraph:
     files    that were read
     types    entity -> its types, where `rdf:type` gives types rather than triples; else None
     texts    descriptions in the language that is wanted
+    declared prefixes of the files
     """
 
     def __init__(self, reading: RdfReading, types: bool = False) -> None:
         self.reading = reading
         self.files: list[RdfFile] = []
         self.types: dict[str, dict[str, None]] | None = {} if types else None
-        self.texts = Cases()
+        self.texts, self.declared = Cases(), DeclaredPrefixes()
         self.nodes = Cases("Blank nodes, which are named by file and node")
         self.skipped = Cases("Statements that are wrong, skipped")
         self._ranks = {predicate: rank for rank, predicate in enumerate(NAMES)}
@@ -76,7 +78,7 @@ class RdfGraph:
         self.files.append(rdf)
         nodes = _Nodes(rdf, self.reading, self.nodes)
         types, in_graphs = self.types, rdf.format in ("nquads", "trig")
-        for quads, _ in statements(rdf, self.reading.skip_errors, self.skipped):
+        for quads, _ in statements(rdf, self.reading.skip_errors, self.skipped, self.declared):
             heads, relations, tails = [], [], []
             for quad in quads:
                 subject, thing, relation = quad.subject, quad.object, quad.predicate.value
