@@ -152,10 +152,7 @@ def test_gensim_reads_what_is_written_and_writes_what_is_read(tmp_path: Path) ->
     [
         (zipped(text(), "b.txt"), r"v: a zip archive with 2 files \(b.txt, folder/v.txt\); unpack it"),
         (zipped(text())[:-9], "v: a zip archive that is damaged or cut short"),
-        (
-            zipped(text()).replace(b"folder/v.txt", b"/" * 11 + b"x").replace(b"\x0c\0", b"\0\0"),
-            "v: a zip archive that is",
-        ),
+        (zipped(text()).replace(b"folder/v.txt", b"\0older/v.txt"), "v: a zip archive that is damaged"),
         (gzip.compress(gzip.compress(text())), "v: compressed twice"),
         (gzip.compress(text())[:-9], "v: the file is cut short"),
         (zstandard.compress(text())[:-5], "v: the file is cut short"),
