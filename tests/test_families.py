@@ -195,7 +195,18 @@ def test_conceptnets_dump_is_read_by_language_and_with_weights(tmp_path: Path) -
     assert len(every.splits["train"]) == 2 and "--weight-column weight reads them" in "".join(every.noticed.notes())
     english = read_graph({"train": path}, form=TableForm(language="en", weight="weight"))
     assert english.entities.list() == ["/c/en/dog/n", "/c/en/animal"] and english.weights is not None
+    assert english.labels == {"/c/en/dog/n": ["dog"], "/c/en/animal": ["animal"]}
+    assert "Languages of ConceptNet's terms: 2 (such as 3 terms of en, 1 terms of fr)" in "".join(every.noticed.notes())
     assert english.weights.tolist() == [2] and "language en, left out: 1" in "".join(english.noticed.notes())
+    text = write(tmp_path / "text.txt", "the dog is an animal and an ice cream is none\n" * 3)
+    ice = "/a/[/r/IsA/,/c/en/ice_cream/,/c/en/food/]\t/r/IsA\t/c/en/ice_cream\t/c/en/food\t"
+    sentence = json.dumps({"surfaceText": "[[ice cream]] is a kind of [[food]]", "weight": 1.0})
+    path = str(write(tmp_path / "assertions.csv.gz", dump + ice + sentence + "\n"))
+    options = {"corpus": str(text), "min_count": 1, "language": "en"}
+    summary = distjoint.prepare(str(tmp_path / "data"), triples=path, **options)
+    assert summary.alignment and summary.alignment.aligned == 3 and summary.counts["names"] == 1  # ice_cream
+    assert "ConceptNet's sentences, not read as descriptions" in (said := "\n".join(summary.notes))
+    assert "Labels by ConceptNet's terms: 4 (such as 'dog' of /c/en/dog/n)." in said
     with pytest.raises(DistjointError, match=r"assertions\.csv\.gz, line 1: no weight in '\{\}'"):
         write(tmp_path / "assertions.csv.gz", "/a/[]\t/r/IsA\t/c/en/a\t/c/en/b\t{}\n")
         read_graph({"train": path}, form=TableForm(weight="weight"))

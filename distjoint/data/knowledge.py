@@ -69,7 +69,7 @@ def read_knowledge(options: PrepareOptions, progress: Progress, reading: RdfRead
     withheld = withhold(graph, options, about_withheld)
     notes = [*rdf.notes(), *graph.noticed.notes(), *_of_triples(graph), *about_withheld]
     types = _types(options, graph, rdf, notes) if options.types else None
-    found = graph.cleaning.keys(rdf.labels())
+    found = graph.cleaning.keys({**graph.labels, **rdf.labels()})
     relation_labels = {name: names[0] for name, names in found.items() if name in graph.relations}
     labels = _labels(options, graph, rdf, found, notes)
     prefixes = rdf.declared.used(graph.entities.list(), graph.relations.list(), notes)
@@ -141,7 +141,7 @@ def _labels(
 ) -> dict[str, list[str]] | None:
     """Labels of entities, by a file and by the graph's RDF; the file's go first. Those of relations alone are left out.
 
-    found   by the graph's RDF
+    found   by the graph's files
 
     Entities that have a label alone are added to the graph.
     """

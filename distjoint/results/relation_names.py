@@ -50,6 +50,6 @@ class RelationNames:
     def _looked_up(self, name: str) -> Iterator[list[int]]:
         whole = self.prefixes.whole(name)
         yield [self.names.index(whole)] if whole in self.names else []
-        last = ["://" in each and re.split("[/#]", each)[-1] for each in self.names]
+        last = ["/" in each and re.split("[/#]", each)[-1] for each in self.names]
         for forms in (self.names, self.labels, last):
             yield [k for k, form in enumerate(forms) if form and form.casefold() == name.strip().casefold()]
