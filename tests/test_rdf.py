@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
-from distjoint.data.rdf import ENDINGS, FORMATS, RdfReading, recognise, statements
-from distjoint.data.rdf_graph import RdfGraph, texts_of
+from distjoint.data.rdf import ENDINGS, FORMATS, RdfGraph, RdfReading, recognise, statements, texts_of
 from distjoint.data.request import Format
 from distjoint.data.triples import read_graph
 from distjoint.storage import locate

@@ -14,8 +14,7 @@ from distjoint.data.alignment import NoLabelsError, read_labels
 from distjoint.data.cases import Cases
 from distjoint.data.naming import Cleaning
 from distjoint.data.packing import files_of
-from distjoint.data.rdf import RdfReading, recognise
-from distjoint.data.rdf_graph import RdfGraph
+from distjoint.data.rdf import RdfGraph, RdfReading, recognise
 from distjoint.data.request import FOUND, PrepareOptions
 from distjoint.data.streams import NEGATIVES
 from distjoint.data.triples import Graph, read_graph

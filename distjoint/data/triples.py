@@ -17,8 +17,7 @@ from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.naming import Cleaning, NameIds, alike_but_for_case
 from distjoint.data.noticed import Noticed
 from distjoint.data.packing import files_of
-from distjoint.data.rdf import TABLE, RdfFile, RdfReading, recognise
-from distjoint.data.rdf_graph import RdfGraph, refuse_without_triples
+from distjoint.data.rdf import TABLE, RdfFile, RdfGraph, RdfReading, recognise, refuse_without_triples
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.data.tables import NotAHeaderError, TableForm, TripleBatch, TripleFile, format_of
 from distjoint.data.tables.dictionaries import name_files, read_dictionary

@@ -214,7 +214,9 @@ def _grouped(links: Links, by: str, epoch: str) -> Table:
     for part in links.parts[by]:
         ends = (number(_by_ties(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
         without = number(_by_ties(part["without_own_end"], links.ties)["mrr"])
-        table.add_row(links.prefixes.shown(part["name"]), *_figures(part, links.ties), *ends, without, f"{part['answers']:,}")
+        table.add_row(
+            links.prefixes.shown(part["name"]), *_figures(part, links.ties), *ends, without, f"{part['answers']:,}"
+        )
     return table
 
 

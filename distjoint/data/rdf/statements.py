@@ -2,7 +2,7 @@
 
 A file is read block by block, whatever its size. Formats of lines (N-Triples, N-Quads) are parsed by blocks of lines,
 so that a wrong line can be told from its neighbours, and skipped; the others are one stream. What statements mean for
-a graph is decided in `rdf_graph`.
+a graph is decided in `graph`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
 from distjoint.data.lines import Slice, decoded, line_blocks, open_text
 from distjoint.data.packing import inner_name
-from distjoint.data.rdf_prefixes import DeclaredPrefixes
-from distjoint.data.rdf_stream import RdfStream, XmlStream, place_in_xml
+from distjoint.data.rdf.declared import DeclaredPrefixes
+from distjoint.data.rdf.stream import RdfStream, XmlStream, place_in_xml
 from distjoint.storage import Location
 
 FORMATS = {

@@ -14,8 +14,8 @@ from pyoxigraph import BlankNode, DefaultGraph, Literal, NamedNode
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
-from distjoint.data.rdf import OF_LINES, RdfFile, RdfReading, statements
-from distjoint.data.rdf_prefixes import DeclaredPrefixes
+from distjoint.data.rdf.declared import DeclaredPrefixes
+from distjoint.data.rdf.statements import OF_LINES, RdfFile, RdfReading, statements
 
 _RDFS, _SKOS = "http://www.w3.org/2000/01/rdf-schema#", "http://www.w3.org/2004/02/skos/core#"
 RDF_TYPE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
