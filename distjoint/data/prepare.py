@@ -27,7 +27,7 @@ from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
 from distjoint.data.descriptions import read_descriptions, split_names
-from distjoint.data.handed import written
+from distjoint.data.handed import in_words, written
 from distjoint.data.inputs import input_files, reading_of, with_benchmark
 from distjoint.data.knowledge import Knowledge, notes_on_unseen, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
@@ -62,7 +62,8 @@ def prepare(options: PrepareOptions) -> Summary:
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
     with written(options) as from_files:
-        return _prepare(from_files)
+        summary = _prepare(from_files)
+        return replace(summary, notes=[in_words(note, from_files) for note in summary.notes])
 
 
 def _prepare(options: PrepareOptions) -> Summary:
