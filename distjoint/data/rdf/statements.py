@@ -185,10 +185,10 @@ def plain_and_others(
     lines = _Lines(rdf, allowed, skipped)
     for block in line_blocks(Slice(rdf.file)):
         plain = split_plain(block.text)
-        quads = lines.parsed(plain.rest)
-        if quads is not None and len(quads) == len(plain.others):
+        others = lines.parsed(plain.rest)
+        if others is not None and len(others) == len(plain.others):
             lines.number += block.text.count(b"\n")
-            yield plain, quads
+            yield plain, others
         else:  # something is wrong, or a line has several statements: line by line
             yield None, lines.quads(block.text)
 
