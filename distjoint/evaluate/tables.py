@@ -199,7 +199,7 @@ def _of_untrained(links: Links) -> Iterable[str]:
     """A line where relations were ranked that mean nothing."""
     if links.ranks.unseen_relation is not None:
         count, names = int(links.ranks.unseen_relation.sum()), links.untrained
-        relations = f"{len(names):,} relation{'s' * (len(names) > 1)} (such as {names[0]})"
+        relations = f"{len(names):,} relation{'s' * (len(names) > 1)} (such as {links.prefixes.shown(names[0])})"
         yield f"Triples whose relation no training triple has: {count:,}, of {relations}. {_CHANCE}"
 
 
@@ -254,7 +254,8 @@ def _grouped(links: Links, by: str, epoch: str) -> Table:
     for part in links.parts[by]:
         ends = (number(_by_ties(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
         without = number(_by_ties(part["without_own_end"], links.ties)["mrr"])
-        _add_row(table, part["name"], *_figures(part, links.ties), *ends, without, f"{part['answers']:,}")
+        shown = links.prefixes.shown(part["name"])
+        _add_row(table, shown, *_figures(part, links.ties), *ends, without, f"{part['answers']:,}")
     return table
 
 

@@ -51,6 +51,7 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
         groups=groups,
         sources=tuple(name for name, on in (("text", scheme.text), ("graph", scheme.graph)) if on),  # type: ignore[misc]
         coupling=scheme.coupling.name,
+        prefixes=data.manifest.prefixes,
     )
 
 
