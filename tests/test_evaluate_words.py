@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +36,8 @@ def test_lookups_forgive_case_and_spaces():
 
 
 def test_spearman_is_scipys_over_covered_pairs():
+    import scipy.stats  # here, since it takes a second
+
     random = np.random.default_rng(0)
     words = space([f"w{i}" for i in range(40)], random.normal(size=(40, 8)) + 3)
     names = [(f"W{a}", f"w{b}") for a, b in random.integers(0, 50, (60, 2))]
@@ -77,6 +78,8 @@ def test_what_is_not_covered_has_no_result():
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=20))
 def test_spearman_of_rows_agrees_with_scipy(pairs):
+    import scipy.stats  # here, since it takes a second
+
     first, second = np.array(pairs, float).T
     found = bootstrap.spearman(np.stack([first, second]), np.stack([second, first]))
     if len(set(first)) == 1 or len(set(second)) == 1:

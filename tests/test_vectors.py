@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from gensim.models import KeyedVectors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from runs import Rows, write_dataset, write_run
@@ -136,6 +135,8 @@ def test_a_file_is_read_by_what_is_in_it_however_it_is_packed(name: str, tmp_pat
 
 
 def test_gensim_reads_what_is_written_and_writes_what_is_read(tmp_path: Path) -> None:
+    from gensim.models import KeyedVectors  # here, since it takes a second
+
     mine = KeyedVectors(DIM)
     mine.add_vectors(["dog", "new_york"], VECTORS[:2])
     for binary in (False, True):
