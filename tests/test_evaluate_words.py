@@ -206,6 +206,8 @@ def test_groups_are_the_mean_of_their_correlations_by_hand():
 
 
 def test_rated_pairs_are_compared_with_the_offset_of_the_others():
+    import scipy.stats  # here, since it takes a second
+
     random = np.random.default_rng(3)
     words = space([f"w{k}" for k in range(10)], random.normal(size=(10, 4)))
     pairs = tuple((f"w{2 * k}", f"w{2 * k + 1}") for k in range(5))
