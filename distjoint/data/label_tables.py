@@ -37,7 +37,7 @@ def read_label_table(file: Location) -> dict[str, list[str]]:
         missing = " or ".join(map(repr, ENTITY_COLUMNS if entity is None else LABEL_COLUMNS))
         raise DistjointError(f"{file}: no column {missing}; it has {', '.join(names[:20]) or 'nothing'}")
     labels: dict[str, dict[str, None]] = {}
-    for records in read_records(Slice(file), (entity, label)):
+    for records in read_records(Slice(file), (entity, label), mend=False):
         for name, text in records.pairs:
             if text:
                 labels.setdefault(name, {})[text] = None

@@ -195,7 +195,9 @@ class _Preparation:
     def _descriptions(self, graph: Graph) -> dict[str, list[str]]:
         options = self.options
         about = files_of(options.about, options.storage_options)
-        texts = read_descriptions(about, options.about_columns, graph, self.notes, self.progress, self.reading)
+        texts = read_descriptions(
+            about, options.about_columns, graph, self.notes, self.progress, self.reading, options.encoding
+        )
         if about and not texts and not options.texts:
             raise DistjointError(f"no descriptions, and no other text: {' '.join(self.notes[-len(about) :])}")
         return texts

@@ -264,7 +264,8 @@ class PrepareOptions(CallOptions):
         "Bring names to Unicode's form NFC, so that one is not two.", default=True, flag="--nfc/--no-nfc"
     )
     encoding: str | None = option(
-        "Encoding of text and JSON Lines of --corpus, like latin-1; by default UTF-8 or as a byte order mark says.",
+        "Encoding of text, CSV and JSON of --corpus and --descriptions, like latin-1; by default UTF-8 or as a byte "
+        "order mark says.",
         default=None,
         metavar="NAME",
     )
