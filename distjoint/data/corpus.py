@@ -27,7 +27,8 @@ from distjoint.data.looks import looked_at, texts_among
 from distjoint.data.noticed import Noticed
 from distjoint.data.packing import compression_of, files_of, inner_name
 from distjoint.data.rdf import RdfReading
-from distjoint.data.records import Columns, has_plain_lines, read_records
+from distjoint.data.record_columns import Columns
+from distjoint.data.records import has_plain_lines, read_records
 from distjoint.data.text_tables import TABLES, documents, table_blocks, without_text
 from distjoint.storage import Location, Options
 

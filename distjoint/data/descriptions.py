@@ -16,7 +16,8 @@ from distjoint.data.lines import Slice
 from distjoint.data.noticed import Noticed
 from distjoint.data.rdf import RdfReading
 from distjoint.data.rdf_graph import TEXTS
-from distjoint.data.records import Columns, Records, read_records
+from distjoint.data.record_columns import Columns
+from distjoint.data.records import Records, read_records
 from distjoint.data.triples import Graph
 from distjoint.storage import Location
 

@@ -25,17 +25,13 @@ from distjoint.data.lines import BLOCK, Block, Said, Slice, decoded, text_blocks
 from distjoint.data.packing import inner_name
 from distjoint.data.rdf import RdfReading, recognise
 from distjoint.data.rdf_graph import texts_of
+from distjoint.data.record_columns import HINT, TEXT_COLUMNS, Columns, by_position, choose, choose_one
 from distjoint.data.tables.base import is_text
 from distjoint.storage import Location
 
-ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
-"""Names of columns that are taken where none are named: the first that is there."""
 _PARQUET, _JSON_LINES, _JSON = (".parquet", ".pq"), (".jsonl", ".ndjson"), ".json"
 _AT_ONCE = 256
-_HINT = "name the columns with --description-columns ENTITY,TEXT"
 
-Columns = tuple[str, str]
-"""Names of the columns of entity and text, or their positions from 0 in a file without a header."""
 Pair = tuple[str, str]
 
 
@@ -190,7 +186,7 @@ def _delimited(source: _Text, delimiter: str, columns: Columns | None) -> Iterat
         return
     numbered = columns is not None and all(name.isdigit() for name in columns)
     names = [str(place) for place in range(len(first[1]))] if numbered else [name.strip() for name in first[1]]
-    entity, text = (names.index(name) for name in _choose(lines.file, names, columns))
+    entity, text = (names.index(name) for name in choose(lines.file, names, columns))
 
     def pairs() -> Iterator[Pair]:
         for number, row in chain([first] if numbered else [], rows):
@@ -307,7 +303,7 @@ def _of_objects(
     first = list(islice(several, _AT_ONCE))  # a record may lack a field that is null
     if not first:
         return iter(()), None
-    entity, text = _choose(file, list(dict.fromkeys(name for _, record in first for name in record)), columns)
+    entity, text = choose(file, list(dict.fromkeys(name for _, record in first for name in record)), columns)
 
     def pairs() -> Iterator[Pair]:
         for where, record in chain(first, several):
@@ -326,7 +322,7 @@ def _of_entities(
     """Pairs of `{entity: text}`, `{entity: [text, ...]}` or `{entity: {field: text}}`, and the guessed field."""
     objects = [_plain(of_it) for _, of_it in said[:_AT_ONCE] if isinstance(of_it, tuple)]
     fields = list(dict.fromkeys(name for each in objects for name in each))
-    field = _choose_one(file, fields, TEXT_COLUMNS, columns and columns[1]) if objects else ""
+    field = choose_one(file, fields, TEXT_COLUMNS, columns and columns[1]) if objects else ""
 
     def pairs() -> Iterator[Pair]:
         for entity, of_it in said:
@@ -350,21 +346,22 @@ def _parquet(file: Location, columns: Columns | None) -> Iterator[Records]:
     try:
         with file.open_input() as stream:
             source = pq.ParquetFile(stream, page_checksum_verification=True)
-            names = source.schema_arrow.names
+            there = source.schema_arrow.names
             if columns and all(name.isdigit() for name in columns):
-                columns = _by_position(file, names, columns)
-            entity, text = _choose(file, names, columns)
+                columns = by_position(file, there, columns)
+            entity, text = choose(file, there, columns)
             kind = source.schema_arrow.field(text).type
-            if not is_text(kind):
-                raise DistjointError(f"{file}: column '{text}' holds {kind}, not text; {_HINT}")
+            if not is_text(kind.value_type if _is_list(kind) else kind):
+                hint = f"; {HINT}" * (columns is None)
+                raise DistjointError(f"{file}: column '{text}' holds {kind}, not text{hint}")
             share, rows = file.size() / max(source.metadata.num_rows, 1), 0
             for batch in source.iter_batches(batch_size=_AT_ONCE, columns=[entity, text]):
                 entities = pc.cast(batch.column(entity), pa.string()).to_pylist()
-                both = zip(entities, batch.column(text).to_pylist(), strict=True)
-                pairs = [(_clean(name or ""), _clean(said or "")) for name, said in both]
-                for number, (name, _) in enumerate(pairs, rows + 1):
-                    if not name:
-                        raise DistjointError(f"{file}, row {number}: column '{entity}' is empty")
+                names = [_clean(name or "") for name in entities]
+                if "" in names:
+                    raise DistjointError(f"{file}, row {rows + names.index('') + 1}: column '{entity}' is empty")
+                both = zip(names, batch.column(text).to_pylist(), strict=True)
+                pairs = [(name, _clean(each or "")) for name, said in both for each in _several(said)]
                 rows += batch.num_rows
                 yield Records(pairs, int(share * batch.num_rows), None if columns else (entity, text))
     except UnicodeDecodeError as error:
@@ -373,27 +370,10 @@ def _parquet(file: Location, columns: Columns | None) -> Iterator[Records]:
         raise DistjointError(f"{file}: damaged or not Parquet ({str(error).splitlines()[0]})") from error
 
 
-def _choose(file: Location, names: Sequence[str], columns: Columns | None) -> Columns:
-    """Which columns are entity and text, by the names there are."""
-    entity, text = columns or (None, None)
-    return _choose_one(file, names, ENTITY_COLUMNS, entity), _choose_one(file, names, TEXT_COLUMNS, text)
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _choose_one(file: Location, names: Sequence[str], usual: Sequence[str], named: str | None) -> str:
-    there_are = ", ".join(names[:20]) or "nothing"
-    if named is not None:
-        if named in names:
-            return named
-        raise DistjointError(f"{file}: no column '{named}'; it has {there_are}")
-    lower = {name.lower(): name for name in reversed(names)}
-    found = next((lower[name] for name in usual if name in lower), None)
-    if found is None:
-        raise DistjointError(f"{file}: no column {' or '.join(map(repr, usual))}; it has {there_are}; {_HINT}")
-    return found
-
-
-def _by_position(file: Location, names: Sequence[str], columns: Columns) -> Columns:
-    places = [int(name) for name in columns]
-    if max(places) >= len(names):
-        raise DistjointError(f"{file}: it has columns 0 to {len(names) - 1}, not {','.join(columns)}")
-    return names[places[0]], names[places[1]]
+def _several(said: Any) -> list[str | None]:
+    """The texts of a cell: those of a list, one that is empty where there is none."""
+    return (said or [None]) if isinstance(said, list) else [said]

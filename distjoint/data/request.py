@@ -5,14 +5,14 @@ Nothing heavy is imported here: the command line reads this file to print its he
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from distjoint.base.errors import UsageError
 from distjoint.base.options import CallOptions, option, options
 from distjoint.base.sizes import bytes_of
-from distjoint.data.columns import TableForm
+from distjoint.data.columns import TableForm, two_columns
+from distjoint.data.encoding_names import is_encoding
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.registry import TOKENIZERS
 
@@ -97,11 +97,12 @@ class PrepareOptions(CallOptions):
         "The same for the test split.", default=None, checked=False, metavar="FILE"
     )
     types: str | None = option(
-        "Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON. 'found' takes rdf:type for types.",
+        "Types of entities, for 'evaluate --typed': TSV of entity, type; CSV, Parquet, JSON. 'found' takes rdf:type.",
         default=None,
         metavar="FILE|found",
         doc='Types of entities: lines `entity TAB type`, several for an entity that has several; or .json, `{"entity": '
-        '["type", ...]}`. `found` takes what `rdf:type` says in RDF for types, not for triples.',
+        '["type", ...]}`; or a table, CSV, Parquet, JSON Lines (`type_columns`). `found` takes what `rdf:type` says in '
+        "RDF for types, not for triples.",
     )
     labels: str | None = option(
         "TSV of: entity, label, any number of aliases; or JSON, or RDF.",
@@ -269,6 +270,14 @@ class PrepareOptions(CallOptions):
         default=None,
         metavar="NAME",
     )
+    type_columns: str | Sequence[str] | None = option(
+        "Columns of the types, by name or by number from 0.",
+        default=None,
+        metavar="ENTITY,TYPE",
+        separator=",",
+        doc="Columns of the types, by name or by number from 0; by default those called entity, id or name, and type, "
+        "types, class, category or kind.",
+    )
     overwrite: bool = option(
         "Replace what is at --out.",
         default=False,
@@ -299,15 +308,12 @@ class PrepareOptions(CallOptions):
     @property
     def about_columns(self) -> tuple[str, str] | None:
         """Columns of entity and text in descriptions. raises UsageError for what is not two names"""
-        if self.description_columns is None:
-            return None
-        given = self.description_columns
-        names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given)]
-        if len(names) != 2 or len(set(names)) != 2 or not all(names):
-            raise UsageError(
-                f"--description-columns is {','.join(names)!r}; it takes two names, 'entity,text', or numbers, '0,1'"
-            )
-        return names[0], names[1]
+        return two_columns("--description-columns", self.description_columns, "entity,text")
+
+    @property
+    def type_pair(self) -> tuple[str, str] | None:
+        """Columns of entity and type in tables of types. raises UsageError for what is not two names"""
+        return two_columns("--type-columns", self.type_columns, "entity,type")
 
     @property
     def reads_descriptions(self) -> bool:
@@ -349,7 +355,7 @@ class PrepareOptions(CallOptions):
                 raise UsageError(f"--{_dashed(given[0])} belongs to a graph; give its triples with --triples")
         if self.tokenizer not in TOKENIZERS:
             raise UsageError(f"--tokenizer is {self.tokenizer!r}; choose {', '.join(TOKENIZERS.names())}")
-        if self.encoding is not None and not _is_encoding(self.encoding):
+        if self.encoding is not None and not is_encoding(self.encoding):
             raise UsageError(
                 f"--encoding is {self.encoding!r}; it takes an encoding that Python knows, such as latin-1 or cp1252"
             )
@@ -361,6 +367,8 @@ class PrepareOptions(CallOptions):
                 f"--unseen names a file, so --unseen-fraction cannot be {self.unseen_fraction:g}; give one of the two"
             )
         _ = self.table_form
+        if self.type_pair and self.types in (None, FOUND) and not self.graph:
+            raise UsageError("--type-columns belongs to a file of types; name it with --types")
         self._check_descriptions()
         has_text = self.corpus or self.reads_descriptions
         if self.about and not has_text:
@@ -386,15 +394,6 @@ class PrepareOptions(CallOptions):
 def is_given(value: object) -> bool:
     """Whether an option says something; tables do not say whether they are true."""
     return value is not None and (not isinstance(value, str | float | int | tuple) or bool(value))
-
-
-def _is_encoding(name: str) -> bool:
-    """Whether Python knows an encoding of text by a name, and reads it piece by piece."""
-    try:
-        known = codecs.lookup(name)
-        return known.incrementaldecoder is not None and isinstance(b"".decode(name), str)
-    except (LookupError, ValueError):
-        return False
 
 
 def _dashed(name: str) -> str:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distjoint.base.arrays import Bools, Floats, Ints
+from distjoint.data.naming import Cleaning, folded
 from distjoint.evaluate.candidates import entity_rows
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.trained import TrainedVectors
@@ -41,12 +42,15 @@ class Space:
         return len(self.names)
 
     def find(self, name: str) -> int | None:
-        """The index of a name: as it is written, else whatever its case, else with its spaces as underscores."""
-        for key in (name, name.strip().replace(" ", "_")):
+        """The index of a name: as it is written, else cleaned as a dataset's names are, whatever its case and Unicode
+        form, else with its spaces as underscores.
+        """
+        clean = Cleaning().clean(name)
+        for key in (name, clean, clean.replace(" ", "_")):
             if key in self._exact:
                 return self._exact[key]
-            if key.casefold() in self._folded:
-                return self._folded[key.casefold()]
+            if (fold := folded(key)) in self._folded:
+                return self._folded[fold]
         return None
 
     def find_all(self, names: Iterable[str]) -> Ints:
@@ -55,7 +59,7 @@ class Space:
 
     def similar_names(self, name: str, count: int = 3) -> list[str]:
         """Names spelt much like this one, nearest first."""
-        key = name.casefold().replace(" ", "_")
+        key = folded(Cleaning().clean(name)).replace(" ", "_")
         # difflib is slow: on a large vocabulary, only names that begin like this one and are about as long.
         near = [
             other
@@ -103,9 +107,9 @@ class Space:
     def _folded(self) -> dict[str, int]:
         index: dict[str, int] = {}
         for place, name in enumerate(self.names):
-            index.setdefault(name.casefold(), place)
+            index.setdefault(folded(name), place)
         for name, place in self.aliases:
-            index.setdefault(name.casefold(), place)
+            index.setdefault(folded(name), place)
         return index
 
     @cached_property

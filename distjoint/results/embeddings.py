@@ -17,6 +17,7 @@ from distjoint.base.arrays import Bools, Doubles, Floats, Ints
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.couplings.base import TEXT
 from distjoint.data.dataset import Triples
+from distjoint.data.naming import Cleaning, folded
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
 from distjoint.evaluate.chosen import spaces_of
@@ -277,9 +278,9 @@ class Embeddings:
     def _relation(self, name: str) -> int:
         if name in self.relations:
             return self.relations.index(name)
-        folded = [other.casefold() for other in self.relations]
-        if name.casefold() in folded:
-            return folded.index(name.casefold())
+        known, key = [folded(other) for other in self.relations], folded(Cleaning().clean(name))
+        if key in known:
+            return known.index(key)
         from difflib import get_close_matches
 
         near = get_close_matches(name, self.relations, n=3) or self.relations[:5]
