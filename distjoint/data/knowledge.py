@@ -11,6 +11,7 @@ from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress, short
 from distjoint.data.alignment import NoLabelsError, read_labels
 from distjoint.data.cases import Cases
+from distjoint.data.handed_paths import Handed
 from distjoint.data.naming import Cleaning
 from distjoint.data.packing import files_of
 from distjoint.data.rdf import RdfReading, recognise
@@ -137,7 +138,7 @@ def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[st
         of_relations.add(f"{labels.pop(name)[0]!r} of {name}")
     notes += [f"{of_relations}."] * (of_relations.count > 0)
     if options.labels:
-        source = options.labels
+        source = "labels" if isinstance(options.labels, Handed) else options.labels
         named = graph.cleaning.keys(_named(options, rdf, notes))
         _meet(source, named, graph)
         labels = {**labels, **named}

@@ -45,6 +45,7 @@ from distjoint.data.triples import Graph
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
+from distjoint.data.wordnet.found import wordnet_written
 from distjoint.data.workers import Local, Workers
 from distjoint.storage import Location, locate
 from distjoint.storage.lock import hold
@@ -61,11 +62,12 @@ def prepare(options: PrepareOptions) -> Summary:
 
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
-    with written(options) as from_files:
-        return _prepare(from_files)
+    with written(options) as from_files, wordnet_written(from_files) as (as_files, said):
+        return _prepare(as_files, said)
 
 
-def _prepare(options: PrepareOptions) -> Summary:
+def _prepare(options: PrepareOptions, notes: Sequence[str]) -> Summary:
+    """notes: what is said first"""
     options, found = with_benchmark(options)
     folder, progress = locate(options.out, options.storage_options), options.progress or Silent()
     refuse_output(folder, options.overwrite)
@@ -75,7 +77,7 @@ def _prepare(options: PrepareOptions) -> Summary:
     with hold(folder, "prepare", progress) as lock:
         refuse_output(folder, options.overwrite)  # another process may have made a dataset there meanwhile
         preparation = _Preparation(options, folder, existed, made, progress)
-        preparation.notes += found
+        preparation.notes += [*notes, *found]
         try:
             with announce(progress), _workers_of(options, progress) as workers:
                 return preparation.run(workers)

@@ -13,6 +13,7 @@ from distjoint.base.options import CallOptions, option, options
 from distjoint.base.sizes import bytes_of
 from distjoint.data.columns import TableForm, two_columns
 from distjoint.data.encoding_names import is_encoding
+from distjoint.data.handed_paths import Handed
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.registry import TOKENIZERS
 
@@ -48,12 +49,6 @@ _FIRST_RECORDED = (
 """The order in which the first manifests have the options, which keeps their bytes the same; newer options follow."""
 
 
-class Handed(str):
-    """Path of a file that a table was written to. what: what the table was, which stands for the path in manifests"""
-
-    what: str = ""
-
-
 @options
 class PrepareOptions(CallOptions):
     """Options of `prepare`."""
@@ -67,13 +62,13 @@ class PrepareOptions(CallOptions):
         "(`text_column`).",
     )
     graph: str | None = option(
-        "A benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's; or RDF, a file or a folder.",
+        "A benchmark as it was published (FB15k-237, WN18RR, CoDEx, OpenKE's ...), RDF, or a wordnet; file or folder.",
         default=None,
         metavar="FOLDER",
         recorded=False,  # the files that are found are
         doc="Folder of a benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's; or a file, or a "
-        "folder, of RDF. Files are found by their names; what is named by one of the following goes before what is "
-        "found.",
+        "folder, of RDF, or of a wordnet (Princeton's files, WN-LMF). Files are found by their names; what is named by "
+        "one of the following goes before what is found.",
     )
     triples: str | Any | None = option(
         "Training triples: TSV, CSV, JSON Lines, SIF, Parquet or RDF (N-Triples, N-Quads, Turtle, TriG, RDF/XML).",
@@ -127,7 +122,7 @@ class PrepareOptions(CallOptions):
         metavar="ENTITY,TEXT",
         separator=",",
         doc="Columns of the descriptions, by name or by number from 0; by default those called entity, id or name, and "
-        "text, description, gloss or comment. A file that is no CSV, Parquet or JSON has columns only where named.",
+        "text, description, gloss or comment. Lines of text have columns only where named.",
     )
     name_before: str | None = option(
         "Descriptions begin with the entity's name, up to this text.",
@@ -385,8 +380,9 @@ class PrepareOptions(CallOptions):
 
     def record(self) -> dict[str, Any]:
         """What decides the bits of a dataset, but for its shards: for the manifest."""
-        values = {**super().record(), "corpus": self.texts, "memory": self.memory_bytes, "descriptions": self.about}
-        values = {name: value.what if isinstance(value, Handed) else value for name, value in values.items()}
+        values = {**super().record(), "corpus": self.texts, "memory": self.memory_bytes}
+        values["descriptions"] = tuple(map(Handed.recorded, self.about))
+        values = {name: Handed.recorded(value) for name, value in values.items()}
         order = [*_FIRST_RECORDED, *(name for name in values if name not in _FIRST_RECORDED)]
         return {name: values[name] for name in order}
 
