@@ -107,6 +107,7 @@ def test_wn_lmf_is_read_with_relations_turned_one_way(tmp_path: Path) -> None:
     [
         (LMF[:900], "line 12: not XML"),
         ("<LexicalResource/>", "no synsets in it"),
+        ('<?xml version="1.0" encoding="klingon"?><LexicalResource/>', "encoding that is not read .unknown encoding"),
         ("<html><LexicalResource/></html>", "XML of 'html', not of a wordnet"),
         (
             '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><LexicalResource>&b;</LexicalResource>',

@@ -48,6 +48,8 @@ def read_lmf(file: Location) -> Synsets:
         parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise DistjointError(f"{file}, line {error.lineno:,}: not XML ({expat.ErrorString(error.code)})") from error
+    except (LookupError, ValueError) as error:
+        raise DistjointError(f"{file}: XML in an encoding that is not read ({error}); write it as UTF-8") from error
     return reader.synsets()
 
 
