@@ -292,3 +292,15 @@ def test_vocabulary_by_count_then_word_with_least_count_and_most_words() -> None
 )  # fmt: skip
 def test_names_are_compared_in_one_form(name: str, form: str) -> None:
     assert vocabulary.key(name, "unicode") == form
+
+
+def test_an_arrow_file_with_damaged_offsets_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"text": ["one two", "three"]})
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    content = (tmp_path / "a.arrow").read_bytes()
+    offsets = np.array([0, 7, 12], np.int32).tobytes()
+    assert content.count(offsets) == 1
+    (tmp_path / "a.arrow").write_bytes(content.replace(offsets, np.array([0, 2**30, 2**31 - 9], np.int32).tobytes()))
+    with pytest.raises(DistjointError, match=r"a\.arrow: damaged or not Arrow"):
+        read(tmp_path / "a.arrow")

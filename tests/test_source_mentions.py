@@ -20,12 +20,15 @@ from distjoint.backends import Backend
 from distjoint.backends.base import Bags
 from distjoint.base.errors import DistjointError, DivergedError, UsageError
 from distjoint.cli.app import app
+from distjoint.config import Config
 from distjoint.couplings.scheme import RESIDUAL
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import MENTIONS
+from distjoint.recipes.load import load_config
 from distjoint.runs.folder import RunFolder
 from distjoint.table import layout
 from distjoint.train import build
+from distjoint.train.plan import unread_texts
 from distjoint.train.rates import Rates
 from distjoint.train.sources.base import LaneVisit
 
@@ -238,6 +241,15 @@ def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tm
         vectors.text_vector("unheard")
     with pytest.raises(UsageError, match="one end"):
         vectors.predict(head="newcomer_1", head_text=words, relation="knows")
+
+
+def test_texts_that_the_default_coupling_does_not_read_are_said(told: str) -> None:
+    data = Dataset.open(told)
+    said = unread_texts(Config(), data)
+    assert said is not None and f"{data.manifest.counts['described']:,} entities have a text" in said
+    assert "--set model.coupling=described" in said
+    for wanted in ("dual", "described"):
+        assert unread_texts(load_config(overrides={"model.coupling": wanted}), data) is None
 
 
 def test_text_that_is_typed_is_the_vector_of_an_entity_so_described(told: str, tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from distjoint.data.cases import Cases
 from distjoint.data.knowledge import not_about
 from distjoint.data.lines import Slice
 from distjoint.data.noticed import Noticed
-from distjoint.data.rdf import RdfReading
-from distjoint.data.rdf_graph import TEXTS
+from distjoint.data.rdf import TEXTS, RdfReading
 from distjoint.data.record_columns import Columns
 from distjoint.data.records import Records, read_records
 from distjoint.data.triples import Graph

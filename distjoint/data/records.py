@@ -23,8 +23,7 @@ from distjoint.base.errors import DistjointError
 from distjoint.data.damage import mended
 from distjoint.data.lines import BLOCK, Block, Said, Slice, decoded, text_blocks, whole_lines
 from distjoint.data.packing import inner_name
-from distjoint.data.rdf import RdfReading, recognise
-from distjoint.data.rdf_graph import texts_of
+from distjoint.data.rdf import RdfReading, recognise, texts_of
 from distjoint.data.record_columns import HINT, TEXT_COLUMNS, Columns, by_position, choose, choose_one
 from distjoint.data.tables.base import is_text
 from distjoint.storage import Location
