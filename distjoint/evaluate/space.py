@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from distjoint.base.arrays import Bools, Floats, Ints
 from distjoint.base.prefixes import Prefixes
+from distjoint.data.naming import Cleaning, folded
 from distjoint.evaluate.candidates import entity_rows
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.trained import TrainedVectors
@@ -44,12 +45,15 @@ class Space:
         return len(self.names)
 
     def find(self, name: str) -> int | None:
-        """The index of a name: as it is written, by a prefix, or with underscores for spaces; whatever its case."""
-        for key in (name, self.prefixes.whole(name) or name, name.strip().replace(" ", "_")):
+        """The index of a name: as it is written, by a prefix, cleaned as a dataset's names are, or with underscores for
+        spaces; whatever its case and Unicode form.
+        """
+        clean = Cleaning().clean(name)
+        for key in (name, self.prefixes.whole(clean) or clean, clean.replace(" ", "_")):
             if key in self._exact:
                 return self._exact[key]
-            if key.casefold() in self._folded:
-                return self._folded[key.casefold()]
+            if (fold := folded(key)) in self._folded:
+                return self._folded[fold]
         return None
 
     def find_all(self, names: Iterable[str]) -> Ints:
@@ -58,7 +62,8 @@ class Space:
 
     def similar_names(self, name: str, count: int = 3) -> list[str]:
         """Names spelt much like this one, nearest first."""
-        key = (self.prefixes.whole(name) or name).casefold().replace(" ", "_")
+        clean = Cleaning().clean(name)
+        key = folded(self.prefixes.whole(clean) or clean).replace(" ", "_")
         # difflib is slow: on a large vocabulary, only names that begin like this one and are about as long.
         near = [
             other
@@ -107,9 +112,9 @@ class Space:
     def _folded(self) -> dict[str, int]:
         index: dict[str, int] = {}
         for place, name in enumerate(self.names):
-            index.setdefault(name.casefold(), place)
+            index.setdefault(folded(name), place)
         for name, place in self.aliases:
-            index.setdefault(name.casefold(), place)
+            index.setdefault(folded(name), place)
         return index
 
     @cached_property
