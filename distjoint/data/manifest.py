@@ -80,8 +80,10 @@ class Manifest(BaseModel):
     files: tuple[File, ...]
     streams: Mapping[str, tuple[Span, ...]]
     """Only partitions that hold samples are listed."""
+    prefixes: Mapping[str, str] = {}
+    """By which names are shown: prefix -> the beginning of IRIs. Written where there are any."""
     grown_from: tuple[Ancestor, ...] = ()
-    """The datasets that this one grew from, oldest first, its parent last. The fingerprint does not depend on it."""
+    """The datasets that this one grew from, oldest first, its parent last; written where there are any."""
 
     @model_validator(mode="before")
     @classmethod
@@ -111,7 +113,7 @@ class Manifest(BaseModel):
 
         The same input makes the same, wherever it lay.
         """
-        content = self.model_dump(mode="json", exclude={"options", "grown_from"})
+        content = self.model_dump(mode="json", exclude={"options", "prefixes", "grown_from"})
         options = {name: self.options[name] for name in READ_OPTIONS if name in self.options}
         text = json.dumps([content, options], sort_keys=True, separators=(",", ":"))
         return f"xxh3:{xxhash.xxh3_64(text.encode()).hexdigest()}"
@@ -136,7 +138,8 @@ class Manifest(BaseModel):
         return index
 
     def write(self, folder: Location) -> None:
-        (folder / NAME).write_json(self.model_dump(mode="json", exclude=None if self.grown_from else {"grown_from"}))
+        empty = {name for name in ("prefixes", "grown_from") if not getattr(self, name)}
+        (folder / NAME).write_json(self.model_dump(mode="json", exclude=empty))
 
     @classmethod
     def read(cls, folder: Location) -> Manifest:

@@ -31,7 +31,7 @@ from distjoint.data.growth.additions import with_relations, with_rows
 from distjoint.data.growth.counts import add_counts
 from distjoint.data.growth.growing import Growing, begin
 from distjoint.data.growth.parent import inherited, open_parent
-from distjoint.data.handed import written
+from distjoint.data.handed import in_words, written
 from distjoint.data.inputs import input_files, reading_of, with_benchmark
 from distjoint.data.knowledge import Knowledge, notes_on_unseen, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
@@ -49,6 +49,7 @@ from distjoint.data.triples import Graph
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
+from distjoint.data.wordnet.found import wordnet_written
 from distjoint.data.workers import Local, Workers
 from distjoint.storage import Location, locate
 from distjoint.storage.lock import hold
@@ -65,11 +66,13 @@ def prepare(options: PrepareOptions) -> Summary:
 
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
-    with written(options) as from_files:
-        return _prepare(from_files)
+    with written(options) as from_files, wordnet_written(from_files) as (as_files, said):
+        summary = _prepare(as_files, said)
+        return replace(summary, notes=[in_words(note, as_files) for note in summary.notes])
 
 
-def _prepare(options: PrepareOptions) -> Summary:
+def _prepare(options: PrepareOptions, notes: Sequence[str]) -> Summary:
+    """notes: what is said first"""
     options, found = with_benchmark(options)
     folder, progress = locate(options.out, options.storage_options), options.progress or Silent()
     refuse_output(folder, options.overwrite)
@@ -83,7 +86,7 @@ def _prepare(options: PrepareOptions) -> Summary:
     with hold(folder, "prepare", progress) as lock:
         refuse_output(folder, options.overwrite)  # another process may have made a dataset there meanwhile
         preparation = _Preparation(options, folder, existed, made, progress)
-        preparation.notes += found
+        preparation.notes += [*notes, *found]
         if parent:
             preparation.growing = begin(parent, options, preparation.notes, progress)
         try:
@@ -137,7 +140,7 @@ class _Preparation:
             self.notes += known.notes
             known = growing.knowledge(known) if growing else known
             graph = known.graph
-            self.notes += notes_on_unseen(graph)
+            self.notes += notes_on_unseen(graph, known.prefixes)
             texts = self._descriptions(graph)
             if options.name_before and texts:
                 named = split_names(texts, options.name_before, self.notes)
@@ -218,7 +221,9 @@ class _Preparation:
     def _descriptions(self, graph: Graph) -> dict[str, list[str]]:
         options = self.options
         about = files_of(options.about, options.storage_options)
-        texts = read_descriptions(about, options.about_columns, graph, self.notes, self.progress, self.reading)
+        texts = read_descriptions(
+            about, options.about_columns, graph, self.notes, self.progress, self.reading, options.encoding
+        )
         if about and not texts and not options.texts:
             raise DistjointError(f"no descriptions, and no other text: {' '.join(self.notes[-len(about) :])}")
         return texts
@@ -267,7 +272,7 @@ class _Preparation:
             streams = Streams(self.folder, rows, layout, options.seed)
             for part in written:
                 streams.add(COOCCURRENCE, part)
-            used = graph.relations.list(), graph.frequencies()
+            used = graph.relations.list(), graph.frequencies(), known.relation_labels
             relation_ids, relations = with_relations(growing.before, *used) if growing else number_relations(*used)
             unseen = {split: graph.unseen(split, degrees) for split in splits if len(splits[split])}
             for split, mask in unseen.items():
@@ -289,6 +294,7 @@ class _Preparation:
                 options=options.record(),
                 files=tuple(streams.files),
                 streams={name: tuple(spans) for name, spans in streams.spans.items()},
+                prefixes=known.prefixes.namespaces,
                 grown_from=growing.ancestors() if growing else (),
             )
             manifest.write(self.folder)

@@ -8,7 +8,7 @@ the public 840 B vectors).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distjoint.base.arrays import Bools, Floats, Ints
+from distjoint.base.prefixes import Prefixes
+from distjoint.data.naming import Cleaning, folded
 from distjoint.evaluate.candidates import entity_rows
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.trained import TrainedVectors
@@ -30,23 +32,28 @@ class Space:
     names      str[n]: the name of each vector
     aliases    further names and the index of each one's vector; where several vectors share one, the first listed
     vectors    float32[n, dim]
+    prefixes   by which names may be written, and are shown
     """
 
     kind: VectorKind
     names: Sequence[str]
     vectors: Floats
     aliases: Sequence[tuple[str, int]] = ()
+    prefixes: Prefixes = field(default_factory=Prefixes)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def find(self, name: str) -> int | None:
-        """The index of a name: as it is written, else whatever its case, else with its spaces as underscores."""
-        for key in (name, name.strip().replace(" ", "_")):
+        """The index of a name: as it is written, by a prefix, cleaned as a dataset's names are, or with underscores for
+        spaces; whatever its case and Unicode form.
+        """
+        clean = Cleaning().clean(name)
+        for key in (name, self.prefixes.whole(clean) or clean, clean.replace(" ", "_")):
             if key in self._exact:
                 return self._exact[key]
-            if key.casefold() in self._folded:
-                return self._folded[key.casefold()]
+            if (fold := folded(key)) in self._folded:
+                return self._folded[fold]
         return None
 
     def find_all(self, names: Iterable[str]) -> Ints:
@@ -55,7 +62,8 @@ class Space:
 
     def similar_names(self, name: str, count: int = 3) -> list[str]:
         """Names spelt much like this one, nearest first."""
-        key = name.casefold().replace(" ", "_")
+        clean = Cleaning().clean(name)
+        key = folded(self.prefixes.whole(clean) or clean).replace(" ", "_")
         # difflib is slow: on a large vocabulary, only names that begin like this one and are about as long.
         near = [
             other
@@ -63,7 +71,7 @@ class Space:
             if other[:1] == key[:1] and abs(len(other) - len(key)) <= max(2, len(key) // 3)
         ]
         found = get_close_matches(key, near[:50_000], n=count)
-        return list(dict.fromkeys(self.names[self._folded[other]] for other in found))
+        return list(dict.fromkeys(self.prefixes.shown(self.names[self._folded[other]]) for other in found))
 
     def unit(self, standardize: bool) -> Floats:
         """float32[n, dim]: vectors of length one, whose products are cosines.
@@ -80,7 +88,8 @@ class Space:
         """The names at some places, bool[n], with their vectors and aliases."""
         number, places = np.cumsum(which) - 1, np.flatnonzero(which)
         aliases = [(name, int(number[place])) for name, place in self.aliases if which[place]]
-        return Space(self.kind, [self.names[place] for place in places.tolist()], self.vectors[places], aliases)
+        names = [self.names[place] for place in places.tolist()]
+        return Space(self.kind, names, self.vectors[places], aliases, self.prefixes)
 
     def with_vectors(self, *halves: Floats) -> Space:
         """The names with other vectors: one, float32[n, dim], as it is; several side by side, columns standardised."""
@@ -103,9 +112,9 @@ class Space:
     def _folded(self) -> dict[str, int]:
         index: dict[str, int] = {}
         for place, name in enumerate(self.names):
-            index.setdefault(name.casefold(), place)
+            index.setdefault(folded(name), place)
         for name, place in self.aliases:
-            index.setdefault(name.casefold(), place)
+            index.setdefault(folded(name), place)
         return index
 
     @cached_property
@@ -144,6 +153,15 @@ class Spaces:
     degrees: Ints
     said: Bools
     grams: Space
+    prefixes: Prefixes
+
+    def readable(self, entity: int) -> str | None:
+        """What people may read instead of an entity's name: its label, its word, or its name by a prefix."""
+        return self.labels[entity] or self.prefixes.short(self.entities.names[entity])
+
+    def shown(self, entity: int) -> str:
+        """An entity's name, by a prefix where it has one."""
+        return self.prefixes.shown(self.entities.names[entity])
 
 
 def read_spaces(trained: TrainedVectors) -> Spaces:
@@ -168,7 +186,9 @@ def read_spaces(trained: TrainedVectors) -> Spaces:
     degrees = below.column("degree").combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
     named = zip(ids, labels, below.column("word").to_pylist(), strict=True)
     readable = [_readable(*names) for names in named]
-    return Spaces(words, Space("entity", ids, entities, _aliases(below)), readable, degrees, said, grams)
+    prefixes = Prefixes(run.info.prefixes)
+    named_entities = Space("entity", ids, entities, _aliases(below), prefixes)
+    return Spaces(words, named_entities, readable, degrees, said, grams, prefixes)
 
 
 def _named(table: pa.Table, column: str, vectors: Floats) -> Space:

@@ -5,7 +5,6 @@ Words and entities each have vectors of their own. An aligned row is a word and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.answers import Neighbour, Prediction, largest, warn_of_chance
 from distjoint.results.explain import End, Explanation, parts_of, slopes_of, word_shares, words_of
 from distjoint.results.export import ExportKind, Say, export_run
+from distjoint.results.relation_names import RelationNames
 from distjoint.results.typed import TypedText
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
@@ -57,10 +57,10 @@ class Embeddings:
         run: RunFolder,
         trained: TrainedVectors,
         spaces: Spaces,
-        relations: Sequence[str],
+        relations: RelationNames,
     ) -> None:
-        self.run, self.words, self.entities, self.relations = run, spaces.words, spaces.entities, list(relations)
-        self._trained, self._every, self._labels = trained, spaces, spaces.labels
+        self.run, self.words, self.entities, self.relations = run, spaces.words, spaces.entities, relations.names
+        self._trained, self._every, self._relations = trained, spaces, relations
         self._model = trained.model if "relation" in trained.dense else None
         self._plausible: Bools = (spaces.degrees > 0) | spaces.said
         """bool[entities]: those whose vector means something; that of the others is chance."""
@@ -70,8 +70,9 @@ class Embeddings:
     def read(cls, run: RunFolder) -> Embeddings:
         """The vectors of a run's result. raises DistjointError when it has none, or a file of it is damaged"""
         trained = TrainedVectors(run, run.result())
-        names = run.relations().column("name").to_pylist() if "relation" in trained.dense else []
-        return cls(run, trained, read_spaces(trained), names)
+        columns = run.relations().to_pydict() if "relation" in trained.dense else {"name": []}
+        spaces = read_spaces(trained)
+        return cls(run, trained, spaces, RelationNames(columns["name"], columns.get("label", ()), spaces.prefixes))
 
     def __len__(self) -> int:
         """How many vectors there are; an aligned row counts twice."""
@@ -181,7 +182,7 @@ class Embeddings:
             raise UsageError(f"k = {k}: ask for at least one prediction")
         side: Side = "tail" if tail is None and tail_text is None else "head"
         name, text = (head, head_text) if side == "tail" else (tail, tail_text)
-        given, relation_id = self._entity(name) if text is None else None, self._relation(relation)
+        given, relation_id = self._entity(name) if text is None else None, self._relations.find(relation)
         self._warn(relation_id, *([] if given is None else [given]))
         vector = self.text_vector(text or "") if given is None else self.entities.vectors[given]
         scores = np.where(self._plausible, self._scores(vector, relation_id, side), -np.inf)
@@ -195,14 +196,15 @@ class Embeddings:
         found: list[Prediction] = []
         for index in largest(scores, k).tolist():
             marked = None if answers is None else bool((answers == index).any())
-            found.append(Prediction(self.entities.names[index], float(scores[index]), self._labels[index], marked))
+            readable = self._every.readable(index)
+            found.append(Prediction(self.entities.names[index], float(scores[index]), readable, marked))
         return found
 
     def score(self, head: str, relation: str, tail: str) -> float:
         """How plausible a triple is: the model's score; comparable between triples of one relation."""
         model, relation_id, places = (
             self._triple_model(),
-            self._relation(relation),
+            self._relations.find(relation),
             list(map(self._entity, (head, tail))),
         )
         self._warn(relation_id, *places)
@@ -220,7 +222,7 @@ class Embeddings:
         self._triple_model()
         if top < 0:
             raise UsageError(f"top = {top}: ask for 0 words or more")
-        relation_id, ends = self._relation(relation), (self._entity(head), self._entity(tail))
+        relation_id, ends = self._relations.find(relation), (self._entity(head), self._entity(tail))
         self._warn(relation_id, *ends)
         parts = [parts_of(self._trained, self._row(end)) for end in ends]
         score, *slopes = slopes_of(self._trained, parts[0], relation_id, parts[1])
@@ -230,11 +232,12 @@ class Embeddings:
             shares = {name: float(slope @ part) for name, part in own.items()}
             rank, among = self._rank(other, relation_id, end, side)
             words = self._shares_of_words(end, slope, shares[TEXT], top) if top and TEXT in shares else {}
-            names, rest = (self.entities.names[end], self._labels[end]), score - sum(shares.values())
+            names, rest = (self.entities.names[end], self._every.readable(end)), score - sum(shares.values())
             found.append(End(*names, rank, among, shares, rest, **words))
         answers = self._known_answers(ends[0], relation_id, "tail", required=False)
         known = None if answers is None else bool((answers == ends[1]).any())
-        return Explanation(found[0], self.relations[relation_id], found[1], score, known)
+        readable = self._relations.readable(relation_id)
+        return Explanation(found[0], self.relations[relation_id], found[1], score, known, readable)
 
     def export(
         self,
@@ -274,22 +277,11 @@ class Embeddings:
     def _entity(self, name: str | None) -> int:
         return self._find(name or "", "entity")[1]
 
-    def _relation(self, name: str) -> int:
-        if name in self.relations:
-            return self.relations.index(name)
-        folded = [other.casefold() for other in self.relations]
-        if name.casefold() in folded:
-            return folded.index(name.casefold())
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, self.relations, n=3) or self.relations[:5]
-        raise DistjointError(f"unknown relation '{name}'; there is {', '.join(near)}")
-
     def _warn(self, relation_id: int | None, *entities: int) -> None:
         """Warn of a relation or entities whose vectors are as they began."""
-        chance = [self.entities.names[place] for place in dict.fromkeys(entities) if not self._plausible[place]]
+        chance = [self._every.shown(place) for place in dict.fromkeys(entities) if not self._plausible[place]]
         untrained = relation_id is not None and not self._relation_trained[relation_id]
-        warn_of_chance(chance, self.relations[relation_id] if relation_id is not None and untrained else None)
+        warn_of_chance(chance, self._relations.shown(relation_id) if relation_id is not None and untrained else None)
 
     @cached_property
     def _relation_trained(self) -> Bools:
@@ -329,9 +321,9 @@ class Embeddings:
             cosines[skip] = -np.inf
         if space.kind == "entity":
             cosines = np.where(self._plausible, cosines, -np.inf)
-        labels = self._labels if space.kind == "entity" else None
+        readable = self._every.readable if space.kind == "entity" else lambda _: None
         return [
-            Neighbour(space.names[index], space.kind, float(cosines[index]), labels[index] if labels else None)
+            Neighbour(space.names[index], space.kind, float(cosines[index]), readable(index))
             for index in largest(cosines, k).tolist()
         ]
 

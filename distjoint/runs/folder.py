@@ -96,6 +96,8 @@ class RunInfo(BaseModel):
     """How the configuration came to be what it is now; written where there are any."""
     carried: tuple[CarriedFrom, ...] = ()
     """The runs that this one goes on from, oldest first; the last one's rows are those it began with."""
+    prefixes: Mapping[str, str] = {}
+    """By which names are shown, as in the dataset's manifest; written where there are any."""
 
     @property
     def old(self) -> CarriedFrom | None:
@@ -103,8 +105,8 @@ class RunInfo(BaseModel):
         return self.carried[-1] if self.carried else None
 
     def write(self, folder: Location) -> None:
-        absent = {name for name in ("changes", "carried") if not getattr(self, name)}
-        (folder / RUN).write_json(self.model_dump(mode="json", exclude=absent))
+        empty = {name for name in ("changes", "carried", "prefixes") if not getattr(self, name)}
+        (folder / RUN).write_json(self.model_dump(mode="json", exclude=empty))
 
     @classmethod
     def read(cls, folder: Location) -> RunInfo:
@@ -230,8 +232,8 @@ class RunFolder:
         return table
 
     def relations(self) -> pa.Table:
-        """relations.parquet: id, name, frequency (in train), in order of id."""
-        return _table(self.folder / "relations.parquet", _RELATIONS)
+        """relations.parquet: id, name, frequency (in train), label where there are any; in order of id."""
+        return _table(self.folder / "relations.parquet", _RELATIONS, {"label": pa.string()})
 
     def result(self) -> Checkpoint:
         """The checkpoint that is the run's result. raises DistjointError as long as there is none"""
@@ -283,11 +285,16 @@ def _parse(record: type[_Record], place: Location) -> _Record:
         raise DistjointError(f"{place}: {key}: {first['msg']}; the file is damaged") from error
 
 
-def _table(place: Location, columns: Mapping[str, pa.DataType]) -> pa.Table:
-    """The names and types of the columns lie in the footer, which has no checksum of its own."""
+def _table(
+    place: Location, columns: Mapping[str, pa.DataType], also: Mapping[str, pa.DataType] | None = None
+) -> pa.Table:
+    """A table of these columns, and of those that there are also in some.
+
+    The names and types of the columns lie in the footer, which has no checksum of its own.
+    """
     try:
         table = pq.read_table(pa.BufferReader(place.read_bytes()), page_checksum_verification=True)
-        if {field.name: field.type for field in table.schema} != columns:
+        if {field.name: field.type for field in table.schema} not in ({**columns}, {**columns, **(also or {})}):
             raise pa.ArrowInvalid(f"its columns are not {', '.join(columns)}")
         return table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -32,7 +32,7 @@ from distjoint.train.carry import Old, write_carried
 from distjoint.train.changes import CONFIG, change, edited, nothing_left, told_changes, wanted_of
 from distjoint.train.options import TrainOptions
 from distjoint.train.papers import unlike_the_paper
-from distjoint.train.plan import check_begun, plan, summary
+from distjoint.train.plan import check_begun, plan, summary, unread_texts
 from distjoint.train.worker import Worker
 
 TEST = "test.json"
@@ -138,8 +138,10 @@ def _new(
     if old:
         info = old.noted(info, old.check(info, data))
     check_begun(info)
-    if (said := unlike_the_paper(config)) and "graph" in info.sources:
-        progress.say(said)
+    if "graph" in info.sources:
+        for said in (unlike_the_paper(config), unread_texts(config, data)):
+            if said is not None:
+                progress.say(said)
     with _initial(info, data, options.storage_options, progress) as found:
         _make_folder(run, info, data, options.overwrite, found, old, progress)
     return info, data

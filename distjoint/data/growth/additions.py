@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from distjoint.base.arrays import Bools, Doubles, Ints
+from distjoint.base.prefixes import Prefixes
 from distjoint.data.alignment import Alignment, Sample
 from distjoint.data.cases import Cases
 from distjoint.data.growth.before import Before
@@ -55,7 +56,9 @@ def with_knowledge(before: Knowledge, new: Knowledge, notes: list[str]) -> Knowl
     if before.types is not None and types is not None:
         for entity, names_of_types in (new.types or {}).items():
             types[entity] = [*dict.fromkeys((*types.get(entity, ()), *names_of_types))]
-    return replace(new, types=types)
+    labels = {**new.relation_labels, **before.relation_labels}
+    prefixes = Prefixes({**new.prefixes.namespaces, **before.prefixes.namespaces})
+    return replace(new, types=types, relation_labels=labels, prefixes=prefixes)
 
 
 def _weights(weights: Doubles | None, count: int) -> Doubles:
@@ -182,8 +185,10 @@ def with_rows(
     return Rows(of_word, of_entity, of_gram, *kinds, old)
 
 
-def with_relations(before: Before, names: Sequence[str], frequencies: Ints) -> tuple[Ints, pa.Table]:
+def with_relations(
+    before: Before, names: Sequence[str], frequencies: Ints, labels: Mapping[str, str]
+) -> tuple[Ints, pa.Table]:
     """As `number_relations`: ids of before stay, new ones follow."""
     first = len(before.relations)
     order = [*range(first), *sorted(range(first, len(names)), key=lambda k: (-frequencies[k], names[k]))]
-    return relations_table(order, names, frequencies)
+    return relations_table(order, names, frequencies, labels)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from distjoint.base.arrays import Doubles, Ints
+from distjoint.base.prefixes import Prefixes
 from distjoint.data.alignment import Alignment, Sample
 from distjoint.data.dataset import Dataset
 from distjoint.data.knowledge import Knowledge
@@ -74,7 +75,13 @@ class Before:
                 graph.weights = weights if split == "train" and self.data.is_weighted else graph.weights
         labels = zip(graph.entities.list(), self._names("label", self.of_entity), strict=True)
         named = {entity: [label] for entity, label in labels if label is not None}
-        return Knowledge(graph, named or None, self._types())
+        return Knowledge(
+            graph,
+            named or None,
+            self._types(),
+            relation_labels=self._relation_labels(),
+            prefixes=Prefixes(self.data.manifest.prefixes),
+        )
 
     def mentions(self) -> Mentions:
         """What is said of entities."""
@@ -117,6 +124,13 @@ class Before:
             rows.append(np.stack([places(head), found.relation, places(tail)], axis=1))
             weights.append(np.ones(len(found)) if found.weight is None else found.weight.astype(np.float64))
         return np.concatenate(rows), np.concatenate(weights)
+
+    def _relation_labels(self) -> dict[str, str]:
+        table = self.data.relations()
+        if "label" not in table.column_names:
+            return {}
+        labels = zip(self.relations, table.column("label").to_pylist(), strict=True)
+        return {name: label for name, label in labels if label is not None}
 
     def _types(self) -> dict[str, list[str]] | None:
         if not self.data.has_types:

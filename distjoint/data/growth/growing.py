@@ -94,6 +94,7 @@ class Growing:
             and sizes[0] == sizes[1]
             and len(graph.relations) == len(self.before.relations)
             and (known.labels or {}) == (earlier.labels or {})
+            and known.relation_labels == earlier.relation_labels
             and (known.types or {}) == (earlier.types or {})
             and len(alignment.samples) == len(self.before.alignment().samples)
             and not self._spoken
