@@ -199,6 +199,7 @@ def test_what_cannot_grow_is_refused_and_said(small: Small, tmp_path: Path, monk
         ({"window": 7}, r"--window is 7; .*joint was made with 5, and what grows from it must be"),
         ({"shards": 4}, r"--shards 4: .*joint has 8 shards, and .* keeps them"),
         ({"unseen_fraction": 0.1}, "--unseen would move triples"),
+        ({"test": str(tmp_path / "new.tsv")}, "--test belongs to a graph; give its new triples with --triples"),
     ):
         with pytest.raises(UsageError, match=said):
             grow(small.joint, tmp_path, corpus=text, **options)

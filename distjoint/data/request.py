@@ -60,8 +60,6 @@ class PrepareOptions(CallOptions):
         metavar="DATASET|RUN",
         flag="--from",
         recorded=False,  # the manifest says it by fingerprint
-        doc="Dataset, or run, whose dataset is to grow (`--from` of the command): the new one has all of it, every row "
-        "where it was, and what is given besides.",
     )
     corpus: str | Sequence[str] = option(
         "Text files, globs or folders: plain, .gz, .zst, .xz, .bz2, .jsonl, .parquet.",
@@ -347,8 +345,6 @@ class PrepareOptions(CallOptions):
 
     def check(self) -> None:
         """Look at options together. raises UsageError for what cannot be meant"""
-        if self.parent and (self.unseen or self.unseen_fraction):
-            raise UsageError("--unseen would move triples that a dataset has; leave it out with --from")
         if not self.parent and not (is_given(self.triples) or self.graph):
             belongs = (*SPLITS[1:], *NEGATIVES, "labels", "types", "descriptions", "unseen", "unseen_fraction")
             given = [name for name in belongs if is_given(getattr(self, name))]
@@ -377,10 +373,10 @@ class PrepareOptions(CallOptions):
             raise UsageError("--type-columns belongs to a file of types; name it with --types")
         self._check_descriptions()
         has_text = self.corpus or self.reads_descriptions
-        if self.about and not has_text and not self.parent:
-            raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")
         if self.parent:
-            return
+            return  # it has words, and entities
+        if self.about and not has_text:
+            raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")
         if self.align not in ("auto", "none") and not (has_text and (is_given(self.triples) or self.graph)):
             raise UsageError(f"--align {self.align} pairs entities with words; it needs --corpus and --triples")
 

@@ -22,8 +22,13 @@ _HABITS = ("min_count", "max_words", "gram_entities", "align", "align_ambiguous"
 def open_parent(options: PrepareOptions) -> Dataset:
     """The dataset that `parent` names, or that the run was trained on which it names.
 
-    raises DistjointError where there is none; UsageError where the new one would replace it
+    raises DistjointError where there is none; UsageError where the new one would replace it, and for options at odds
     """
+    if options.unseen or options.unseen_fraction:
+        raise UsageError("--unseen would move triples that a dataset has; leave it out with --from")
+    held_out = [split for split, path in options.paths.items() if path is not None and split != "train"]
+    if held_out and options.paths["train"] is None:
+        raise UsageError(f"--{held_out[0].replace('_', '-')} belongs to a graph; give its new triples with --triples")
     place = locate(str(options.parent), options.storage_options)
     data = open_dataset(RunFolder.open(place)) if (place / RUN).exists() else Dataset.open(place)
     if data.folder.absolute == locate(options.out, options.storage_options).absolute:
