@@ -67,7 +67,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[tuple[Any, ...], d
     def recorder(name: str) -> Callable[..., Any]:
         def record(*args: Any, **kwargs: Any) -> Any:
             seen[name] = (args, kwargs)
-            return SimpleNamespace(to_dict=lambda: {"made": name}, save=lambda run: None)
+            return SimpleNamespace(to_dict=lambda: {"made": name}, save=lambda run: None, metrics={})
 
         return record
 
