@@ -13,7 +13,7 @@ from distjoint.base.options import CallOptions, option, options
 from distjoint.base.sizes import bytes_of
 from distjoint.data.columns import TableForm, two_columns
 from distjoint.data.encoding_names import is_encoding
-from distjoint.data.handed_paths import Handed
+from distjoint.data.handed_paths import Handed, is_given
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.registry import TOKENIZERS
 
@@ -394,11 +394,6 @@ class PrepareOptions(CallOptions):
         values = {name: Handed.recorded(value) for name, value in values.items()}
         order = [*_FIRST_RECORDED, *(name for name in values if name not in _FIRST_RECORDED)]
         return {name: values[name] for name in order}
-
-
-def is_given(value: object) -> bool:
-    """Whether an option says something; tables do not say whether they are true."""
-    return value is not None and (not isinstance(value, str | float | int | tuple) or bool(value))
 
 
 def _dashed(name: str) -> str:
