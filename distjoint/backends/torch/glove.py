@@ -69,7 +69,7 @@ def _step(parts: WordParts, row: Tensor, column: Tensor, log_count: Tensor, weig
         (column, w, parts.C, parts.C_state, parts.C_bias, parts.C_bias_state, parts.C_frozen, parts.C_pace),
     ):
         moved, own = (square, gradient) if not len(frozen) else (square * ~frozen[at], gradient * ~frozen[at])
-        own = own if pace is None else own * pace[at]
+        own = own if pace is None or not len(pace) else own * pace[at]
         state.index_add_(0, at, moved * other.square().mean(1))
         part.index_add_(0, at, (-rate * own / state[at].sqrt())[:, None] * other)
         bias_state.index_add_(0, at, moved)
