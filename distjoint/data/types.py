@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from distjoint.base.arrays import Bools, Ints, Offsets
 from distjoint.base.errors import DistjointError
-from distjoint.data.alignment import fields_of_lines
 from distjoint.storage import Location
 
 NAME = "types.parquet"
@@ -46,6 +45,8 @@ def read_types(file: Location) -> dict[str, list[str]]:
 
     raises DistjointError naming the line, or the entity, that is wrong
     """
+    from distjoint.data.alignment import fields_of_lines  # with numba, which a second is; types are read once
+
     types: dict[str, dict[str, None]] = {}
     if file.path.endswith(".json"):
         for entity, names in _json(file).items():

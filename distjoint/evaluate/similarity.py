@@ -53,11 +53,10 @@ def similarity(space: Space, pairs: WordPairs, standardize: bool = True, seed: i
     standardize   columns to mean 0 and deviation 1 over the whole vocabulary, before the cosine
     returns       the result; its rho is NaN when fewer than three pairs are covered
     """
-    unit = space.unit(standardize)
     first, second = (space.find_all(pair[side] for pair in pairs.pairs) for side in (0, 1))
     covered = (first >= 0) & (second >= 0)
     gold, cosines = np.array(pairs.scores), np.full(len(covered), np.nan)
-    cosines[covered] = np.einsum("nd,nd->n", unit[first[covered]], unit[second[covered]])
+    cosines[covered] = np.einsum("nd,nd->n", *(space.unit_of(side[covered], standardize) for side in (first, second)))
     statistic = spearman_of(gold[covered], cosines[covered])
     rho = float(statistic(np.arange(covered.sum())[None])[0]) if covered.sum() >= LEAST else float("nan")
     return Similarity(pairs.name, gold, cosines, rho, interval(statistic, int(covered.sum()), seed))
