@@ -1,4 +1,4 @@
-"""NameColumn of vectors and the way from a name to its place, for a hundred names and for many millions.
+"""Names of vectors and the way from a name to its place, for a hundred names and for many millions.
 
 NameColumn stay in Arrow's columns. Few are looked up by Python's dictionaries; of many a column is searched, since a
 dictionary of ten million takes ten seconds and a gigabyte.
@@ -20,10 +20,10 @@ from distjoint.base.arrays import Bools, Ints
 from distjoint.runs.folder import RunFolder
 
 MANY = 500_000
-"""NameColumn above which no dictionary is made."""
+"""Names above which no dictionary is made."""
 _AT_ONCE = 1 << 16
 _NEAR = 50_000
-"""NameColumn that are compared with an unknown one, letter by letter."""
+"""Names that are compared with an unknown one, letter by letter."""
 
 
 class NameTable:

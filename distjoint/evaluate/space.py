@@ -50,7 +50,7 @@ class Space:
         return self._index.find_all(names)
 
     def similar_names(self, name: str, count: int = 3) -> list[str]:
-        """NameColumn spelt much like this one, nearest first."""
+        """Names spelt much like this one, nearest first."""
         return list(dict.fromkeys(self.names[place] for place in self._index.similar(name, count)))
 
     def unit(self, standardize: bool) -> Floats:
