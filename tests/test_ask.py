@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -356,3 +358,41 @@ def test_a_damaged_table_in_its_files_is_named(folder: Path, tmp_path: Path) -> 
     shard.unlink()
     with pytest.raises(DistjointError, match="missing"):
         distjoint.load(str(place), memory=1000)
+
+
+def test_files_of_a_store_are_fetched_once_and_compared(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, cache = "memory://ask/run", tmp_path / "cache"
+    monkeypatch.setenv("DISTJOINT_CACHE", str(cache))
+    here = Path(run(folder))
+    for file in here.rglob("*"):
+        if file.is_file():
+            locate(f"{url}/{file.relative_to(here)}").write_bytes(file.read_bytes())
+    expected = [each.name for each in distjoint.load(str(here)).nearest("e1")]
+    there = stored(url)
+    assert [each.name for each in there.nearest("e1")] == expected
+    kept = sorted(cache.iterdir())
+    assert len(kept) == 3 and all(file.suffix == ".safetensors" for file in kept)
+    shard = locate(f"{url}/checkpoints/epoch-00001/shard-00001.safetensors")
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert [each.name for each in stored(url).nearest("e1")] == expected  # of the copy
+    for file in kept:
+        file.unlink()
+    with pytest.raises(DistjointError, match="does not match its checksum"):
+        stored(url).nearest("e1")
+    assert not list(cache.glob("*.part"))
+
+
+def test_neighbours_load_neither_torch_nor_numba(folder: Path) -> None:
+    """Torch alone takes a second and a half."""
+    code = (
+        "import sys; from distjoint.cli.app import app\n"
+        "app(sys.argv[1:], standalone_mode=False)\n"
+        "print({'torch', 'numba', 'ray', 'scipy', 'pandas'} & set(sys.modules), file=sys.stderr)"
+    )
+    for coupling in ("none", "dual"):
+        command = [sys.executable, "-c", code, "nearest", run(folder, coupling), "word_3"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr.strip() == "set()" and "similarity" in done.stdout
