@@ -14,6 +14,8 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from runs import Rows, write_dataset, write_run
 
 import distjoint
@@ -21,6 +23,7 @@ from distjoint.base.errors import DistjointError, UsageError
 from distjoint.evaluate import names as names_module
 from distjoint.evaluate.stored import StoredVectors
 from distjoint.results.batch import nearest_file, predict_file, score_file
+from distjoint.results.best import Best
 from distjoint.results.calibration import fit
 from distjoint.results.embeddings import Embeddings
 from distjoint.storage import locate
@@ -66,10 +69,10 @@ def run(folder: Path, coupling: str = "none", scorer: str = "complex") -> str:
         dense: dict[str, Any] = {"relation": random.normal(size=(6, DIM // (2 if scorer == "rotate" else 1)))}
         if coupling == "dual":
             dense["map"] = random.normal(size=(DIM, DIM))
-        settings = {"model.scorer": scorer, "model.cosine": SCORERS[scorer]}
+        chosen = {"model.scorer": scorer, "model.cosine": SCORERS[scorer]}
         words = random.normal(size=(WORDS + ALIGNED, DIM))
         write_run(place, folder / "data", words=words, entities=entities, dense=dense, coupling=coupling,
-                  settings=settings)  # fmt: skip
+                  settings=chosen)  # fmt: skip
     return str(place)
 
 
@@ -123,6 +126,28 @@ def test_predictions_are_those_of_brute_force(folder: Path, scorer: str, load: A
         np.testing.assert_allclose([each.score for each in found], scores[answers[:25]], rtol=1e-9)
 
 
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=12, max_size=12), min_size=1, max_size=3),
+    st.integers(1, 14),
+    st.permutations(range(12)),
+    st.sampled_from([1, 5, 12]),
+)
+@settings(max_examples=40)
+def test_the_best_are_the_same_however_candidates_are_cut(
+    scores: list[list[int]], k: int, order: list[int], step: int
+) -> None:
+    """Of many equal ones the first places; 0 stands for no candidate."""
+    every = np.array(scores, np.float32)
+    every[every == 0] = -np.inf
+    best = Best(len(every), k)
+    for start in range(0, 12, step):
+        places = np.array(order[start : start + step])
+        best.add(every[:, places], places)
+    for query, row in enumerate(every):
+        expected = [place for place in np.lexsort((np.arange(12), -row)).tolist() if np.isfinite(row[place])][:k]
+        assert best.places[query].tolist() == expected + [-1] * (k - len(expected))
+
+
 @pytest.mark.parametrize("coupling", ["none", "tie", "dual", "soft"])
 def test_a_table_in_its_files_answers_as_one_in_memory(folder: Path, coupling: str) -> None:
     url = run(folder, coupling)
@@ -136,6 +161,10 @@ def test_a_table_in_its_files_answers_as_one_in_memory(folder: Path, coupling: s
         assert [each.name for each in near] == [each.name for each in far]
         np.testing.assert_allclose([e.similarity for e in near], [e.similarity for e in far], atol=1e-6)
     assert here.score("e1", "r1", "label 2") == pytest.approx(there.score("e1", "r1", "label 2"))
+    pairs = folder / "pairs.txt"
+    pairs.write_text("".join(f"w{k} w{3 * k % 40} {k % 7}\n" for k in range(1, 30)))
+    evaluated = [distjoint.evaluate(url, similarity=[str(pairs)], memory=size) for size in ("1GB", "1KB")]
+    assert evaluated[0].similarity[0].spearman == pytest.approx(evaluated[1].similarity[0].spearman, abs=1e-9)
     for form in ("glove", "safetensors", "parquet"):
         files = [folder / f"{coupling}-{which}.{form}" for which in ("here", "there")]
         for each, file in zip((here, there), files, strict=True):
@@ -293,6 +322,13 @@ def test_scores_of_a_file(folder: Path, tmp_path: Path) -> None:
     rows = pacsv.read_csv(out).to_pylist()
     assert (tally.answers, tally.unknown, len(rows)) == (2, 1, 3) and "left out" in tally.notes[0]
     assert rows[1]["score"] is None and rows[1]["head"] == "nobody"
+    assert tally.chance == 0
+    file.write_text("e1\tr1\te2\ne299\tr1\te2\n")  # the second is in no triple
+    tally = score_file(result, locate(str(file)), locate(str(tmp_path / "chance.csv")))
+    assert tally.chance == 1 and "answers are chance" in tally.notes[0]
+    with pytest.raises(UsageError, match="holds the questions"):
+        score_file(result, locate(str(file)), locate(str(file)))
+    file.write_text("e1\tr1\te2\nnobody\tr1\te2\nlabel 5\tr0\te9\n")
     assert [rows[0]["score"], rows[2]["score"]] == pytest.approx(
         [result.score("e1", "r1", "e2"), result.score("e5", "r0", "e9")]
     )

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from distjoint.base.errors import UsageError
-from distjoint.cli.common import Count, Dataset, Json, Run, StorageOptions, print_result, print_rows, progress
+from distjoint.cli.common import (
+    Count,
+    Dataset,
+    Json,
+    Run,
+    StorageOptions,
+    interruptible,
+    print_result,
+    print_rows,
+    progress,
+)
 from distjoint.evaluate.options import VECTORS, VectorParts
 from distjoint.registry import EXPORTS
 
@@ -38,6 +48,7 @@ Likely = Annotated[
     typer.Option("--probabilities", help="How likely a triple is true where one of two is, by the validation split."),
 ]
 MEMORY = "2GB"
+_AGAIN = "no answers were written; ask again"
 
 
 def _known_format(name: str) -> str:
@@ -91,7 +102,9 @@ def nearest(
         result = distjoint.load(run, dataset=dataset, memory=memory, progress=shown)
         places, chosen = (locate(queries), locate(out or "")), {"of": of, "kind": to, "standardize": standardize}
         more: Any = {**chosen, "skip_unknown": skip_unknown, "progress": shown}
-        _say_tally(nearest_file(result, *places, count, **more), out, as_json)
+        with interruptible(_AGAIN):
+            tally = nearest_file(result, *places, count, **more)
+        _say_tally(tally, out, as_json)
         return
     if (name is None) == (text is None):
         raise UsageError("give a NAME, or --text and what an entity is, in words, or --queries and a file of names")
@@ -184,7 +197,9 @@ def predict(
         _refuse_both(out, head, relation, tail, head_text, tail_text)
         places, choice = (locate(queries), locate(out or "")), result.choice(known, **limits)
         more: dict[str, Any] = {"probabilities": probabilities, "skip_unknown": skip_unknown, "progress": shown}
-        _say_tally(predict_file(result, *places, count, choice, **more), out, as_json)
+        with interruptible(_AGAIN):
+            tally = predict_file(result, *places, count, choice, **more)
+        _say_tally(tally, out, as_json)
         return
     texts: dict[str, Any] = {"head_text": head_text, "tail_text": tail_text, "probabilities": probabilities}
     rows = result.predict(head, relation, tail, count, known, **limits, **texts).to_dicts()
@@ -230,7 +245,9 @@ def score(
         if out is None:
             raise UsageError(f"{triples[0]}: give the file for its scores, --out FILE")
         more: dict[str, Any] = {"probabilities": probabilities, "skip_unknown": skip_unknown, "progress": shown}
-        _say_tally(score_file(result, locate(triples[0]), locate(out), **more), out, as_json)
+        with interruptible(_AGAIN):
+            tally = score_file(result, locate(triples[0]), locate(out), **more)
+        _say_tally(tally, out, as_json)
         return
     if out is not None:
         raise UsageError("--out: is for a file of triples; the score of one is printed")

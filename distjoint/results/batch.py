@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from distjoint.base.arrays import Doubles, Floats, Ints
+from distjoint.base.errors import UsageError
 from distjoint.base.progress import Progress, Silent
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.space import Space
 from distjoint.evaluate.stored import StoredVectors
 from distjoint.results.embeddings import Embeddings
-from distjoint.results.files import AnswerFile, QuestionFile, answer_file
+from distjoint.results.files import AnswerFile, QuestionFile, answer_file, format_of
 from distjoint.results.graph import Choice
 from distjoint.results.limits import Side
 from distjoint.results.questions import (
@@ -70,9 +71,10 @@ def predict_file(
     questions   columns head, relation, tail, and head_text, tail_text instead of an end; one empty, or `?`
     raises      DistjointError for a triple that lacks nothing or too much, or names what is unknown
     """
-    asked, progress = QuestionFile(questions, TRIPLE, 3), progress or Silent()
-    tally = checked(result, asked, skip_unknown, progress, lacks_not_one)
     result.graph.predictor  # noqa: B018 - tells of a run without a graph
+    asked, progress = QuestionFile(questions, TRIPLE, 3), progress or Silent()
+    _check_out(questions, out)
+    tally = checked(result, asked, skip_unknown, progress, lacks_not_one)
     likely = _likelihood(result, probabilities)
     left = {"probability"} if likely is None else set()
     schema = pa.schema([(name, kind) for name, kind in _ANSWER.items() if name not in left])
@@ -99,9 +101,10 @@ def score_file(
 
     raises   DistjointError for a triple that lacks something, or names what is unknown unless that is skipped
     """
-    asked, progress = QuestionFile(triples, TRIPLE[:3], 3), progress or Silent()
+    predictor, asked, progress = result.graph.predictor, QuestionFile(triples, TRIPLE[:3], 3), progress or Silent()
+    _check_out(triples, out)
     tally = checked(result, asked, skip_unknown, progress, lacks_any)
-    predictor, likely = result.graph.predictor, _likelihood(result, probabilities)
+    likely = _likelihood(result, probabilities)
     names = [*TRIPLE[:3], "score", *(() if likely is None else ("probability",))]
     schema = pa.schema([(name, _ANSWER[name]) for name in names])
     with answer_file(out, schema) as file, progress.task("scores", tally.questions, "triples") as task:
@@ -138,6 +141,7 @@ def nearest_file(
     raises      DistjointError for an unknown name, unless it is skipped
     """
     asked, progress = QuestionFile(questions, ("name",), 1), progress or Silent()
+    _check_out(questions, out)
     sources = result.spaces(of)
     meetings = [result.meeting(source, kind) for source in sources]
 
@@ -257,6 +261,15 @@ def _scattered(values: Doubles, places: Ints, count: int) -> pa.Array:
 
 def _at_once(space: Space) -> int:
     return _STORED_QUERIES if isinstance(space.vectors, StoredVectors) else _QUERIES
+
+
+def _check_out(questions: Location, out: Location) -> None:
+    """Raise UsageError for a place where no answers can be written."""
+    format_of(out)
+    if out.absolute == questions.absolute:
+        raise UsageError(f"{out}: holds the questions; give another file for the answers")
+    if out.is_dir():
+        raise UsageError(f"{out}: is a folder; give the name of a file")
 
 
 def _names(table: pa.Table) -> list[str]:

@@ -352,7 +352,7 @@ class Embeddings(Keyed):
             )
         one, other = np.array([self._entity(head)]), np.array([self._entity(tail)])
         self.graph.predictor  # noqa: B018 - tells of a run without a graph
-        self.graph.warn(None, [int(one[0]), int(other[0])])
+        self.graph.warn(None, [int(one[0]), int(other[0])], 1)
         places, scores, marks = self.graph.predict_relations(one, other, k, choice)
         likely = self.graph.calibration.probability(scores) if probabilities else None
         found: list[Any] = []

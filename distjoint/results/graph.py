@@ -66,9 +66,13 @@ class GraphAnswers:
 
         said   of which words say something, where a block tells
         """
-        if said is None:
-            said = self.spaces.said[places] if self.spaces.said is not None else self._said(places)
-        return np.asarray((self.spaces.degrees[places] > 0) | said)
+        found = np.asarray(self.spaces.degrees[places] > 0)
+        if said is None and self.spaces.said is None:
+            left = np.flatnonzero(~found)
+            found[left] = self._said(places[left])
+            return found
+        known: Any = said if said is not None else self.spaces.said
+        return found | (known if said is not None else known[places])
 
     def find_relation(self, name: str) -> int | None:
         """The number of a relation, whatever its case."""

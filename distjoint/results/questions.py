@@ -30,6 +30,7 @@ class AnswerTally:
     questions, answers   how many there were
     unknown              questions that name what the run does not know, and were left out
     example              one of them
+    chance               questions about entities or relations that training did not reach: their answers are chance
     notes                what else is to be said
     """
 
@@ -37,6 +38,7 @@ class AnswerTally:
     answers: int = 0
     unknown: int = 0
     example: str = ""
+    chance: int = 0
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,16 +148,34 @@ def checked(
                 said = ", ".join(f"{name} {value!r}" for name, value in row.items() if value is not None) or "nothing"
                 needed = "head, relation and tail" if wrong is lacks_any else "exactly two of head, relation and tail"
                 raise DistjointError(f"{asked.place}, question {block.number[bad[0]]}: has {said}; give {needed}")
-            count_unknown(tally, block.unknown, partial(_culprit, block), task.advance)
+            count_unknown(tally, block.unknown, partial(_culprit, result, block), task.advance)
+            tally.chance += _by_chance(result, block)
     refuse(tally, asked.place, skip)
+    if tally.chance:
+        tally.notes.append(
+            f"{tally.chance:,} questions are about an entity or a relation that no training triple names, nor any text "
+            "that the run reads; their answers are chance"
+        )
     return tally
 
 
-def _culprit(block: AskedBlock, row: int) -> str:
-    """The first name of a question that is unknown."""
+def _by_chance(result: Embeddings, block: AskedBlock) -> int:
+    """How many questions name what training did not reach."""
+    graph = result.graph
+    found = (block.relation >= 0) & ~graph.relation_trained[np.maximum(block.relation, 0)]
+    for end in (block.head, block.tail):
+        named = np.flatnonzero(end >= 0)
+        found[named] |= ~graph.plausible(end[named])
+    return int((found & ~block.unknown).sum())
+
+
+def _culprit(result: Embeddings, block: AskedBlock, row: int) -> str:
+    """The first name of a question that is unknown, and names like it."""
     for name, places in (("head", block.head), ("relation", block.relation), ("tail", block.tail)):
         if places[row] == -1:
-            return f"{name} '{block.table.column(name)[row].as_py()}'"
+            given = block.table.column(name)[row].as_py()
+            near = [] if name == "relation" else result.entities.similar_names(given)
+            return f"{name} '{given}'" + (f"; did you mean {', '.join(near)}?" if near else "")
     return ""
 
 
