@@ -78,7 +78,7 @@ def run(folder: Path, coupling: str = "none", scorer: str = "complex") -> str:
 
 def stored(url: str) -> Embeddings:
     """The run with its vectors left in their files, in blocks of a few hundred."""
-    loaded = distjoint.load(url, memory=1000)
+    loaded = distjoint.load(url, memory=100)
     assert isinstance(loaded.entities.vectors, StoredVectors)
     return loaded
 
@@ -111,15 +111,15 @@ def test_predictions_are_those_of_brute_force(folder: Path, scorer: str, load: A
             *(getattr(result.graph.triples("all"), end) for end in ("head", "relation", "tail")), strict=True
         )
     }
-    for given, relation, side in ((3, 0, "tail"), (150, 2, "head"), (100, 1, "tail")):
-        name = result.entities.names[given]
+    for end, relation, side in ((3, 0, "tail"), (150, 2, "head"), (100, 1, "tail")):
+        name = result.entities.names[end]
         found = result.predict(**{"head" if side == "tail" else "tail": name}, relation=f"r{relation}", k=25)
-        scores = brute_force(result, given, relation, side)
+        scores = brute_force(result, end, relation, side)
         answers = [
             place
             for place in np.lexsort((np.arange(len(scores)), -np.round(scores, 9))).tolist()
-            if place != given
-            and ((given, relation, place) if side == "tail" else (place, relation, given)) not in known
+            if place != end
+            and ((end, relation, place) if side == "tail" else (place, relation, end)) not in known
             and (result.every.degrees[place] > 0 or place < ALIGNED)
         ]
         assert [each.name for each in found] == [result.entities.names[place] for place in answers[:25]]
@@ -432,3 +432,24 @@ def test_neighbours_load_neither_torch_nor_numba(folder: Path) -> None:
         command = [sys.executable, "-c", code, "nearest", run(folder, coupling), "word_3"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stderr.strip() == "set()" and "similarity" in done.stdout
+
+
+def test_types_say_what_may_stand_where(tmp_path: Path) -> None:
+    """People live in cities; a river has a type that stood nowhere."""
+    triples = [(f"person_{k}", "lives_in", f"city_{k % 3}") for k in range(9)] + [("river", "near", "city_0")]
+    file, types = tmp_path / "train.tsv", tmp_path / "types.tsv"
+    file.write_text("".join("\t".join(triple) + "\n" for triple in triples))
+    names = sorted({end for head, _, tail in triples for end in (head, tail)})
+    types.write_text("".join(f"{name}\t{name.split('_')[0]}\n" for name in names))
+    distjoint.prepare(str(tmp_path / "data"), triples=str(file), types=str(types))
+    random, settings = np.random.default_rng(0), {"model.scorer": "transe"}
+    dense, entities = {"relation": random.normal(size=(4, 4))}, random.normal(size=(len(names), 4))
+    write_run(tmp_path / "run", tmp_path / "data", entities=entities, dense=dense, settings=settings)
+    for load in (distjoint.load, stored):
+        result = load(str(tmp_path / "run"))
+        cities = result.predict("person_1", "lives_in", k=99, known="include", types=True)
+        assert {each.name for each in cities} == {"city_0", "city_1", "city_2"}
+        people = result.predict(relation="lives_in", tail="city_2", k=99, filter="none", types=["person", "river"])
+        assert {each.name for each in people} == set(names) - {"city_0", "city_1", "city_2"}
+        with pytest.raises(UsageError, match=r"--type ghost: no entity has this type; there is city, person, river"):
+            result.predict("person_1", "lives_in", types=["ghost"])
