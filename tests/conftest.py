@@ -1,8 +1,14 @@
-"""Shared by all tests: no deadline for properties (machines are shared), and the small dataset, made once."""
+"""Shared by all tests: no deadline for properties (machines are shared), and the small dataset, made once.
+
+Tests start some hundred interpreters: each would compile the package anew if modules' bytecode were not kept.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -15,6 +21,20 @@ import distjoint
 
 settings.register_profile("distjoint", deadline=None)
 settings.load_profile("distjoint")
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+gc.disable()  # until all modules are imported
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: no collection of garbage looks at them again, nor for each few objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

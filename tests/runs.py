@@ -150,6 +150,7 @@ def write_run(
         **shared,
         dataset=str(dataset),
         layout=sizes_of(layout),
+        prefixes=json.loads((dataset / "manifest.json").read_text()).get("prefixes", {}),
         config=config,
         sources=sources,
         result="checkpoints/epoch-00001",

@@ -1,4 +1,7 @@
-"""The source of distjoint, its tests and its scripts as syntax trees, and the imports in it. Imports nothing of it."""
+"""The source of distjoint, its tests and its scripts: their syntax trees, and the imports in them.
+
+Imports nothing of it. A file is parsed when its tree is asked for.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,16 @@ class Module:
     """A file, parsed.
 
     name   `distjoint.data.text`, `tests.test_text`; a package's own is that of its `__init__`
+    text   what is parsed
     """
 
     name: str
     file: str
-    tree: ast.Module
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
@@ -62,7 +70,7 @@ def modules() -> dict[str, Module]:
         for path in sorted((ROOT / folder).rglob("*.py")):
             file = path.relative_to(ROOT)
             name = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
-            found[name] = Module(name, str(file), ast.parse(path.read_text("utf-8")))
+            found[name] = Module(name, str(file), path.read_text("utf-8"))
     return found
 
 

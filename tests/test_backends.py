@@ -6,7 +6,7 @@ distinct rows of a batch, and these have an order of their own on each backend.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -70,9 +70,23 @@ def named(settings: Settings) -> str:
     return "-".join(f"{key.partition('.')[2]}={value}" for key, value in settings.items())
 
 
-@pytest.mark.parametrize("in_batch", [True, False])
-@pytest.mark.parametrize("loss", names_of(LOSSES))
-@pytest.mark.parametrize("compared", COMPARED, ids=named)
+def alternating(*members: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Every combination of members, with a truth that is another for each next one: every pair with it is met too."""
+    numbered = product(*(enumerate(each) for each in members))
+    return [(*(one for _, one in chosen), sum(place for place, _ in chosen) % 2 == 0) for chosen in numbered]
+
+
+def test_every_pair_with_what_alternates_is_met() -> None:
+    losses, kinds = names_of(LOSSES), (names_of(COUPLINGS), names_of(CANDIDATES), names_of(OPTIMIZERS))
+    met = [(named(compared), *rest) for compared, *rest in alternating(COMPARED, losses)]
+    assert {(compared, truth) for compared, _, truth in met} == set(product(map(named, COMPARED), (True, False)))
+    assert {(loss, truth) for _, loss, truth in met} == set(product(losses, (True, False)))
+    for number, names in enumerate(kinds):
+        found = {(made[number], made[-1]) for made in alternating(*kinds)}
+        assert found == set(product(names, (True, False)))
+
+
+@pytest.mark.parametrize(("compared", "loss", "in_batch"), alternating(COMPARED, names_of(LOSSES)), ids=str)
 def test_every_scorer_comparison_and_loss(
     cpu: Backend, other: Backend, compared: Settings, loss: str, in_batch: bool
 ) -> None:
@@ -91,10 +105,10 @@ def test_every_scorer_comparison_and_loss_over_all_candidates(
     train_alike(cpu, other, {**compared, "graph.loss": loss, "graph.candidates": candidates})
 
 
-@pytest.mark.parametrize("reciprocal", [True, False])
-@pytest.mark.parametrize("optimizer", names_of(OPTIMIZERS))
-@pytest.mark.parametrize("candidates", names_of(CANDIDATES))
-@pytest.mark.parametrize("coupling", names_of(COUPLINGS))
+@pytest.mark.parametrize(
+    ("coupling", "candidates", "optimizer", "reciprocal"),
+    alternating(names_of(COUPLINGS), names_of(CANDIDATES), names_of(OPTIMIZERS)),
+)
 def test_every_coupling_candidates_and_optimizer(
     cpu: Backend, other: Backend, coupling: str, candidates: str, optimizer: str, reciprocal: bool
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,22 @@ EVERY = list(names_of(LOSSES))
 OVER_ALL_LOSSES = [name for name in EVERY if LOSSES[name].over_all]
 
 
+def in_turn(scorer: str, coupling: str) -> str:
+    """A loss for each pair of a scorer and a coupling: each of the two meets every loss."""
+    return EVERY[(names_of(SCORERS).index(scorer) + names_of(COUPLINGS).index(coupling)) % len(EVERY)]
+
+
 @pytest.mark.parametrize("coupling", names_of(COUPLINGS))
 @pytest.mark.parametrize("scorer", names_of(SCORERS))
 def test_every_scorer_loss_and_coupling(scorer: str, coupling: str) -> None:
-    step({"model.scorer": scorer, "model.coupling": coupling}, EVERY)
+    step({"model.scorer": scorer, "model.coupling": coupling}, [in_turn(scorer, coupling)])
+
+
+def test_every_pair_of_scorer_coupling_and_loss_is_met() -> None:
+    scorers, couplings = names_of(SCORERS), names_of(COUPLINGS)
+    met = [(scorer, coupling, in_turn(scorer, coupling)) for scorer, coupling in product(scorers, couplings)]
+    assert {(scorer, loss) for scorer, _, loss in met} == set(product(scorers, EVERY))
+    assert {(coupling, loss) for _, coupling, loss in met} == set(product(couplings, EVERY))
 
 
 @pytest.mark.parametrize("scorer", names_of(SCORERS))

@@ -303,7 +303,7 @@ def test_config_schema_describes_every_section(run: Any) -> None:
 def test_importing_a_room_does_not_hide_the_function_of_its_name(line: str) -> None:
     code = (
         f"{line}\n"
-        "import distjoint, distjoint.evaluate.ranking, distjoint.train.schedule\n"
+        "import distjoint, distjoint.evaluate.wordsets, distjoint.train.schedule\n"
         "print(type(distjoint.evaluate).__name__, type(distjoint.train).__name__)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,13 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import botocore.session
-import botocore.validate
 import jsonschema
 import pytest
 import typer
 import yaml
-from ray.autoscaler._private.util import prepare_config, validate_config
 
 import distjoint
 from distjoint.cli import app as cli
@@ -118,11 +115,16 @@ def launcher(name: str, gpu: bool = False) -> dict[str, Any]:
 def launcher_errors(config: dict[str, Any]) -> list[str]:
     """What Ray's launcher says, and for AWS the EC2 API, whose part Ray passes on unread."""
     try:
+        from ray.autoscaler._private.util import prepare_config, validate_config
+
         validate_config(prepare_config(copy.deepcopy(config)))
     except (jsonschema.ValidationError, ValueError) as error:
         return [str(error)]
     if config["provider"]["type"] != "aws":
         return []
+    import botocore.session
+    import botocore.validate
+
     shape = botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
     reports = (
         botocore.validate.ParamValidator().validate(node["node_config"] | {"MinCount": 1, "MaxCount": 1}, shape)

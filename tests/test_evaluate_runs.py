@@ -125,6 +125,94 @@ def test_link_prediction_of_a_run_is_that_of_the_definition(world, coupling):
     assert sum(part["answers"] for part in tree["by"]["rarer"]) == len(expected)
 
 
+SETS = {
+    "kore.txt": "First\n\tlabel_1\n\tlabel_2\n\tlabel_3\n\tnobody\nSecond\n\tlabel_5\n\tlabel_6\n\tlabel_7\n",
+    "scored.csv": "entity1,entity2,note,score\nlabel 1,label 2,5,3\nlabel 1,label 3,6,2\nlabel 1,label 4,7,1\n",
+    "asked/1_kind/N1 [next].txt": "label_1\tlabel_2\nlabel_2\tlabel_3/label_4\nlabel_3\tlabel_4\n",
+    "asked/google.txt": ": gram1-next\nlabel_1 label_2 label_3 label_4\n: near\nlabel_1 label_3 label_2 gone\n",
+    "asked/rated.txt": '3 "label_1:label_2"\n2 "label_2:label_3"\n1 "label_5:label_7"\n',
+}
+
+
+def test_sets_of_entities_are_measured_by_their_labels_saved_and_compared(tmp_path):
+    """Entities on a circle, by labels; two of them share one."""
+    names = ["First", *(f"label {k}" for k in range(1, 8)), "Second", "label 7"]
+    rows = Rows(entities=[(f"Q{k}", name) for k, name in enumerate(names)], relations=["next"], shards=1, tiles=1)
+    train = [(f"Q{k}", "next", f"Q{k + 1}") for k in range(9)]
+    data = write_dataset(tmp_path / "data", rows, train=train, valid=train[:1], test=train[:1])
+    angle = 0.3 * np.arange(10)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    runs = []
+    for name, vectors in (("run", circle), ("other", circle[::-1] + np.array([0.5, 0]))):
+        dense = {"relation": np.ones((1, 2))}
+        runs.append(str(write_run(tmp_path / name, data, entities=vectors, dense=dense, settings=TRANSE)))
+    for name, text in SETS.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    given = {
+        "similarity": [str(tmp_path / name) for name in ("kore.txt", "scored.csv")],
+        "analogies": [str(tmp_path / "asked")],
+        "kind": "entity",
+        "standardize": False,
+    }
+    report = distjoint.evaluate(runs[0], **given)
+    tree = json.loads(json.dumps(report.to_dict()))
+    kore, rated = tree["grouped"]
+    # First is nearest to label 1, then 2, then 3; Second is nearest to 7, which is ranked last of its three.
+    assert [(part["name"], part["spearman"]) for part in kore["groups"]] == [("First", 1), ("Second", -1)]
+    assert (kore["spearman"], kore["covered"], kore["pairs"]) == (0, 6, 7)
+    assert kore["words"]["unknown_examples"] == ["nobody"] and kore["words"]["shared_examples"] == ["label_7"]
+    assert (rated["name"], rated["form"], rated["covered"]) == ("rated pairs", "rated", 3)
+    assert tree["similarity"][0]["spearman"] == 1 and tree["similarity"][0]["form"] == "pairs"
+    sections = tree["analogies"]["sections"]
+    assert [(part["name"], part["form"], part["category"], part["questions"]) for part in sections] == [
+        ("N1 [next]", "bats", "1_kind", 6), ("gram1-next", "google", "syntactic", 1), ("near", "google", "semantic", 1)
+    ]  # fmt: skip
+    assert [form["name"] for form in tree["analogies"]["forms"]] == ["bats", "google"]
+    assert len(tree["read_as"]) == 5 and "score in 3 'score'" in tree["read_as"][1]
+    text = str(report)
+    for said in (
+        "kore: pairs left out: 1; names without a vector: 1 of 9 (nobody).",
+        "kore: names of several vectors, of which the first was taken: 1 (label_7).",
+        "Analogies: questions left out: 1; names without a vector: 1 of 5 (gone).",
+        "Analogies (3CosAdd), bats, epoch 1",
+        "rated pairs, epoch 1",
+        "│ N1 [next] │",
+        *tree["read_as"],
+    ):
+        assert " ".join(said.split()) in " ".join(text.split()), said
+    report.save(locate(runs[0]))
+    assert Report.read(locate(runs[0])).to_dict() == report.to_dict()
+    distjoint.evaluate(runs[0], link_prediction="test").save(locate(runs[0]))  # what the sets gave stays
+    assert Report.read(locate(runs[0])).to_dict()["grouped"] == tree["grouped"]
+    older = json.loads((tmp_path / "run/evaluation.json").read_text())  # as it was before sets had forms
+    del older["grouped"], older["read_as"], older["similarity"][0]["words"], older["similarity"][0]["form"]
+    older["analogies"] = {"total": {}, "sections": [{"name": "all", "questions": 8}]}
+    (tmp_path / "run/evaluation.json").write_text(json.dumps(older))
+    assert Report.read(locate(runs[0])).to_dict()["analogies"]["total"] == tree["analogies"]["total"]
+    found = distjoint.compare(runs, **given).to_dict()["measures"]
+    assert found["kore, mean of groups"][0]["value"] == 0 and found["kore, mean of groups"][0]["items"] == 2
+    assert {"scored", "rated pairs, mean of groups", "analogies"} <= found.keys()
+
+    columns = distjoint.evaluate(runs[0], similarity=given["similarity"][1:], pair_columns="entity1,entity2,note")
+    assert columns.similarity[0].gold.tolist() == [5, 6, 7]
+    multiplied = distjoint.evaluate(runs[0], analogies=given["analogies"], analogy_method="3cosmul")
+    assert multiplied.to_dict()["analogies"]["method"] == "3cosmul" and "3CosMul" in str(multiplied)
+
+
+def test_options_of_sets_need_sets(world):
+    url, near = graph_run(world, "run", 0.1), [str(world[0] / "near.txt")]
+    for options, message in (
+        ({"form": "pairs"}, "--form is about sets; add --similarity"),
+        ({"form": "bats", "similarity": near}, "--form bats is of sets that --analogies takes"),
+        ({"pair_columns": "0,1,2"}, "--pair-columns is about sets of pairs"),
+        ({"pair_columns": "0,1", "similarity": near}, "--pair-columns 0,1: name three columns"),
+        ({"form": "simlex", "similarity": near}, "form"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            distjoint.evaluate(url, **options)
+
+
 def test_ends_of_which_nothing_is_known_tie_in_the_middle_and_are_said(tmp_path):
     """Ghosts are in no training triple and have no text: their vectors are zero."""
     rows = Rows(entities=["a", "b", "c", "d", "ghost", "spirit"], relations=["r"])
@@ -189,7 +277,7 @@ def test_every_table_names_the_epoch_it_measured(world):
     for text in (printed(report), str(report)):
         assert "Link prediction, test, epoch 12\n" in text
         assert "Link prediction, test, by training triples of the answer, epoch 12\n" in text
-        assert "Word similarity, epoch 12\n" in text and "Analogies (3CosAdd), epoch 12\n" in text
+        assert "Word similarity, epoch 12\n" in text and "Analogies (3CosAdd), google, epoch 12\n" in text
     assert replace(report, checkpoint="checkpoints/epoch-00012-round-00003").epoch == "epoch 12, round 3"
     assert replace(report, checkpoint="elsewhere").epoch == "elsewhere"
 

@@ -1,91 +1,31 @@
-"""Similarity sets and analogies: reading them, and results with known answers."""
+"""Measures on similarity sets, groups of pairs and analogies: results with known answers."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distjoint.base.errors import DistjointError
 from distjoint.evaluate import analogies as analogies_module
 from distjoint.evaluate import bootstrap
 from distjoint.evaluate.analogies import analogies
-from distjoint.evaluate.similarity import similarity
+from distjoint.evaluate.lookup import Lookup
+from distjoint.evaluate.sets import GroupedPairs, PairGroup, Question, Questions, WordPairs
+from distjoint.evaluate.similarity import grouped_similarity, similarity
 from distjoint.evaluate.space import Space
-from distjoint.evaluate.wordsets import Questions, WordPairs, read_analogies, read_similarity
 
 pytestmark = pytest.mark.unit
-
-LINES = [("sun", "sunlight", 5.0), ("New York", "city", 4.5), ("old", "new", 1.58)]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "sun\tsunlight\t5.0\nNew York\tcity\t4.5\nold\tnew\t1.58\n",
-        "sun,sunlight,5.0\nNew York,city,4.5\nold,new,1.58",
-        "Word 1,Word 2,Human (mean)\r\nsun,sunlight,5.0\r\nNew York,city,4.5\r\nold,new,1.58\r\n",
-        "# The set\n# Word 1\tWord 2\n\nsun \tsunlight\t 5.0\nNew York\tcity\t4.5\n\nold\tnew\t1.58\n",
-        "\ufeffword1\tword2\tPOS\tSimLex999\nsun\tsunlight\tN\t5\nNew York\tcity\tN\t4.5\nold\tnew\tA\t1.58\t0.9\n",
-    ],
-)
-def test_similarity_files_as_they_come(tmp_path, text):
-    (tmp_path / "set.txt").write_text(text, encoding="utf-8", newline="")
-    (found,) = read_similarity([str(tmp_path / "set.txt")])
-    assert found.name == "set"
-    assert [(*pair, score) for pair, score in zip(found.pairs, found.scores, strict=True)] == LINES
-
-
-def test_similarity_with_white_space_only(tmp_path):
-    (tmp_path / "set.txt").write_text("sun   sunlight 5.0\nnew_york city  4.5\nold new 1.58")
-    assert read_similarity([str(tmp_path / "set.txt")])[0].pairs[1] == ("new_york", "city")
-
-
-def test_folders_and_globs_leave_licences_out(tmp_path):
-    for name in ("a.txt", "b.txt"):
-        (tmp_path / name).write_text("a b 1\nb c 2\na c 3")
-    (tmp_path / "LICENSE").write_text("MIT License")
-    assert [each.name for each in read_similarity([str(tmp_path)])] == ["a", "b"]
-    assert [each.name for each in read_similarity([str(tmp_path / "*.txt")])] == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "holds 0 pairs"),
-        (b"a b 1\nb c 2\n", "holds 2 pairs"),
-        (b"a b 1\na b\nc d 2\n", "line 2: 'a b' is not two words and a score"),
-        (b"a b nan\na b inf\nc d 2\n", "line 2: 'a b inf' is not"),
-        (b"a \xff 1\n", "not UTF-8 text"),
-    ],
-)
-def test_bad_similarity_files_are_named(tmp_path, content, message):
-    (tmp_path / "bad.txt").write_bytes(content)
-    with pytest.raises(DistjointError, match=rf"bad\.txt.*{message}"):
-        read_similarity([str(tmp_path / "bad.txt")])
-    with pytest.raises(DistjointError, match=r"none\.txt: no such file"):
-        read_similarity([str(tmp_path / "none.txt")])
-
-
-def test_analogy_files_with_sections_and_without(tmp_path):
-    (tmp_path / "family.txt").write_text("boy girl king queen\n")
-    (tmp_path / "google.txt").write_text(
-        ": capitals\nAthens Greece Oslo Norway\n: empty\n: plural\ncat cats dog dogs\n"
-    )
-    found = read_analogies([str(tmp_path)])
-    assert [(each.name, len(each.questions)) for each in found] == [("family", 1), ("capitals", 1), ("plural", 1)]
-    (tmp_path / "family.txt").write_text("boy girl king\n")
-    with pytest.raises(DistjointError, match=r"family\.txt, line 1: .* four words"):
-        read_analogies([str(tmp_path / "family.txt")])
-    (tmp_path / "family.txt").write_text(": only a name\n")
-    with pytest.raises(DistjointError, match="holds no analogy questions"):
-        read_analogies([str(tmp_path / "family.txt")])
 
 
 def space(names, vectors, **kwargs):
     return Space("word", names, np.array(vectors, np.float32), **kwargs)
+
+
+def asked(text):
+    """`man woman/girl king queen` as a question."""
+    a, b, c, d = text.split()
+    return Question(a, tuple(b.split("/")), c, tuple(d.split("/")))
 
 
 def test_lookups_forgive_case_and_spaces():
@@ -96,6 +36,8 @@ def test_lookups_forgive_case_and_spaces():
 
 
 def test_spearman_is_scipys_over_covered_pairs():
+    import scipy.stats  # here, since it takes a second
+
     random = np.random.default_rng(0)
     words = space([f"w{i}" for i in range(40)], random.normal(size=(40, 8)) + 3)
     names = [(f"W{a}", f"w{b}") for a, b in random.integers(0, 50, (60, 2))]
@@ -129,12 +71,15 @@ def test_what_is_not_covered_has_no_result():
     words = space(["a", "b"], np.eye(2))
     result = similarity(words, WordPairs("set", (("x", "y"), ("a", "b"), ("a", "y")), (1.0, 2.0, 3.0)))
     assert np.isnan(result.spearman) and np.isnan(result.interval.low) and result.to_dict()["covered"] == 1
-    tree = analogies(words, [Questions("s", (("a", "b", "x", "y"),))]).to_dict()
-    assert tree["total"] == {"accuracy": None, "covered": 0, "questions": 1}
+    tree = analogies(words, [Questions("s", (asked("a b x y"),))]).to_dict()
+    assert tree["total"] == {"accuracy": None, "accuracy_all": None, "covered": 0, "questions": 1}
+    assert (tree["words"]["unknown"], tree["words"]["unknown_examples"]) == (2, ["x", "y"])
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=20))
 def test_spearman_of_rows_agrees_with_scipy(pairs):
+    import scipy.stats  # here, since it takes a second
+
     first, second = np.array(pairs, float).T
     found = bootstrap.spearman(np.stack([first, second]), np.stack([second, first]))
     if len(set(first)) == 1 or len(set(second)) == 1:
@@ -151,29 +96,150 @@ def test_bootstrap_interval_of_a_mean_is_the_textbooks():
     assert found.high == pytest.approx(values.mean() + half, abs=0.02)
 
 
-def plain_3cosadd(words, question):
+def plain_answer(words, question, method):
     unit = words.vectors.astype(float) / np.linalg.norm(words.vectors, axis=1, keepdims=True)
-    index = [words.names.index(word) for word in question]
-    scores = unit @ (unit[index[1]] - unit[index[0]] + unit[index[2]])
-    scores[index[:3]] = -np.inf
-    return int(scores.argmax()) == index[3]
+    a, b, c = (words.names.index(word) for word in (question.a, question.b[0], question.c))
+    cosine = unit @ unit.T
+    moved = (cosine + 1) / 2
+    scores = {
+        "3cosadd": cosine[b] - cosine[a] + cosine[c],
+        "3cosmul": moved[b] * moved[c] / (moved[a] + 0.001),
+    }[method]
+    scores[[a, b, c]] = -np.inf
+    return words.names[int(scores.argmax())] in question.d
 
 
 def test_analogies_known_answer_and_plain_reference(monkeypatch):
     words = space(["man", "woman", "king", "queen", "apple"], [[1, 0, 0], [1, 1, 0], [1, 0, 2], [1, 1, 2], [9, -9, 9]])
     sections = [
-        Questions("royal", (("Man", "Woman", "King", "Queen"), ("man", "king", "woman", "apple"))),
-        Questions("other", (("man", "woman", "king", "prince"),)),
+        Questions("royal", (asked("Man Woman King Queen"), asked("man king woman apple"))),
+        Questions("other", (asked("man woman king prince"),)),
     ]
     tree = analogies(words, sections, standardize=False).to_dict()
-    assert tree["sections"] == [
-        {"name": "royal", "accuracy": 0.5, "covered": 2, "questions": 2},
-        {"name": "other", "accuracy": None, "covered": 0, "questions": 1},
-    ]
-    assert tree["total"] == {"accuracy": 0.5, "covered": 2, "questions": 3}
+    figures = [(part["name"], part["accuracy"], part["accuracy_all"], part["covered"]) for part in tree["sections"]]
+    assert figures == [("royal", 0.5, 0.5, 2), ("other", None, None, 0)]
+    total = {"accuracy": 0.5, "accuracy_all": pytest.approx(1 / 3), "covered": 2, "questions": 3}
+    assert tree["total"] == total and tree["forms"][0]["macro_accuracy_all"] == 0.25
     random = np.random.default_rng(0)
     many = space([str(i) for i in range(12)], random.normal(size=(12, 3)))
-    asked = tuple(tuple(map(str, random.permutation(12)[:4])) for _ in range(100))
+    questions = tuple(asked("{} {} {} {}/{}".format(*random.permutation(12)[:5])) for _ in range(100))
     monkeypatch.setattr(analogies_module, "SCORES_AT_ONCE", 12 * 7)  # batches of 7 questions
-    found = analogies(many, [Questions("s", asked)], standardize=False)
-    np.testing.assert_array_equal(found.right, [plain_3cosadd(many, question) for question in asked])
+    right = {}
+    for method in ("3cosadd", "3cosmul"):
+        found = analogies(many, [Questions("s", questions)], standardize=False, method=method)
+        np.testing.assert_array_equal(found.right, [plain_answer(many, each, method) for each in questions])
+        right[method] = found.right.tolist()
+    assert right["3cosadd"] != right["3cosmul"] and 0 < sum(right["3cosadd"]) < 100
+
+
+def test_any_alternative_is_right_and_what_cannot_be_given_is_counted():
+    """b - a + c is at `fish`; then come `cod` and `tree`."""
+    vectors = [[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 1, 1], [1, 1, 0.9], [-1, 0, 0]]
+    words = space(["a", "b", "c", "fish", "cod", "tree"], vectors)
+
+    def ask(*questions):
+        made = analogies(words, [Questions("s", tuple(map(asked, questions)))], standardize=False)
+        return made.right.tolist(), made.excluded, made.words.examples
+
+    assert ask("a b c fish", "a b c tree/fish", "a b c cod", "a b c cod/tree") == ([1, 1, 0, 0], 0, ())
+    # The first alternative of b that is known is taken; d needs one that is known.
+    assert ask("a x/b c fish/y", "a x c fish", "a b c y/z")[0][0] == 1
+    right, excluded, unknown = ask("a x c fish", "a b c y/z", "a b c b", "a b c c/fish")
+    assert np.isnan(right[:2]).all() and (right[2:], excluded, unknown) == ([0, 1], 1, ("x", "y", "z"))
+
+
+def test_words_that_tie_share_the_answer():
+    """`two` and `too` have one vector; so have `a` and a word of the question, which is no answer."""
+    words = space(["a", "b", "c", "two", "too", "far"], [[1, 0], [1, 0], [0, 1], [1, 1], [1, 1], [-1, -1]])
+    sections = [Questions("s", (asked("a b c two"), asked("a b c two/too"), asked("a b c far"), asked("c a two b")))]
+    made = analogies(words, sections, standardize=False)
+    assert made.right.tolist()[:3] == [0.5, 1, 0] and made.ties == 3 and made.to_dict()["ties"] == 3
+
+
+def test_means_of_relations_and_categories_as_the_papers_have_them():
+    """BATS: mean over a category's relations, then over categories. Google: over questions, semantic and syntactic."""
+    words = space(["man", "woman", "king", "queen", "apple"], [[1, 0, 0], [1, 1, 0], [1, 0, 2], [1, 1, 2], [9, -9, 9]])
+    yes, no, unknown = asked("man woman king queen"), asked("man woman king apple"), asked("man woman king x")
+    sections = [
+        Questions("r1", (yes, yes, no, no), "bats", "one"),  # 2 of 4
+        Questions("r2", (yes,), "bats", "one"),  # 1 of 1
+        Questions("r3", (no, yes, no, no, unknown), "bats", "two"),  # 1 of 4, or of 5
+        Questions("r4", (unknown, unknown), "bats", "two"),  # nothing is covered
+        Questions("family", (yes, unknown), "google", "semantic"),
+        Questions("gram1", (no, no, yes), "google", "syntactic"),
+        Questions("JJ_JJR", (yes,), "msr", "adjectives"),
+    ]
+    tree = analogies(words, sections, standardize=False).to_dict()
+    bats, google, msr = tree["forms"]
+    assert (bats["name"], bats["relations"], bats["covered"], bats["questions"]) == ("bats", 4, 9, 12)
+    assert [part["macro_accuracy"] for part in bats["categories"]] == [(2 / 4 + 1) / 2, 1 / 4]
+    assert [part["macro_accuracy_all"] for part in bats["categories"]] == [(2 / 4 + 1) / 2, (1 / 5 + 0) / 2]
+    assert bats["macro_accuracy"] == (0.75 + 0.25) / 2 and bats["accuracy"] == pytest.approx(4 / 9)
+    assert bats["macro_accuracy_all"] == pytest.approx((0.75 + 0.1) / 2)
+    assert bats["accuracy_all"] == pytest.approx(4 / 12)
+    assert google["accuracy"] == 2 / 4 and google["accuracy_all"] == 2 / 5
+    named = {part["name"]: (part["accuracy"], part["covered"], part["questions"]) for part in google["categories"]}
+    assert named == {"semantic": (1, 1, 2), "syntactic": (pytest.approx(1 / 3), 3, 3)}
+    assert (msr["accuracy"], msr["categories"]) == (1, []) and tree["total"]["covered"] == 14
+
+
+def test_groups_are_the_mean_of_their_correlations_by_hand():
+    """Angles to `seed` are 10, 20, 40, 30 degrees: of the ranks 1 2 3 4, two are exchanged, so rho is .8."""
+    angle = np.radians([0, 10, 20, 40, 30, 90, 50, 60, 70])
+    names = ["seed", "a", "b", "c", "d", "other", "x", "y", "z"]
+    words = space(names, np.stack([np.cos(angle), np.sin(angle)], 1))
+
+    def ranked(name, *others):
+        return PairGroup(name, tuple((name, other) for other in others), tuple(-float(k) for k in range(len(others))))
+
+    groups = ranked("seed", *"abcd"), ranked("other", *"xyz"), ranked("nobody", *"xyz"), ranked("seed", "a", "b", "no")
+    made = grouped_similarity(words, GroupedPairs("kore", groups), standardize=False)
+    # `other` is ranked from the far end: rho -1. No seed, no correlation; two pairs have none either.
+    np.testing.assert_allclose(made.by_group, [0.8, -1, np.nan, np.nan], atol=1e-12)
+    assert made.spearman == pytest.approx(-0.1)
+    # With what is unknown at 0: nobody's cosines are all alike, so 0; a, b, no at cosines .98, .94, 0, so 1.
+    assert made.spearman_all == pytest.approx((0.8 - 1 + 0 + 1) / 4)
+    tree = made.to_dict()
+    assert [part["covered"] for part in tree["groups"]] == [4, 3, 0, 2]
+    assert (tree["groups_covered"], tree["covered"], tree["pairs"]) == (2, 9, 13)
+    assert tree["words"]["unknown_examples"] == ["nobody", "no"]
+
+
+def test_rated_pairs_are_compared_with_the_offset_of_the_others():
+    import scipy.stats  # here, since it takes a second
+
+    random = np.random.default_rng(3)
+    words = space([f"w{k}" for k in range(10)], random.normal(size=(10, 4)))
+    pairs = tuple((f"w{2 * k}", f"w{2 * k + 1}") for k in range(5))
+    groups = (PairGroup("r", (*pairs, ("w0", "gone")), (3.0, 1.0, 4.0, 1.5, 9.0, 2.0)),)
+    made = grouped_similarity(words, GroupedPairs("s", groups, by_offset=True, form="rated"), standardize=False)
+    unit = words.vectors / np.linalg.norm(words.vectors, axis=1, keepdims=True)
+    offsets = [unit[2 * k + 1] - unit[2 * k] for k in range(5)]
+    expected = []
+    for k, one in enumerate(offsets):
+        mean = np.mean([other / np.linalg.norm(other) for j, other in enumerate(offsets) if j != k], axis=0)
+        expected.append(one @ mean / np.linalg.norm(one) / np.linalg.norm(mean))
+    np.testing.assert_allclose(made.predicted[:5], expected, atol=1e-6)
+    assert np.isnan(made.predicted[5])
+    assert made.spearman == pytest.approx(scipy.stats.spearmanr(expected, [3, 1, 4, 1.5, 9]).statistic)
+
+
+def test_pairs_that_are_left_out_are_counted_and_the_figure_with_them_is_there():
+    """Cosines to `a` are 1, .8, .6; gold has them in that order. A missing pair at 0 takes the last place."""
+    words = space(["a", "b", "c"], [[1, 0], [0.8, 0.6], [0.6, 0.8]])
+    pairs = (("a", "a"), ("a", "b"), ("a", "c"), ("a", "gone"))
+    tree = similarity(words, WordPairs("s", pairs, (9.0, 7.0, 5.0, 8.0)), standardize=False).to_dict()
+    # Ranks of gold 4 2 1 3 against 4 3 2 1: d is 0, 1, 1, 2, so rho is 1 - 6 * 6 / (4 * 15).
+    assert tree["spearman"] == pytest.approx(1) and tree["spearman_all"] == pytest.approx(1 - 36 / 60)
+    assert (tree["covered"], tree["pairs"]) == (3, 4)
+    assert tree["words"] == {
+        "names": 4, "unknown": 1, "unknown_examples": ["gone"], "shared": 0, "shared_examples": []
+    }  # fmt: skip
+
+
+def test_labels_that_several_entities_have_are_counted():
+    names, aliases = ["q1", "q2", "q3", "Q4"], [("Paris", 1), ("paris", 0), ("Rome Town", 2), ("q4", 0)]
+    lookup = Lookup(space(names, np.eye(4), aliases=aliases))
+    assert [lookup.find(name) for name in ("q2", "Paris", "Rome_Town", "Q4", "q4", "gone")] == [1, 1, 2, 3, 3, -1]
+    found = lookup.coverage()
+    assert (found.names, found.examples, found.shared_examples) == (6, ("gone",), ("Paris", "q4"))

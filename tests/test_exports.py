@@ -13,7 +13,6 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from gensim.models import KeyedVectors
 from members import assert_covers
 from runs import Rows, write_dataset, write_run
 from safetensors import safe_open
@@ -59,6 +58,8 @@ def by_pyarrow(file: Path) -> Found:
 
 
 def by_gensim(file: Path, binary: bool, header: bool = True) -> Found:
+    from gensim.models import KeyedVectors  # here, since it takes a second
+
     read = KeyedVectors.load_word2vec_format(str(file), binary=binary, no_header=not header)
     found = {}
     for name in read.index_to_key:

@@ -158,10 +158,54 @@ def test_ogb_is_found_and_no_pickle_is_run(tmp_path: Path) -> None:
     np.save(tmp_path / "wiki/processed/train_hrt.npy", np.array([[0, 5, 1]]))
     np.save(tmp_path / "wiki/processed/val_hr.npy", np.array([[0, 5]]))
     found, said = prepared(tmp_path, tmp_path / "wiki")
-    assert found == {("0", "5", "1")} and "not val_hr.npy" in said
+    assert found == {("0", "5", "1")} and "not val_hr.npy (1 queries), whose answers are not there" in said
     np.save(tmp_path / "objects.npy", np.array([["anna", "knows", "ben"]], object))
     with pytest.raises(DistjointError, match="have to be unpickled"):
         read_graph({"train": str(tmp_path / "objects.npy")})
+
+
+def test_wikikg90ms_queries_are_triples_where_their_answers_are_there(tmp_path: Path) -> None:
+    folder = tmp_path / "wiki/processed"
+    folder.mkdir(parents=True)
+    np.save(folder / "train_hrt.npy", np.array([[0, 5, 1], [1, 5, 2], [2, 5, 3]]))
+    np.save(folder / "val_hr.npy", np.array([[0, 5], [3, 5]], np.int32))
+    np.save(folder / "val_t_candidate.npy", np.array([[7, 2, 8], [1, 0, 9]]))
+    np.save(folder / "val_t_correct_index.npy", np.array([1, 0], np.int16))
+    np.save(folder / "test_hr.npy", np.zeros((4, 2), np.int64))
+    _, said = prepared(tmp_path, tmp_path / "wiki")
+    graph = read_graph({"train": str(folder / "train_hrt.npy"), "valid": str(folder / "val_hr.npy")})
+    names, relations = graph.entities.list(), graph.relations.list()
+    found = [(names[h], relations[r], names[t]) for h, r, t in graph.splits["valid"].tolist()]
+    assert found == [("0", "5", "2"), ("3", "5", "1")]
+    assert "not test_hr.npy (4 queries), whose answers are not there" in said
+    assert "Candidates of each query, which are not used: all entities are ranked, and figures are no OGB's: 2" in said
+    np.save(folder / "val_t.npy", np.array([1, 0]))  # as v2 has them
+    data, paths = str(tmp_path / "data"), [str(folder / name) for name in ("val_t.npy", "val_hr.npy")]
+    summary = distjoint.prepare(data, graph=str(tmp_path / "wiki"), align="none", overwrite=True)
+    assert summary.counts["triples/valid"] == 2 and "Candidates" not in "".join(summary.notes)
+    for name, wrong, says in (
+        ("val_t", [1], r"val_t\.npy: 1 answers for the 2 queries"),
+        ("val_t", [[1], [0]], r"val_t\.npy: shape \(2, 1\)"),
+        ("val_t", [1.5, 0], r"val_t\.npy: shape \(2,\) of float64"),
+        ("val_hr", [[1, 2, 3]] * 2, r"val_hr\.npy: shape \(2, 3\)"),
+    ):
+        kept = (folder / f"{name}.npy").read_bytes()
+        np.save(folder / f"{name}.npy", np.array(wrong))
+        with pytest.raises(DistjointError, match=says):
+            read_graph({"train": paths[1]})
+        (folder / f"{name}.npy").write_bytes(kept)
+    (folder / "val_t.npy").unlink()
+    np.save(folder / "val_t_correct_index.npy", np.array([1, 3]))
+    with pytest.raises(DistjointError, match=r"correct_index\.npy, row 2: place 3, of 3 candidates"):
+        read_graph({"train": paths[1]})
+    (folder / "val_t_candidate.npy").unlink()
+    with pytest.raises(DistjointError, match=r"val_hr\.npy: queries without answers: no val_t\.npy or val_t_correct"):
+        read_graph({"train": paths[1]})
+    (folder / "train_hrt.npy").write_bytes((folder / "train_hrt.npy").read_bytes() + b"1")
+    with pytest.raises(
+        DistjointError, match=r"train_hrt\.npy: arrays of NumPy that are damaged.*73 bytes in place of 72"
+    ):
+        read_graph({"train": str(folder / "train_hrt.npy")})
 
 
 def test_wikidata5m_and_codex_bring_their_texts(tmp_path: Path) -> None:
@@ -195,7 +239,18 @@ def test_conceptnets_dump_is_read_by_language_and_with_weights(tmp_path: Path) -
     assert len(every.splits["train"]) == 2 and "--weight-column weight reads them" in "".join(every.noticed.notes())
     english = read_graph({"train": path}, form=TableForm(language="en", weight="weight"))
     assert english.entities.list() == ["/c/en/dog/n", "/c/en/animal"] and english.weights is not None
+    assert english.labels == {"/c/en/dog/n": ["dog"], "/c/en/animal": ["animal"]}
+    assert "Languages of ConceptNet's terms: 2 (such as 3 terms of en, 1 terms of fr)" in "".join(every.noticed.notes())
     assert english.weights.tolist() == [2] and "language en, left out: 1" in "".join(english.noticed.notes())
+    text = write(tmp_path / "text.txt", "the dog is an animal and an ice cream is none\n" * 3)
+    ice = "/a/[/r/IsA/,/c/en/ice_cream/,/c/en/food/]\t/r/IsA\t/c/en/ice_cream\t/c/en/food\t"
+    sentence = json.dumps({"surfaceText": "[[ice cream]] is a kind of [[food]]", "weight": 1.0})
+    path = str(write(tmp_path / "assertions.csv.gz", dump + ice + sentence + "\n"))
+    options = {"corpus": str(text), "min_count": 1, "language": "en"}
+    summary = distjoint.prepare(str(tmp_path / "data"), triples=path, **options)
+    assert summary.alignment and summary.alignment.aligned == 3 and summary.counts["names"] == 1  # ice_cream
+    assert "ConceptNet's sentences, not read as descriptions" in (said := "\n".join(summary.notes))
+    assert "Labels by ConceptNet's terms: 4 (such as 'dog' of /c/en/dog/n)." in said
     with pytest.raises(DistjointError, match=r"assertions\.csv\.gz, line 1: no weight in '\{\}'"):
         write(tmp_path / "assertions.csv.gz", "/a/[]\t/r/IsA\t/c/en/a\t/c/en/b\t{}\n")
         read_graph({"train": path}, form=TableForm(weight="weight"))

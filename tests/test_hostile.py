@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.unit
 SOURCES = Path(distjoint.__file__).parent
 FORBIDDEN = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "allow_pickle", "eval", "exec"}
 LOADERS = {("torch", "load"), ("np", "load"), ("numpy", "load"), ("yaml", "load"), ("pd", "read_pickle")}
+WORDS = rf"\b({'|'.join(sorted(FORBIDDEN | {name for _, name in LOADERS}))})\b"
+"""Without one of these words, a file need not be parsed."""
 
 
 class Bomb:
@@ -72,7 +75,10 @@ def test_nothing_that_executes_what_it_reads_is_used() -> None:
     files = sorted(SOURCES.rglob("*.py"))
     assert len(files) > 40
     for file in files:
-        for of, name in names(ast.parse(file.read_text())):
+        text = file.read_text()
+        if not re.search(WORDS, text):
+            continue
+        for of, name in names(ast.parse(text)):
             assert of is not None or name not in FORBIDDEN, f"{file}: {name}"
             assert (of, name) not in LOADERS, f"{file}: {of}.{name}"
 
@@ -80,6 +86,7 @@ def test_nothing_that_executes_what_it_reads_is_used() -> None:
 def test_the_search_would_find_them() -> None:
     for code in ("import pickle", "from torch import load as f; import joblib.x", "np.load(f, allow_pickle=True)"):
         found = set(names(ast.parse(code)))
+        assert re.search(WORDS, code)
         assert {name for _, name in found} & FORBIDDEN
     for code in ("torch.load(file)", "torch.load(file, weights_only=False)", "torch.load(file, weights_only=maybe)"):
         assert set(names(ast.parse(code))) & LOADERS

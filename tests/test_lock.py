@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,20 @@ def test_a_lock_is_refreshed_and_one_that_was_taken_over_ends_its_process(
         put(tmp_path / "run", elsewhere)
         time.sleep(10)  # interrupted
     assert Holder.read(folder / lock.NAME) == elsewhere
+
+
+def test_an_interrupt_that_is_lost_is_repeated(
+    tmp_path: Path, elsewhere: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "REFRESH", 0.05)
+    monkeypatch.setattr(lock, "AGAIN", 0.3)
+    began = time.monotonic()
+    with pytest.raises(DistjointError, match="was taken over"), hold(locate(str(tmp_path / "run")), "train", Silent()):
+        put(tmp_path / "run", elsewhere)
+        with suppress(KeyboardInterrupt):
+            time.sleep(20)
+        time.sleep(20)
+    assert time.monotonic() - began < 20
 
 
 def until(holds: Any) -> None:

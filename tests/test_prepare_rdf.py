@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyoxigraph
 import pytest
 from rich.console import Console
+from runs import write_run
 from test_prepare_benchmark import triples_of
-from test_rdf import COMMENT, NT, TEXTS, TRIPLES, TYPE, ZOO, P, R, put, read, written
+from test_rdf import COMMENT, NT, RDFS, TEXTS, TRIPLES, TYPE, ZOO, P, R, put, read, written
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
@@ -102,7 +106,7 @@ def test_names_types_and_what_is_left_out_are_said(tmp_path: Path) -> None:
         "Names and descriptions in other languages than en, left out: 2 "
         f"(such as <{R}Zoë> \"das Zebra\"@de); '--language' takes another.",
         f"Names without text, left out: 1 (such as {R}grass).",
-        f"Labels of relations, left out: 1 (such as 'eats' of {P}eats).",
+        f"Labels of relations, by which they can be named: 1 (such as 'eats' of {P}eats).",
         f"Entities of labels in RDF that are in no triple, but have a row: 1 (such as {R}unicorn).",
         f"The graph's RDF has 2 descriptions of entities too (such as rdfs:comment of {R}lion): "
         "'--descriptions found' reads them.",
@@ -116,6 +120,66 @@ def test_names_types_and_what_is_left_out_are_said(tmp_path: Path) -> None:
     labels = put(tmp_path / "labels.tsv", f"{R}lion\tSimba\n")
     _, data = prepared(tmp_path, triples=place, labels=labels)
     assert {"Simba", "Zoë the zebra"} < {*data.rows()["label"].to_pylist()}
+
+
+PREFIXED = f"""@prefix r: <{R}> . @prefix : <{P}> . @prefix unused: <http://u/> . @prefix two: <{R}l> .
+@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+r:Zoe :eats r:grass ; rdfs:label "Zoe" . r:lion :eats r:Zoe ; :livesIn <http://dbpedia.org/resource/Kenya> ;
+  :LIVESIN r:Zoe .
+:eats rdfs:label "feeds on" . :livesIn rdfs:seeAlso r:grass .
+"""
+
+
+def test_names_are_shown_and_taken_by_prefixes_and_stored_whole(tmp_path: Path) -> None:
+    place = put(tmp_path / "zoo.ttl", PREFIXED)
+    put(tmp_path / "more/two.ttl", f"@prefix two: <http://v/> . <{R}Zoe> <{P}eats> <{R}Zoe> .")
+    summary, data = prepared(tmp_path, triples=place, test=tmp_path / "more/two.ttl", align="none")
+    prefixes = {"r": R, "": P, "rdfs": RDFS, "dbr": "http://dbpedia.org/resource/"}
+    assert dict(data.manifest.prefixes) == prefixes
+    names = {*data.rows()["entity"].to_pylist()} | {*data.relations()["name"].to_pylist()}
+    assert {R + "lion", P + "eats"} <= names and not any(name.startswith(("r:", ":")) for name in names)
+    assert (
+        f"Prefixes that stand for two namespaces, by which no name is shortened: 1 (such as 'two:' of {R}l and "
+        "http://v/)." in summary.notes
+    )
+    assert any(
+        note.startswith(f"Names are shown, and may be typed, by prefixes: : for {P}, r: for {R}, ")
+        for note in summary.notes
+    )
+    # The same names without prefixes make the same dataset, whatever they are shown by.
+    plain = put(tmp_path / "zoo.nt", b"".join(_plain(place)))
+    _, other = prepared(tmp_path / "plain", triples=plain, test=tmp_path / "more/two.ttl", align="none")
+    assert other.manifest.prefixes == {key: prefixes[key] for key in ("rdfs", "dbr")}
+    assert other.manifest.fingerprint() == data.manifest.fingerprint()
+
+    relations = data.relations()["name"].to_pylist()
+    random = np.random.default_rng(0)
+    dense = {"relation": random.normal(size=(2 * len(relations), 4))}
+    vectors = random.normal(size=(data.manifest.counts["entities"], 4))
+    run = distjoint.load(str(write_run(tmp_path / "run", tmp_path / "data", entities=vectors, dense=dense)))
+    for typed in (R + "lion", "r:lion", "r:Lion"):
+        assert run.explain(typed, ":eats", "Zoe").head == run.explain(R + "lion", P + "eats", R + "Zoe").head
+    assert run.explain("r:lion", "feeds on", "r:grass", 0).relation == P + "eats"
+    assert run.explain("r:lion", "seeAlso", "dbr:Kenya", 0).relation_label == "rdfs:seeAlso"
+    assert run.explain("r:lion", ":livesIn", "dbr:Kenya", 0).relation == P + "livesIn"
+    shown = {near.name: near.label for near in run.nearest("r:grass")}
+    assert shown[R + "lion"] == "r:lion" and shown[R + "Zoe"] == "Zoe"
+    assert ("dbr:Kenya", True) in {
+        (found.label, found.known) for found in run.predict("r:lion", ":livesIn", known="include")
+    }
+    for call, says in (
+        (lambda: run.predict("r:lyon", ":eats"), r"unknown entity 'r:lyon'; did you mean r:lion"),
+        (lambda: run.predict("r:lion", ":eat"), r"unknown relation ':eat'; there is :eats"),
+        (lambda: run.predict("r:lion", "livesin"), r"relation 'livesin' may be 2: :LIVESIN, :livesIn; give its whole"),
+    ):
+        with pytest.raises(DistjointError, match=says):
+            call()
+
+
+def _plain(place: Path) -> Iterator[bytes]:
+    """Statements of a file of Turtle, a line each."""
+    for quad in pyoxigraph.parse(path=str(place), format=pyoxigraph.RdfFormat.TURTLE):
+        yield f"{quad.subject} {quad.predicate} {quad.object} .\n".encode()
 
 
 def test_labels_types_and_descriptions_in_rdf_go_with_a_table_too(tmp_path: Path) -> None:

@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
-from distjoint.data.rdf import ENDINGS, FORMATS, RdfReading, recognise, statements
-from distjoint.data.rdf_graph import RdfGraph, texts_of
+from distjoint.data.rdf import ENDINGS, FORMATS, RdfFile, RdfGraph, RdfReading, recognise, statements, texts_of
 from distjoint.data.request import Format
 from distjoint.data.triples import read_graph
 from distjoint.storage import locate
@@ -296,6 +295,43 @@ def test_wrong_lines_are_skipped_up_to_a_number(tmp_path: Path) -> None:
 def test_the_entities_of_a_dtd_that_people_write_are_read(tmp_path: Path) -> None:
     content = f'<!DOCTYPE rdf:RDF [<!ENTITY r "{R}">]>' + HEAD[22:] + ABOUT.replace("http://%s", "&r;b") + "</rdf:RDF>"
     assert read(put(tmp_path / "a.owl", content))[0] == {("http://a", "http://p/is", R + "b")}
+
+
+_PART = st.text(st.sampled_from("ab/:#%4é\u200e\ue000[]@?\\ ~'\U0001f600\t\r{"), max_size=6)
+_BEGIN = st.sampled_from(["http://a/", "http://", "x:", "", "h2.+-://a.b/", "http://a:8/"])
+_IRIS = st.builds("<{}{}>".format, _BEGIN, _PART)
+_ANY = _IRIS | st.sampled_from(["_:b", "<http://a/b>", "<http://a/b>", '"t \\" <x> ."@en', '"1"', "<http://a/\\u00e9>"])
+_GAP, _END = st.sampled_from([" ", " ", "\t", "", "  "]), st.sampled_from([".", ". ", "", ". #"])
+_PLAIN = "<http://a/b> <http://a/b> <http://a/b> ."
+_LINE = st.builds("{}{}{}{}{}{}{}".format, _ANY, _GAP, _IRIS, _GAP, _ANY, _GAP, _END)
+_LINES = st.lists(_LINE | st.sampled_from(["", " ", f"# {_PLAIN}", _PLAIN]), min_size=1, max_size=6)
+
+
+@settings(max_examples=FUZZED // 2, deadline=None)
+@given(_LINES, st.sampled_from(["\n", "\r\n"]), st.integers(0, 6), st.booleans())
+def test_lines_that_need_no_parser_say_what_it_says(lines: list[str], end: str, allowed: int, quads: bool) -> None:
+    place = locate("memory://plain.nt")
+    place.write_bytes(end.join([*lines, ""]).encode(errors="replace"))
+    rdf = RdfFile(place, "nquads" if quads else "ntriples", "ending")
+    parsed, error, skipped = [], "", Cases()
+    try:
+        parsed = [quad for several, _ in statements(rdf, allowed, skipped) for quad in several]
+    except DistjointError as wrong:
+        error = str(wrong)
+    graph = RdfGraph(RdfReading(skip_errors=allowed))
+    try:
+        columns = [column.to_pylist() for batch in graph.triples(rdf) for column in batch]
+    except DistjointError as wrong:
+        assert str(wrong) == error
+        return
+    assert not error and graph.skipped.count == skipped.count
+    named = [quad for quad in parsed if not isinstance(quad.object, ox.Literal)]
+    assert columns[1] == [quad.predicate.value for quad in named]
+    for column, ends in ((columns[0], "subject"), (columns[2], "object")):
+        nodes = [getattr(quad, ends) for quad in named]
+        assert [name if name.startswith("_:") else f"<{name}>" for name in column] == [
+            "_:0.b" if isinstance(node, ox.BlankNode) else f"<{node.value}>" for node in nodes
+        ]
 
 
 def test_damaged_files_are_read_or_refused_by_name(tmp_path: Path) -> None:

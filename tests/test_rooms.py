@@ -151,14 +151,12 @@ def test_an_import_is_found_wherever_it_stands() -> None:
     module = Module(
         "distjoint.model.mine",
         "distjoint/model/mine.py",
-        ast.parse(
-            "import torch, distjoint.storage as s\n"
-            "from distjoint import registry, train\n"
-            "if TYPE_CHECKING:\n"
-            "    from distjoint.data import text\n"
-            "def f():\n"
-            "    from distjoint.config import Config as C\n"
-        ),
+        "import torch, distjoint.storage as s\n"
+        "from distjoint import registry, train\n"
+        "if TYPE_CHECKING:\n"
+        "    from distjoint.data import text\n"
+        "def f():\n"
+        "    from distjoint.config import Config as C\n",
     )
     found = [(each.target, each.name, each.alias) for each in imports(module)]
     assert sorted(found, key=str) == [
@@ -212,16 +210,14 @@ def test_a_private_name_is_found_however_it_is_used() -> None:
     module = Module(
         "tests.mine",
         "tests/mine.py",
-        ast.parse(
-            "from distjoint.base import errors\n"
-            "from distjoint.config import _Section\n"
-            "errors._x\n"
-            "patch.setattr(errors, '_y', 1)\n"
-            "patch.setattr('distjoint.base.machine._limit', 1)\n"
-            "something._fits_the_scorer\n"
-            "errors.fine, something._of_numpy, self._mine\n"
-            "self._mine = 1\n"
-        ),
+        "from distjoint.base import errors\n"
+        "from distjoint.config import _Section\n"
+        "errors._x\n"
+        "patch.setattr(errors, '_y', 1)\n"
+        "patch.setattr('distjoint.base.machine._limit', 1)\n"
+        "something._fits_the_scorer\n"
+        "errors.fine, something._of_numpy, self._mine\n"
+        "self._mine = 1\n",
     )
     assert [int(place.split(":")[1]) for place in foreign_privates(module)] == [2, 3, 4, 5, 6]
 
@@ -267,9 +263,9 @@ def test_a_body_that_acts_is_found() -> None:
     )
     does = ["print(1)", "sys.modules[__name__].__class__ = A", "os.environ['X'] = '1'", "A.x = 1", "B = make()"]
     does += ["B = sys.modules[__name__]", "for x in y: z = x", "if sys.platform: X = 1", "class A:\n    print(1)"]
-    assert not list(acts(Module("m", "m.py", ast.parse(defines)), ast.parse(defines).body))
+    assert not list(acts(Module("m", "m.py", defines), ast.parse(defines).body))
     for text in does:
-        assert list(acts(Module("m", "m.py", ast.parse(text)), ast.parse(text).body)), text
+        assert list(acts(Module("m", "m.py", text), ast.parse(text).body)), text
 
 
 # Names that mean one thing

@@ -20,12 +20,15 @@ from distjoint.backends import Backend
 from distjoint.backends.base import Bags
 from distjoint.base.errors import DistjointError, DivergedError, UsageError
 from distjoint.cli.app import app
+from distjoint.config import Config
 from distjoint.couplings.scheme import RESIDUAL
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import MENTIONS
+from distjoint.recipes.load import load_config
 from distjoint.runs.folder import RunFolder
 from distjoint.table import layout
 from distjoint.train import build
+from distjoint.train.plan import unread_texts
 from distjoint.train.rates import Rates
 from distjoint.train.sources.base import LaneVisit
 
@@ -215,7 +218,7 @@ def test_weighted_sums_are_those_of_a_dense_matrix(backend: str) -> None:
 
 def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tmp_path: Path) -> None:
     """The newcomer, who is in no training triple, is described like those of one team: its coach is who he knows."""
-    settings = {"train.epochs": 20, "train.triple_passes": 5, "model.dim": 32}
+    settings = {"train.epochs": 10, "train.triple_passes": 5, "model.dim": 32}
     distjoint.train(told, str(tmp_path / "run"), config({**READS, **settings}))
     vectors = distjoint.load(str(tmp_path / "run"))
     answers = vectors.predict(head="newcomer_1", relation="knows", k=3, known="include")
@@ -238,6 +241,15 @@ def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tm
         vectors.text_vector("unheard")
     with pytest.raises(UsageError, match="one end"):
         vectors.predict(head="newcomer_1", head_text=words, relation="knows")
+
+
+def test_texts_that_the_default_coupling_does_not_read_are_said(told: str) -> None:
+    data = Dataset.open(told)
+    said = unread_texts(Config(), data)
+    assert said is not None and f"{data.manifest.counts['described']:,} entities have a text" in said
+    assert "--set model.coupling=described" in said
+    for wanted in ("dual", "described"):
+        assert unread_texts(load_config(overrides={"model.coupling": wanted}), data) is None
 
 
 def test_text_that_is_typed_is_the_vector_of_an_entity_so_described(told: str, tmp_path: Path) -> None:
@@ -348,10 +360,10 @@ def test_a_stopped_run_goes_on_to_the_same_bits_where_shards_rotate(
 
 
 def test_it_learns_where_shards_rotate(told: str, tmp_path: Path) -> None:
-    settings = {**ROTATING, "train.epochs": 10, "train.triple_passes": 10, "model.dim": 32}
+    settings = {**ROTATING, "train.epochs": 5, "train.triple_passes": 10, "model.dim": 32}
     made = distjoint.train(told, str(tmp_path / "run"), config(settings))
     assert made.history[-1]["graph_loss"] < made.history[0]["graph_loss"]
-    assert made.metrics["refreshes"] == 10 * 6  # visits
+    assert made.metrics["refreshes"] == 5 * 6  # visits
     answers = distjoint.load(str(tmp_path / "run")).predict(head="newcomer_1", relation="knows", k=3, known="include")
     assert "coacha" in {answer.name for answer in answers}
     assert np.array_equal(tensors(tmp_path / "run")["dense/map"], np.eye(32))  # a visit sees too little to turn it

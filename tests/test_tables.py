@@ -311,6 +311,9 @@ def test_packing_is_told_by_content_whatever_the_name(ending: str, tmp_path: Pat
     content = packed(f"kg.tsv.{ending}", lines(KIN).encode())
     for name in (f"kg.tsv.{ending}", "kg", "kg.gz" if ending != "gz" else "kg.tsv"):
         assert triples_of(graph_of(write(tmp_path / name, content))) == KIN
+    named = [("PK", "near", "PKR"), ("BZh9", "in", "7z")]  # as archives begin, and these are none
+    assert triples_of(graph_of(write(tmp_path / "names", packed(f"a.{ending}", lines(named).encode())))) == named
+    assert triples_of(graph_of(write(tmp_path / "plain", lines(named)))) == named
     if ending != "zip":  # several streams in one file
         parts = [packed(f"a.{ending}", line.encode()) for line in lines(KIN).splitlines(True)]
         assert triples_of(graph_of(write(tmp_path / "parts", b"".join(parts)))) == KIN

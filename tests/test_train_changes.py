@@ -25,7 +25,7 @@ from distjoint.storage import locate
 pytestmark = pytest.mark.unit
 
 CHANGES: dict[str, Any] = {
-    "train.epochs": 4,
+    "train.epochs": 3,
     "graph.learning_rate": 0.02,
     "text.learning_rate": 0.03,
     "graph.decay": "linear",
@@ -54,9 +54,9 @@ def finished(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_setting_that_may_change_does_and_is_recorded(key: str, finished: Path, tmp_path: Path) -> None:
     run, before = tmp_path / "run", config({"train.epochs": 2})
     shutil.copytree(finished, run)
-    settings = {"train.epochs": 4, key: CHANGES[key]} | ({"train.validate_every": 1} if key == "train.patience" else {})
+    settings = {"train.epochs": 3, key: CHANGES[key]} | ({"train.validate_every": 1} if key == "train.patience" else {})
     result = distjoint.train(resume=str(run), settings=settings)
-    assert result.last_epoch == 4
+    assert result.last_epoch == 3
     section, name = key.split(".")
     assert info(run)["config"][section][name] == CHANGES[key]
     assert yaml.safe_load((run / "config.yaml").read_text())[section][name] == CHANGES[key]

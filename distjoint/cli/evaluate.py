@@ -21,6 +21,7 @@ def evaluate(
     \b
     Examples:
       distjoint evaluate runs/joint --link-prediction test --similarity sets/*.txt --analogies questions/
+      distjoint evaluate runs/joint --similarity kore.txt --kind entity
       distjoint evaluate runs/joint --link-prediction test --by category --by degree
       distjoint evaluate runs/unseen --link-prediction valid --json
     """

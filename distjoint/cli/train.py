@@ -87,7 +87,13 @@ def train(
             progress=progress(),
         )
     print_result(result, as_json)
-    say_next(as_json, f"distjoint evaluate {run} --link-prediction test", f"distjoint nearest {run} NAME")
+    say_next(as_json, *_questions(run, result.metrics))
+
+
+def _questions(run: str, metrics: Mapping[str, Any]) -> list[str]:
+    """Commands that fit what a run has trained."""
+    of_graph = [f"distjoint evaluate {run} --link-prediction test"] if "graph_loss" in metrics else []
+    return [*of_graph, f"distjoint nearest {run} NAME"]
 
 
 def _begun(init: list[str] | None) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class Dataset:
         return self.read("rows.parquet", columns)
 
     def relations(self) -> pa.Table:
-        """relations.parquet: id, name, frequency (in train), in order of id."""
+        """relations.parquet: id, name, frequency (in train), label where there are any; in order of id."""
         return self.read("relations.parquet", None)
 
     def cells(self, i: int, j: int) -> Cells:

@@ -13,8 +13,7 @@ from distjoint.base.progress import Progress, Task
 from distjoint.data.cases import Cases
 from distjoint.data.knowledge import not_about
 from distjoint.data.lines import Slice
-from distjoint.data.rdf import RdfReading
-from distjoint.data.rdf_graph import TEXTS
+from distjoint.data.rdf import TEXTS, RdfReading
 from distjoint.data.records import Columns, read_records
 from distjoint.data.triples import Graph
 from distjoint.storage import Location

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distjoint.base.errors import UsageError
+from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.request import Handed, PrepareOptions
 from distjoint.data.streams import NEGATIVES, SPLITS
 
@@ -29,7 +29,7 @@ _TAKES = (
 
 @contextmanager
 def written(options: PrepareOptions) -> Iterator[PrepareOptions]:
-    """The options with paths in place of tables; the files are there while the context lasts.
+    """The options with paths in place of tables; the files are there while the context lasts. Errors name the options.
 
     raises UsageError for what is no table of triples
     """
@@ -49,7 +49,20 @@ def written(options: PrepareOptions) -> Iterator[PrepareOptions]:
                 path = Handed(Path(folder) / f"{name}.parquet")
                 path.what = _write(value, path, name)
                 changes[name] = path
-        yield replace(options, **changes)
+        filled = replace(options, **changes)
+        try:
+            yield filled
+        except DistjointError as error:
+            error.args = (in_words(str(error), filled), *error.args[1:])
+            raise
+
+
+def in_words(text: str, options: PrepareOptions) -> str:
+    """A sentence with the option in place of the file that its table was written to."""
+    for split in (*SPLITS, *NEGATIVES):
+        if isinstance(path := getattr(options, _name(split)), Handed):
+            text = text.replace(path, f"--{_name(split).replace('_', '-')}")
+    return text
 
 
 def _name(split: str) -> str:

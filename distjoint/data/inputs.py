@@ -13,6 +13,7 @@ from distjoint.data.rdf import TABLE, RdfReading, recognise
 from distjoint.data.request import FOUND, PrepareOptions
 from distjoint.data.streams import SPLITS
 from distjoint.data.tables.dictionaries import name_files
+from distjoint.data.tables.queries import answer_files
 from distjoint.storage import Location, locate
 
 
@@ -105,6 +106,7 @@ def input_files(options: PrepareOptions) -> list[Location]:
     storage = options.storage_options
     patterns = [*options.texts, *options.about, *_graph_patterns(options)]
     files = files_of(patterns, storage)
+    files += [place for file in files for place in answer_files(file)]
     if options.format != TABLE:
         files += {place.url: place for file in files for place in name_files(file)}.values()
     names = [

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from distjoint.base.errors import DistjointError
+from distjoint.base.prefixes import Prefixes
 from distjoint.base.progress import Progress, short
 from distjoint.data.alignment import NoLabelsError, read_labels
 from distjoint.data.cases import Cases
 from distjoint.data.naming import Cleaning
 from distjoint.data.packing import files_of
-from distjoint.data.rdf import RdfReading, recognise
-from distjoint.data.rdf_graph import RdfGraph
+from distjoint.data.rdf import RdfGraph, RdfReading, recognise
 from distjoint.data.request import FOUND, PrepareOptions
 from distjoint.data.streams import NEGATIVES
 from distjoint.data.triples import Graph, read_graph
@@ -30,6 +30,8 @@ class Knowledge:
     labels     entity -> label, alias...; None where no labels were given
     types      entity -> types; None where none were given
     notes      sentences: duplicates dropped, entities left out
+    relation_labels   relation -> label
+    prefixes   by which names are shown
     withheld   `withheld/valid`, `withheld/test` -> entities that are in no training triple on purpose
     """
 
@@ -37,6 +39,8 @@ class Knowledge:
     labels: dict[str, list[str]] | None = None
     types: dict[str, list[str]] | None = None
     notes: list[str] = field(default_factory=list)
+    relation_labels: dict[str, str] = field(default_factory=dict)
+    prefixes: Prefixes = field(default_factory=Prefixes)
     withheld: dict[str, int] = field(default_factory=dict)
 
 
@@ -64,11 +68,14 @@ def read_knowledge(options: PrepareOptions, progress: Progress, reading: RdfRead
     withheld = withhold(graph, options, about_withheld)
     notes = [*rdf.notes(), *graph.noticed.notes(), *_of_triples(graph), *about_withheld]
     types = _types(options, graph, rdf, notes) if options.types else None
-    labels = _labels(options, graph, rdf, notes)
+    found = graph.cleaning.keys({**graph.labels, **rdf.labels()})
+    relation_labels = {name: names[0] for name, names in found.items() if name in graph.relations}
+    labels = _labels(options, graph, rdf, found, notes)
+    prefixes = rdf.declared.used(graph.entities.list(), graph.relations.list(), notes)
     if rdf.texts.count and not options.descriptions:
         has = f"{rdf.texts.count:,} descriptions of entities too (such as {rdf.texts.example})"
         notes.append(f"The graph's RDF has {has}: '--descriptions {FOUND}' reads them.")
-    return Knowledge(graph, labels, types, notes, withheld)
+    return Knowledge(graph, labels, types, notes, relation_labels, prefixes, withheld)
 
 
 def _of_triples(graph: Graph) -> list[str]:
@@ -89,14 +96,17 @@ def _of_triples(graph: Graph) -> list[str]:
     return notes
 
 
-def notes_on_unseen(graph: Graph) -> list[str]:
-    """Sentences about triples of other splits with an entity, or a relation, that training never sees."""
+def notes_on_unseen(graph: Graph, prefixes: Prefixes) -> list[str]:
+    """Sentences about triples of other splits with an entity, or a relation, that training never sees.
+
+    prefixes   by which names are shown
+    """
     notes, degrees, names = [], graph.degrees(), (graph.entities.list(), graph.relations.list())
     for split, rows in graph.splits.items():
         for what, mask in (("an entity", graph.unseen(split, degrees)), ("a relation", graph.untrained(split))):
             if split != "train" and mask.any():
                 head, relation, tail = rows[int(np.argmax(mask))].tolist()
-                example = f"{names[0][head]} {names[1][relation]} {names[0][tail]}"
+                example = " ".join(map(prefixes.shown, (names[0][head], names[1][relation], names[0][tail])))
                 relations = len(np.unique(rows[mask, 1]))
                 of = f", of {relations:,} relation{'s' * (relations > 1)}" if what == "a relation" else ""
                 notes.append(
@@ -125,13 +135,17 @@ def _types(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str
     return known
 
 
-def _labels(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str]) -> dict[str, list[str]] | None:
+def _labels(
+    options: PrepareOptions, graph: Graph, rdf: RdfGraph, found: dict[str, list[str]], notes: list[str]
+) -> dict[str, list[str]] | None:
     """Labels of entities, by a file and by the graph's RDF; the file's go first. Those of relations alone are left out.
+
+    found   by the graph's files
 
     Entities that have a label alone are added to the graph.
     """
-    labels, source = graph.cleaning.keys(rdf.labels()), "labels in RDF"
-    of_relations = Cases("Labels of relations, left out")
+    labels, source = dict(found), "labels in RDF"
+    of_relations = Cases("Labels of relations, by which they can be named")
     for name in [name for name in labels if name in graph.relations and name not in graph.entities]:
         of_relations.add(f"{labels.pop(name)[0]!r} of {name}")
     notes += [f"{of_relations}."] * (of_relations.count > 0)

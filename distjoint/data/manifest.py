@@ -65,6 +65,8 @@ class Manifest(BaseModel):
     files: tuple[File, ...]
     streams: Mapping[str, tuple[Span, ...]]
     """Only partitions that hold samples are listed."""
+    prefixes: Mapping[str, str] = {}
+    """By which names are shown: prefix -> the beginning of IRIs. Written where there are any."""
 
     @model_validator(mode="before")
     @classmethod
@@ -94,7 +96,7 @@ class Manifest(BaseModel):
 
         The same input makes the same, wherever it lay.
         """
-        content = self.model_dump(mode="json", exclude={"options"})
+        content = self.model_dump(mode="json", exclude={"options", "prefixes"})
         options = {name: self.options[name] for name in READ_OPTIONS if name in self.options}
         text = json.dumps([content, options], sort_keys=True, separators=(",", ":"))
         return f"xxh3:{xxhash.xxh3_64(text.encode()).hexdigest()}"
@@ -119,7 +121,7 @@ class Manifest(BaseModel):
         return index
 
     def write(self, folder: Location) -> None:
-        (folder / NAME).write_json(self.model_dump(mode="json"))
+        (folder / NAME).write_json(self.model_dump(mode="json", exclude=None if self.prefixes else {"prefixes"}))
 
     @classmethod
     def read(cls, folder: Location) -> Manifest:

@@ -27,7 +27,7 @@ from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
 from distjoint.data.descriptions import read_descriptions, split_names
-from distjoint.data.handed import written
+from distjoint.data.handed import in_words, written
 from distjoint.data.inputs import input_files, reading_of, with_benchmark
 from distjoint.data.knowledge import Knowledge, notes_on_unseen, read_knowledge
 from distjoint.data.manifest import NAME as MANIFEST
@@ -62,7 +62,8 @@ def prepare(options: PrepareOptions) -> Summary:
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
     with written(options) as from_files:
-        return _prepare(from_files)
+        summary = _prepare(from_files)
+        return replace(summary, notes=[in_words(note, from_files) for note in summary.notes])
 
 
 def _prepare(options: PrepareOptions) -> Summary:
@@ -124,7 +125,7 @@ class _Preparation:
         with self._timed("graph"):
             known = read_knowledge(options, self.progress, self.reading)
             graph = known.graph
-            self.notes += [*known.notes, *notes_on_unseen(graph)]
+            self.notes += [*known.notes, *notes_on_unseen(graph, known.prefixes)]
             texts = self._descriptions(graph)
             if options.name_before and texts:
                 named = split_names(texts, options.name_before, self.notes)
@@ -232,7 +233,9 @@ class _Preparation:
             streams = Streams(self.folder, rows, layout, options.seed)
             for part in written:
                 streams.add(COOCCURRENCE, part)
-            relation_ids, relations = number_relations(graph.relations.list(), graph.frequencies())
+            relation_ids, relations = number_relations(
+                graph.relations.list(), graph.frequencies(), known.relation_labels
+            )
             unseen = {split: graph.unseen(split, degrees) for split in splits if len(splits[split])}
             for split, mask in unseen.items():
                 weights = graph.weights if split == "train" else None
@@ -253,6 +256,7 @@ class _Preparation:
                 options=options.record(),
                 files=tuple(streams.files),
                 streams={name: tuple(spans) for name, spans in streams.spans.items()},
+                prefixes=known.prefixes.namespaces,
             )
             manifest.write(self.folder)
             with suppress(DistjointError, OSError):  # it is complete, whatever else lies there

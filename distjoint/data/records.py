@@ -22,8 +22,7 @@ import pyarrow.parquet as pq
 from distjoint.base.errors import DistjointError
 from distjoint.data.lines import BLOCK, Slice, decoded, line_blocks, text_blocks
 from distjoint.data.packing import compression_of, inner_name
-from distjoint.data.rdf import RdfReading, recognise
-from distjoint.data.rdf_graph import texts_of
+from distjoint.data.rdf import RdfReading, recognise, texts_of
 from distjoint.data.tables.base import is_text
 from distjoint.storage import Location
 

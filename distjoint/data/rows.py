@@ -118,16 +118,16 @@ def rows_table(
     return pa.table(columns)
 
 
-def number_relations(names: Sequence[str], frequencies: Ints) -> tuple[Ints, pa.Table]:
+def number_relations(names: Sequence[str], frequencies: Ints, labels: Mapping[str, str]) -> tuple[Ints, pa.Table]:
     """int64[relations], the id of each by falling frequency in training, then by name; and relations.parquet."""
     order = sorted(range(len(names)), key=lambda k: (-frequencies[k], names[k]))
     ids = np.empty(len(names), np.int64)
     ids[order] = np.arange(len(names))
-    table = pa.table(
-        {
-            "id": pa.array(np.arange(len(names), dtype=np.int64)),
-            "name": pa.array([names[k] for k in order], pa.string()),
-            "frequency": pa.array(frequencies[order].astype(np.int64) if len(names) else np.zeros(0, np.int64)),
-        }
-    )
-    return ids, table
+    columns = {
+        "id": pa.array(np.arange(len(names), dtype=np.int64)),
+        "name": pa.array([names[k] for k in order], pa.string()),
+        "frequency": pa.array(frequencies[order].astype(np.int64) if len(names) else np.zeros(0, np.int64)),
+    }
+    if labels:
+        columns["label"] = pa.array([labels.get(names[k]) for k in order], pa.string())
+    return ids, pa.table(columns)

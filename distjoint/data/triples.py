@@ -17,8 +17,7 @@ from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.naming import Cleaning, NameIds, alike_but_for_case
 from distjoint.data.noticed import Noticed
 from distjoint.data.packing import files_of
-from distjoint.data.rdf import TABLE, RdfFile, RdfReading, recognise
-from distjoint.data.rdf_graph import RdfGraph, refuse_without_triples
+from distjoint.data.rdf import TABLE, RdfFile, RdfGraph, RdfReading, recognise, refuse_without_triples
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.data.tables import NotAHeaderError, TableForm, TripleBatch, TripleFile, format_of
 from distjoint.data.tables.dictionaries import name_files, read_dictionary
@@ -35,6 +34,7 @@ class Graph:
     weights      float64[n] of the training triples; None where each weighs 1
     duplicates   split -> triples that were dropped because the same one came before
     repeated     split -> triples of valid or test that are in train too (kept); of negatives, that are in any split
+    labels       entity, as its file names it -> what people call it, by formats whose names say so
     cleaning     how names were cleaned
     noticed      what was guessed, left out, merged or doubted
     """
@@ -45,6 +45,7 @@ class Graph:
     weights: Doubles | None = None
     duplicates: dict[str, int] = field(default_factory=dict)
     repeated: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, list[str]] = field(default_factory=dict)
     cleaning: Cleaning = field(default_factory=Cleaning)
     noticed: Noticed = field(default_factory=Noticed)
 
@@ -206,11 +207,13 @@ class _Reader:
         return self._add(numbers, file, None)
 
     def _number_table(self, source: TripleFile, form: TableForm) -> _Numbers:
-        noticed = Noticed()
-        batches = format_of(source, form).read(source, form, noticed)
+        noticed, reader = Noticed(), format_of(source, form)
+        batches = reader.read(source, form, noticed)
         if self.rdf.reading.format != TABLE:
             batches = _without_statements(source.file, batches)
         found = _number(source.file, batches)
+        labels = reader.labels(found.entities.list(), form, noticed)
+        self.graph.labels |= {entity: [label] for entity, label in labels.items()}
         self.graph.noticed.take(noticed)
         return found
 

@@ -41,8 +41,9 @@ class RunComparison:
         epochs = [f"{name} {report.epoch}" for name, report in zip(self.names, self.reports, strict=True)]
         notes = [f"Measured at: {', '.join(epochs)}."]
         notes += [link_note(report.links) for report in self.reports if report.links is not None]
-        worded = [report for report in self.reports if report.similarity or report.analogies]
+        worded = [report for report in self.reports if report.similarity or report.grouped or report.analogies]
         notes += [report.word_note for report in worded]
+        notes += [note for report in worded for note in report.read_as]
         return Group(*comparison_tables(self.names, self.measures, self.differences, notes))
 
     def __str__(self) -> str:
@@ -140,9 +141,13 @@ def measures_of(report: Report) -> list[Measure]:
         measures.append(Measure("classification accuracy", right, None, report.classification.triples))
     for result in report.similarity:
         measures.append(Measure(result.name, result.cosines, result.gold, f"{result.gold.tobytes().hex()}"))
+    for group in report.grouped:
+        items = f"{group.groups} {group.gold.tobytes().hex()}"
+        measures.append(Measure(f"{group.name}, mean of groups", group.by_group, None, items))
     if report.analogies is not None:
-        sections = " ".join(f"{name}:{count}" for name, count in report.analogies.sections)
-        measures.append(Measure("analogies", report.analogies.right, None, sections))
+        made = report.analogies
+        sections = " ".join(f"{section.name}:{section.count}" for section in made.sections)
+        measures.append(Measure("analogies", made.right, None, f"{made.method} {sections}"))
     return measures
 
 

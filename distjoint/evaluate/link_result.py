@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from distjoint.base.prefixes import Prefixes
 from distjoint.evaluate.options import Ties
 from distjoint.evaluate.queries import TIE
 from distjoint.evaluate.ranks import LinkPrediction
@@ -49,6 +50,7 @@ class Links:
     ties      the rank that tables show for answers that tie
     unknown   triples with one end, and with both, of which neither a training triple nor text says anything
     untrained relations of the triples that are in no training triple, by name
+    prefixes  by which tables show names
     """
 
     split: str
@@ -59,6 +61,7 @@ class Links:
     ties: Ties = "realistic"
     unknown: tuple[int, int] = (0, 0)
     untrained: tuple[str, ...] = ()
+    prefixes: Prefixes = field(default_factory=Prefixes)
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ import xxhash
 from distjoint.backends import choose_device
 from distjoint.base.arrays import Bools, Ints
 from distjoint.base.errors import UsageError
+from distjoint.base.prefixes import Prefixes
 from distjoint.base.progress import Progress
 from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.of_run import open_dataset
@@ -107,7 +108,8 @@ class GraphResult:
         sample = Sampling(options.sample_candidates, len(wanted), len(every), options.seed)
         unknown = self._unknown(wanted, degree) if unseen_ends.any() else (0, 0)
         names = tuple(self.relations[each] for each in np.unique(wanted.relation[untrained]).tolist())
-        return Links(split, ranks, checksum, parts, sample if str(sample) else None, options.ties, unknown, names)
+        sampled, prefixes = sample if str(sample) else None, Prefixes(self.run.info.prefixes)
+        return Links(split, ranks, checksum, parts, sampled, options.ties, unknown, names, prefixes)
 
     def classify(self, progress: Progress) -> Classification:
         """Triple classification of test triples and their negatives, by thresholds chosen on valid."""

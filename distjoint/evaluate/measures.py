@@ -8,7 +8,7 @@ import numpy as np
 
 from distjoint.base.arrays import Bools, Doubles
 from distjoint.evaluate.bootstrap import Interval, Statistic, difference, interval, mean_of, spearman_of
-from distjoint.evaluate.similarity import LEAST
+from distjoint.evaluate.sets import LEAST
 
 
 @dataclass(frozen=True)

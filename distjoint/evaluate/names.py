@@ -17,10 +17,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from distjoint.base.arrays import Bools, Ints
+from distjoint.base.prefixes import Prefixes
 from distjoint.runs.folder import RunFolder
 
 MANY = 500_000
 """Names above which no dictionary is made."""
+_SEARCHES, _MOST = 100, 5_000_000
+"""Names that are searched one by one before a dictionary is made after all, and names above which it never is."""
 _AT_ONCE = 1 << 16
 _NEAR = 50_000
 """Names that are compared with an unknown one, letter by letter."""
@@ -161,18 +164,21 @@ class Aliases(Sequence[tuple[str, int]]):
 class NameIndex:
     """The places of names: as they are written, else whatever their case, else with their blanks as underscores.
 
-    aliases   further names, and places; where several have one, the first listed
+    aliases    further names, and places; where several have one, the first listed
+    prefixes   by which names may be written
     """
 
-    def __init__(self, names: Sequence[str], aliases: Sequence[tuple[str, int]]) -> None:
-        self._names, self._aliases = names, aliases
+    def __init__(self, names: Sequence[str], aliases: Sequence[tuple[str, int]], prefixes: Prefixes) -> None:
+        self._names, self._aliases, self._prefixes = names, aliases, prefixes
+        self._searches = 0
         self._many = isinstance(names, NameColumn) and len(names) > MANY
 
     def find(self, name: str) -> int | None:
         """The place of a name."""
-        if self._many:
+        if self._many and (self._searches < _SEARCHES or len(self._names) > _MOST):
+            self._searches += 1
             return self._searched(name)
-        for key in _spellings(name):
+        for key in self._spellings(name):
             if key in self._exact:
                 return self._exact[key]
             if key.casefold() in self._folded:
@@ -185,16 +191,16 @@ class NameIndex:
             return np.array([-1 if (index := self.find(name)) is None else index for name in names], np.int64)
         wanted = list(names)
         number = {name: place for place, name in enumerate(dict.fromkeys(wanted))}
-        spelt = [_spellings(name) for name in number]
+        spelt = [self._spellings(name) for name in number]
         found = np.full(len(number), -1, np.int64)
-        for spelling in range(2):
+        for spelling in range(3):
             self._fill(found, [keys[spelling] for keys in spelt], self._written)
             self._fill(found, [keys[spelling].casefold() for keys in spelt], self._layers)
         return found[[number[name] for name in wanted]]
 
     def similar(self, name: str, count: int) -> list[int]:
         """Places of names spelt much like this one, nearest first."""
-        key = name.casefold().replace(" ", "_")
+        key = (self._prefixes.whole(name) or name).casefold().replace(" ", "_")
         # difflib is slow: on a large vocabulary, only names that begin like this one and are about as long.
         near = dict(self._beginning(key[:1], len(key), max(2, len(key) // 3)))
         return list(dict.fromkeys(near[other] for other in get_close_matches(key, near, n=count)))
@@ -213,8 +219,11 @@ class NameIndex:
             at = chosen if places is None else places[chosen]
             yield from zip(names.take(pa.array(chosen)).to_pylist(), at.tolist(), strict=True)
 
+    def _spellings(self, name: str) -> tuple[str, str, str]:
+        return name, self._prefixes.whole(name) or name, name.strip().replace(" ", "_")
+
     def _searched(self, name: str) -> int | None:
-        for key in _spellings(name):
+        for key in self._spellings(name):
             for layers, wanted in ((self._written, key), (self._layers, key.casefold())):
                 for names, places in layers:
                     if _as_stored(wanted) is None:
@@ -281,10 +290,6 @@ def _as_stored(name: str) -> str | None:
     except UnicodeEncodeError:
         return None
     return name
-
-
-def _spellings(name: str) -> tuple[str, str]:
-    return name, name.strip().replace(" ", "_")
 
 
 def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:

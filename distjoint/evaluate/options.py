@@ -19,6 +19,8 @@ Split = Literal["valid", "test"]
 Ties = Literal["realistic", "optimistic", "pessimistic"]
 VectorKind = Literal["word", "entity"]
 VectorParts = Literal["joint", "own", "text", "both"]
+SetForm = Literal["pairs", "lemmas", "contexts", "ranked", "google", "msr", "bats", "rated"]
+AnalogyMethod = Literal["3cosadd", "3cosmul"]
 VECTORS = (
     "Which of an entity's: joint, as the graph scores it; own, X alone; text, what words make of it alone; both of "
     "these two side by side. With --kind word: both, the word's and its entity's side by side."
@@ -67,13 +69,32 @@ class EvaluateOptions(CallOptions):
         doc="Take test triples and their negatives for right or wrong, by their scores.",
     )
     similarity: Sequence[str] = option(
-        "Word pairs with scores by people; files or globs.",
+        "Pairs of words or entities with scores by people, or entities ranked for seeds; files, globs, folders.",
         default=(),
         metavar="FILE...",
-        doc="Files, globs or folders of lines `word word score`: pairs with scores by people.",
+        doc="Pairs with scores by people (SimLex, SimVerb, WordSim, MEN, MTurk, RG, RW, SCWS), or entities ranked for "
+        "seeds (KORE): files, globs, folders or zip archives, whose form is told by their lines.",
     )
     analogies: Sequence[str] = option(
-        "Questions a : b = c : d; files, globs or folders.", default=(), metavar="FILE..."
+        "Questions a : b = c : d, or pairs of relations; files, globs, folders.",
+        default=(),
+        metavar="FILE...",
+        doc="Questions of four words (Google, MSR), pairs that make questions (BATS), pairs rated as examples of a "
+        "relation (SemEval 2012 task 2): files, globs, folders or zip archives, whose form is told by their lines.",
+    )
+    form: SetForm | None = option(
+        "Form of the sets' files, where their lines mislead.",
+        default=None,
+        doc="Form of the sets' files, where their lines mislead; docs/evaluation.md has each with an example.",
+    )
+    pair_columns: str | Sequence[str] | None = option(
+        "Columns of the words and the score of pairs, by name or by number from 0.",
+        default=None,
+        metavar="WORD,WORD,SCORE",
+        separator=",",
+    )
+    analogy_method: AnalogyMethod = option(
+        "Score of an answer: 3CosAdd, the cosine with b - a + c, or 3CosMul.", default="3cosadd"
     )
     standardize: bool = option(
         "Standardise the columns of word vectors first, or not.",
@@ -112,9 +133,24 @@ class EvaluateOptions(CallOptions):
         """Bytes for vectors and scores. raises UsageError for what is no size"""
         return bytes_of("--memory", self.memory)
 
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns of pairs. raises UsageError where they are not three"""
+        if self.pair_columns is None:
+            return None
+        parts = self.pair_columns.split(",") if isinstance(self.pair_columns, str) else self.pair_columns
+        found = tuple(str(part).strip() for part in parts)
+        if len(found) != 3 or len(set(found)) != 3:
+            raise UsageError(f"--pair-columns {','.join(found)}: name three columns: word, word and score")
+        return found
+
     def check(self) -> None:
-        """Raise UsageError for a memory that is no size, or raw vectors side by side."""
+        """Raise UsageError for a memory that is no size, columns that are not three, or raw vectors side by side."""
         self.memory_bytes  # noqa: B018 - reading it checks it
+        if self.columns is not None and not self.similarity:
+            raise UsageError("--pair-columns is about sets of pairs; add --similarity FILE")
+        if self.form is not None and not (self.similarity or self.analogies):
+            raise UsageError("--form is about sets; add --similarity FILE or --analogies FILE")
         if self.vectors == "both" and not self.standardize:
             raise UsageError(
                 "--vectors both --raw: halves side by side are standardised, to weigh alike; leave out --raw"
@@ -129,6 +165,9 @@ class CompareOptions(CallOptions):
     link_prediction: Split | None = like(EvaluateOptions, "link_prediction", default=None)
     similarity: Sequence[str] = like(EvaluateOptions, "similarity", default=())
     analogies: Sequence[str] = like(EvaluateOptions, "analogies", default=())
+    form: SetForm | None = like(EvaluateOptions, "form", default=None)
+    pair_columns: str | Sequence[str] | None = like(EvaluateOptions, "pair_columns", default=None)
+    analogy_method: AnalogyMethod = like(EvaluateOptions, "analogy_method", default="3cosadd")
     standardize: bool = like(EvaluateOptions, "standardize", default=True)
     kind: VectorKind | None = like(EvaluateOptions, "kind", default=None)
     vectors: VectorParts = like(EvaluateOptions, "vectors", default="joint")

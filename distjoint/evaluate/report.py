@@ -21,13 +21,16 @@ from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.bootstrap import Interval
 from distjoint.evaluate.classification import Classification
 from distjoint.evaluate.link_result import Links
+from distjoint.evaluate.lookup import Coverage
 from distjoint.evaluate.options import VectorKind, VectorParts
-from distjoint.evaluate.similarity import Similarity
+from distjoint.evaluate.similarity import GroupedSimilarity, Similarity
 from distjoint.evaluate.tables import (
     analogy_tables,
     as_text,
     classification_tables,
+    grouped_tables,
     link_tables,
+    notes_under,
     similarity_tables,
     word_note,
 )
@@ -47,6 +50,8 @@ class Report:
     kind          whose vectors the word tests took; None where there were none
     vectors       which of them
     standardize   whether their columns were standardised
+    grouped       sets whose figure is the mean of groups
+    read_as       how the files of sets were read, in sentences
     """
 
     run: str
@@ -56,13 +61,16 @@ class Report:
     standardize: bool = True
     links: Links | None = None
     similarity: tuple[Similarity, ...] = ()
+    grouped: tuple[GroupedSimilarity, ...] = ()
     analogies: Analogies | None = None
     classification: Classification | None = None
+    read_as: tuple[str, ...] = ()
 
     @property
     def uncovered(self) -> list[str]:
         """Names of the word sets, if the vectors cover nothing of any of them."""
         sets = {result.name: result.covered for result in self.similarity}
+        sets |= {result.name: result.covered for result in self.grouped}
         sets |= {"analogies": self.analogies.covered} if self.analogies else {}
         return [] if any(covered.any() for covered in sets.values()) else list(sets)
 
@@ -78,7 +86,9 @@ class Report:
             "link_prediction": self.links.to_dict() if self.links else None,
             "classification": self.classification.to_dict() if self.classification else None,
             "similarity": [result.to_dict() for result in self.similarity],
+            "grouped": [result.to_dict() for result in self.grouped],
             "analogies": self.analogies.to_dict() if self.analogies else None,
+            "read_as": list(self.read_as),
         }
         cleaned: dict[str, Any] = _without_nan(tree)
         return cleaned
@@ -105,8 +115,11 @@ class Report:
             parts += classification_tables(self.classification, self.epoch)
         if self.similarity:
             parts += similarity_tables(self.similarity, self.epoch, self.word_note)
+        for result in self.grouped:
+            parts += grouped_tables(result, self.epoch, self.word_note)
         if self.analogies is not None:
             parts += analogy_tables(self.analogies, self.epoch, self.word_note)
+        parts += notes_under(self.read_as)
         return Group(*parts)
 
     def __str__(self) -> str:
@@ -131,13 +144,18 @@ class Report:
         if self.links and earlier.links and self.links.label and not earlier.links.label:
             links = earlier.links
         merged = replace(self, links=links, classification=self.classification or earlier.classification)
-        if not (self.similarity or self.analogies):
+        if not (self.similarity or self.grouped or self.analogies):
             merged = replace(merged, kind=earlier.kind, vectors=earlier.vectors, standardize=earlier.standardize)
         if merged.word_note != earlier.word_note:
             return merged
-        names = {result.name for result in self.similarity}
-        kept = tuple(result for result in earlier.similarity if result.name not in names)
-        return replace(merged, similarity=kept + self.similarity, analogies=self.analogies or earlier.analogies)
+        names = {result.name for result in self.similarity} | {result.name for result in self.grouped}
+        return replace(
+            merged,
+            similarity=(*(each for each in earlier.similarity if each.name not in names), *self.similarity),
+            grouped=(*(each for each in earlier.grouped if each.name not in names), *self.grouped),
+            analogies=self.analogies or earlier.analogies,
+            read_as=tuple(dict.fromkeys(earlier.read_as + self.read_as)),
+        )
 
     def _write(self, folder: Location) -> None:
         items: dict[str, Any] = {}
@@ -147,6 +165,8 @@ class Report:
             items |= {f"classification.{name}": getattr(self.classification, name) for name in ("truth", "taken")}
         for place, result in enumerate(self.similarity):
             items |= {f"similarity.{place}.gold": result.gold, f"similarity.{place}.cosines": result.cosines}
+        for place, group in enumerate(self.grouped):
+            items |= {f"grouped.{place}.gold": group.gold, f"grouped.{place}.predicted": group.predicted}
         if self.analogies:
             items["analogies.right"] = self.analogies.right
         # The items first: a JSON that stands has its items.
@@ -188,14 +208,24 @@ class Report:
                 items[f"similarity.{place}.gold"],
                 items[f"similarity.{place}.cosines"],
                 _number(result["spearman"]),
-                Interval(*(_number(end) for end in result["interval"])),
+                _interval(result),
+                Coverage.of(result.get("words")),
+                result.get("form", "pairs"),
             )
             for place, result in enumerate(tree["similarity"])
         )
-        sections = tree["analogies"] and tuple(
-            (part["name"], part["questions"]) for part in tree["analogies"]["sections"]
+        grouped = tuple(
+            GroupedSimilarity(
+                result["name"],
+                result["form"],
+                tuple((group["name"], group["pairs"]) for group in result["groups"]),
+                items[f"grouped.{place}.gold"],
+                items[f"grouped.{place}.predicted"],
+                _interval(result),
+                Coverage.of(result["words"]),
+            )
+            for place, result in enumerate(tree.get("grouped", ()))
         )
-        analogies = Analogies(sections, items["analogies.right"]) if sections else None
         # Before vectors had parts, `vectors` was the kind.
         chosen = {name: tree[name] for name in ("kind", "vectors")} if "kind" in tree else {"kind": tree["vectors"]}
         return cls(
@@ -205,9 +235,15 @@ class Report:
             standardize=tree["standardize"],
             links=links,
             similarity=similarity,
-            analogies=analogies,
+            grouped=grouped,
+            analogies=tree["analogies"] and Analogies.of(tree["analogies"], items["analogies.right"]),
             classification=classification,
+            read_as=tuple(tree.get("read_as", ())),
         )
+
+
+def _interval(result: dict[str, Any]) -> Interval:
+    return Interval(*(_number(end) for end in result["interval"]))
 
 
 def _number(value: float | None) -> float:

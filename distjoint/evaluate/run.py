@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from distjoint.base.errors import DistjointError, UsageError
@@ -13,10 +12,11 @@ from distjoint.evaluate.links import GraphResult, LinkOptions
 from distjoint.evaluate.options import EvaluateOptions, Split
 from distjoint.evaluate.ranking import MEMORY
 from distjoint.evaluate.report import Report
+from distjoint.evaluate.sets import EvaluationSets, option_of, read_analogies, read_similarity
+from distjoint.evaluate.similarity import grouped_similarity
 from distjoint.evaluate.similarity import similarity as measure_similarity
 from distjoint.evaluate.space import Space, read_spaces
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.evaluate.wordsets import Questions, WordPairs, read_analogies, read_similarity
 from distjoint.runs.folder import RunFolder
 
 
@@ -24,8 +24,9 @@ def evaluate(options: EvaluateOptions) -> Report:
     """The report of a run. raises DistjointError when it knows the words of none of the sets; see `measure`"""
     report = measure(options)
     if report.uncovered:
+        hint = "; --kind entity looks the names up among entities" if report.kind == "word" else ""
         raise DistjointError(
-            f"{', '.join(report.uncovered)}: no item is covered by the {report.kind} vectors of {options.run_url}"
+            f"{', '.join(report.uncovered)}: no item is covered by the {report.kind} vectors of {options.run_url}{hint}"
         )
     return report
 
@@ -38,21 +39,20 @@ def measure(options: EvaluateOptions) -> Report:
     ranking, progress = _link_options(options), options.progress or Silent()
     run = RunFolder.open(options.run_url, options.storage_options)
     split = _split(run, options)
-    pairs = read_similarity(options.similarity, options.storage_options)
-    questions = read_analogies(options.analogies, options.storage_options)
-    report = Report(str(run.folder), run.info.result or "", standardize=options.standardize)
+    sets, read_as = _read_sets(options)
+    report = Report(str(run.folder), run.info.result or "", standardize=options.standardize, read_as=tuple(read_as))
     if split is not None or options.classify:
         graph = GraphResult(run, options.dataset, options.memory_bytes or MEMORY)
         if split is not None:
             report = replace(report, links=graph.rank(split, ranking, progress))
         if options.classify:
             report = replace(report, classification=graph.classify(progress))
-    if pairs or questions:
+    if options.similarity or options.analogies:
         trained = TrainedVectors(run, run.result())
         spaces = read_spaces(trained, options.memory_bytes or MEMORY, progress)
         space = choose(trained, spaces, options.kind, options.vectors)
         report = replace(report, kind=space.kind, vectors=options.vectors)
-        report = _measure_words(report, space, pairs, questions, options.seed, progress)
+        report = _measure_words(report, space, sets, options, progress)
     return report
 
 
@@ -79,17 +79,26 @@ def _split(run: RunFolder, options: EvaluateOptions) -> Split | None:
     return split
 
 
+def _read_sets(options: EvaluateOptions) -> tuple[EvaluationSets, list[str]]:
+    """The sets of words and entities, and how their files were read. raises DistjointError, see `read_similarity`"""
+    if options.form is not None and not getattr(options, option_of(options.form)):
+        raise UsageError(f"--form {options.form} is of sets that --{option_of(options.form)} takes")
+    storage = options.storage_options
+    found, notes = read_similarity(options.similarity, storage, options.form, options.columns)
+    asked, more = read_analogies(options.analogies, storage, options.form)
+    return EvaluationSets(found.pairs, found.groups + asked.groups, asked.questions), notes + more
+
+
 def _measure_words(
-    report: Report,
-    space: Space,
-    pairs: Sequence[WordPairs],
-    questions: Sequence[Questions],
-    seed: int,
-    progress: Progress,
+    report: Report, space: Space, sets: EvaluationSets, options: EvaluateOptions, progress: Progress
 ) -> Report:
-    results = tuple(measure_similarity(space, each, report.standardize, seed) for each in pairs)
+    how = report.standardize, options.seed
+    results = tuple(measure_similarity(space, each, *how) for each in sets.pairs)
+    grouped = tuple(grouped_similarity(space, each, *how) for each in sets.groups)
     answered = None
-    if questions:
-        with progress.task("analogies", sum(len(section.questions) for section in questions), "questions") as task:
-            answered = measure_analogies(space, questions, report.standardize, task.advance)
-    return replace(report, similarity=results, analogies=answered)
+    if sets.questions:
+        with progress.task("analogies", sum(len(each.questions) for each in sets.questions), "questions") as task:
+            answered = measure_analogies(
+                space, sets.questions, report.standardize, task.advance, options.analogy_method
+            )
+    return replace(report, similarity=results, grouped=grouped, analogies=answered)

@@ -8,13 +8,14 @@ the public 840 B vectors).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from distjoint.base.arrays import Bools, Doubles, Floats, Ints
+from distjoint.base.prefixes import Prefixes
 from distjoint.base.progress import Progress
 from distjoint.evaluate.names import Aliases, NameColumn, NameIndex, NameTable, Readable, numbers_of
 from distjoint.evaluate.options import VectorKind
@@ -31,18 +32,20 @@ class Space:
     aliases    further names and the index of each one's vector; where several vectors share one, the first listed
     vectors    float32[n, dim]; of a table larger than the memory for it `StoredVectors`, which are read as they are
                indexed, and by blocks
+    prefixes   by which names may be written, and are shown
     """
 
     kind: VectorKind
     names: Sequence[str]
     vectors: Floats
     aliases: Sequence[tuple[str, int]] = ()
+    prefixes: Prefixes = field(default_factory=Prefixes)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def find(self, name: str) -> int | None:
-        """The index of a name: as it is written, else whatever its case, else with its spaces as underscores."""
+        """The index of a name: as it is written, by a prefix, or with underscores for spaces; whatever its case."""
         return self._index.find(name)
 
     def find_all(self, names: Iterable[str]) -> Ints:
@@ -51,7 +54,7 @@ class Space:
 
     def similar_names(self, name: str, count: int = 3) -> list[str]:
         """Names spelt much like this one, nearest first."""
-        return list(dict.fromkeys(self.names[place] for place in self._index.similar(name, count)))
+        return list(dict.fromkeys(self.prefixes.shown(self.names[at]) for at in self._index.similar(name, count)))
 
     def unit(self, standardize: bool) -> Floats:
         """float32[n, dim]: vectors of length one, whose products are cosines.
@@ -74,7 +77,8 @@ class Space:
         """The names at some places, bool[n], with their vectors and aliases."""
         number, places = np.cumsum(which) - 1, np.flatnonzero(which)
         aliases = [(name, int(number[place])) for name, place in self.aliases if which[place]]
-        return Space(self.kind, [self.names[place] for place in places.tolist()], self.vectors[places], aliases)
+        names = [self.names[place] for place in places.tolist()]
+        return Space(self.kind, names, self.vectors[places], aliases, self.prefixes)
 
     def with_vectors(self, *halves: Floats) -> Space:
         """The names with other vectors: one, float32[n, dim], as it is; several side by side, columns standardised."""
@@ -89,7 +93,7 @@ class Space:
 
     @cached_property
     def _index(self) -> NameIndex:
-        return NameIndex(self.names, self.aliases)
+        return NameIndex(self.names, self.aliases, self.prefixes)
 
     @cached_property
     def _moments(self) -> tuple[Floats, Floats]:
@@ -129,6 +133,15 @@ class Spaces:
     table: NameTable
     said: Bools | None
     grams: Sequence[str]
+    prefixes: Prefixes
+
+    def readable(self, entity: int) -> str | None:
+        """What people may read instead of an entity's name: its label, its word, or its name by a prefix."""
+        return self.labels[entity] or self.prefixes.short(self.entities.names[entity])
+
+    def shown(self, entity: int) -> str:
+        """An entity's name, by a prefix where it has one."""
+        return self.prefixes.shown(self.entities.names[entity])
 
     @cached_property
     def labels(self) -> Sequence[str | None]:
@@ -176,8 +189,9 @@ def read_spaces(trained: TrainedVectors, memory: int | None = None, progress: Pr
         said = None
     else:
         word_vectors, entity_vectors, said = _all_vectors(reader, words, entities)
-    chosen = Space("word", word_names, word_vectors), Space("entity", ids, entity_vectors, aliases)
-    return Spaces(*chosen, table, said, grams)
+    prefixes = Prefixes(run.info.prefixes)
+    named = Space("word", word_names, word_vectors), Space("entity", ids, entity_vectors, aliases, prefixes)
+    return Spaces(*named, table, said, grams, prefixes)
 
 
 def _all_vectors(reader: RowReader, words: int, entities: int) -> tuple[Floats, Floats, Bools]:

@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from distjoint.base.arrays import Bools
 from distjoint.evaluate.analogies import Analogies
 from distjoint.evaluate.classification import Classification
 from distjoint.evaluate.link_result import CANDIDATES, FILTER, TIES, Links
+from distjoint.evaluate.lookup import Coverage
 from distjoint.evaluate.measures import Difference, Measure
-from distjoint.evaluate.options import Ties, VectorKind, VectorParts
+from distjoint.evaluate.options import AnalogyMethod, Ties, VectorKind, VectorParts
 from distjoint.evaluate.queries import TIE
 from distjoint.evaluate.ranks import HITS
-from distjoint.evaluate.similarity import Similarity
+from distjoint.evaluate.similarity import GroupedSimilarity, Similarity
 
 WIDTH = 160
 """Columns of tables that are plain text."""
@@ -37,6 +40,8 @@ _ENDS = {
     "unseen": "any unseen end",
 }
 _CHANCE = "Its vector is as it began, and what it says is chance."
+_METHODS: dict[AnalogyMethod, str] = {"3cosadd": "3CosAdd", "3cosmul": "3CosMul"}
+OF_ALL = "Of all: what is left out counted as a cosine of 0, or as a wrong answer."
 CLASSIFIED = (
     "Triple classification: a threshold for each relation, chosen on valid and its negatives; one for all relations "
     "that valid does not have."
@@ -59,7 +64,7 @@ def classification_tables(result: Classification, epoch: str) -> list[Renderable
     table = _table(f"Triple classification, test, {epoch}", "", *columns)
     tree = result.to_dict()
     figures = (number(tree[name]) for name in ("accuracy", "f1", "precision", "recall"))
-    table.add_row("all", *figures, *(f"{tree[name]:,}" for name in ("triples", "negatives")))
+    _add_row(table, "all", *figures, *(f"{tree[name]:,}" for name in ("triples", "negatives")))
     notes = [CLASSIFIED]
     if result.untrained:
         notes.append(f"Triples whose relation no training triple has: {result.untrained:,}. {_CHANCE}")
@@ -71,12 +76,27 @@ def similarity_tables(results: Sequence[Similarity], epoch: str, note: str) -> l
 
     note   `word_note` of how they were taken
     """
-    table = _table(f"Word similarity, {epoch}", "set", "Spearman", "95 % interval", "covered")
+    table = _table(f"Word similarity, {epoch}", "set", "Spearman", "95 % interval", "covered", "of all")
     for result in results:
-        ends = f"{number(result.interval.low)} to {number(result.interval.high)}"
-        covered = f"{int(result.covered.sum()):,} of {len(result.gold):,}"
-        table.add_row(result.name, number(result.spearman), ends, covered)
-    return [table, _note(note)]
+        _add_row(table, result.name, *_correlation(result, result.covered))
+    skipped = [text for result in results for text in _skipped(result.name, result.covered, result.words, "pairs")]
+    return [table, _note(note), _note(OF_ALL), *map(_note, skipped)]
+
+
+def grouped_tables(result: GroupedSimilarity, epoch: str, note: str) -> list[RenderableType]:
+    """Rank correlations group by group, and their mean.
+
+    note   `word_note` of how they were taken
+    """
+    table = _table(f"{result.name}, {epoch}", "group", "Spearman", "95 % interval", "covered", "of all")
+    for group in result.to_dict()["groups"]:
+        _add_row(table, group["name"], number(group["spearman"]), "", f"{group['covered']:,} of {group['pairs']:,}", "")
+    table.add_section()
+    _add_row(table, "mean of groups", *_correlation(result, result.covered))
+    without = int((~np.isfinite(result.by_group)).sum())
+    notes = [f"{result.name}: groups without a correlation, left out of the mean: {without:,}."] if without else []
+    notes += _skipped(result.name, result.covered, result.words, "pairs")
+    return [table, _note(note), _note(OF_ALL), *map(_note, notes)]
 
 
 def analogy_tables(result: Analogies, epoch: str, note: str) -> list[RenderableType]:
@@ -84,13 +104,33 @@ def analogy_tables(result: Analogies, epoch: str, note: str) -> list[RenderableT
 
     note   `word_note` of how they were found
     """
-    table = _table(f"Analogies (3CosAdd), {epoch}", "section", "accuracy", "covered")
-    tree = result.to_dict()
-    for section in tree["sections"]:
-        table.add_row(*_accuracy(section["name"], section))
-    table.add_section()
-    table.add_row(*_accuracy("total", tree["total"]))
-    return [table, _note(note)]
+    tree, parts = result.to_dict(), list[RenderableType]()
+    for form in tree["forms"]:
+        title = f"Analogies ({_METHODS[result.method]}), {form['name']}, {epoch}"
+        table = _table(title, "relation", "accuracy", "covered", "of all")
+        for section in tree["sections"]:
+            if section["form"] == form["name"]:
+                _add_row(table, *_accuracy(section["name"], section))
+        table.add_section()
+        for category in form["categories"]:
+            _add_row(table, *_accuracy(category["name"], category))
+            _add_row(table, *_macro("  mean of its relations", category))
+        _add_row(table, *_accuracy("total", form))
+        if form["relations"] > 1:
+            kinds = "mean of categories" if form["categories"] else "mean of relations"
+            _add_row(table, *_macro(f"  {kinds}", form))
+        parts.append(table)
+    notes = list(_skipped("Analogies", result.covered, result.words, "questions"))
+    if result.ties:
+        notes.append(f"Questions with several best answers, right ones counted by their share: {result.ties:,}.")
+    if result.excluded:
+        notes.append(f"Questions whose answer is one of their own words, which are left out: {result.excluded:,}.")
+    return [*parts, _note(note), _note(OF_ALL), *map(_note, notes)]
+
+
+def notes_under(texts: Iterable[str]) -> list[RenderableType]:
+    """Lines under tables."""
+    return [_note(text) for text in texts]
 
 
 def comparison_tables(
@@ -109,9 +149,9 @@ def comparison_tables(
     table = Table(title="Comparison", title_justify="left")
     table.add_column("measure")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
     for name, row in measures.items():
-        table.add_row(name, *(_compared(*pair) for pair in zip(row, differences[name], strict=True)))
+        _add_row(table, name, *(_compared(*pair) for pair in zip(row, differences[name], strict=True)))
     beside = (
         f"Beside each value: difference to {names[0]} with its 95 % interval, by paired bootstrap over the "
         "items both cover; * where it excludes 0."
@@ -159,7 +199,7 @@ def _of_untrained(links: Links) -> Iterable[str]:
     """A line where relations were ranked that mean nothing."""
     if links.ranks.unseen_relation is not None:
         count, names = int(links.ranks.unseen_relation.sum()), links.untrained
-        relations = f"{len(names):,} relation{'s' * (len(names) > 1)} (such as {names[0]})"
+        relations = f"{len(names):,} relation{'s' * (len(names) > 1)} (such as {links.prefixes.shown(names[0])})"
         yield f"Triples whose relation no training triple has: {count:,}, of {relations}. {_CHANCE}"
 
 
@@ -193,7 +233,7 @@ def _links(links: Links, epoch: str) -> Table:
     relation = {"unseen relation": tree.get("unseen_relation")}
     for part in (rows, *({name: figures for name, figures in some.items() if figures} for some in (ends, relation))):
         for name, figures in part.items():
-            table.add_row(name, *_figures(figures, links.ties), f"{figures['triples']:,}")
+            _add_row(table, name, *_figures(figures, links.ties), f"{figures['triples']:,}")
         table.add_section()
     return table
 
@@ -214,7 +254,8 @@ def _grouped(links: Links, by: str, epoch: str) -> Table:
     for part in links.parts[by]:
         ends = (number(_by_ties(part[end], links.ties)["mrr"]) if part[end] else "-" for end in ("head", "tail"))
         without = number(_by_ties(part["without_own_end"], links.ties)["mrr"])
-        table.add_row(part["name"], *_figures(part, links.ties), *ends, without, f"{part['answers']:,}")
+        shown = links.prefixes.shown(part["name"])
+        _add_row(table, shown, *_figures(part, links.ties), *ends, without, f"{part['answers']:,}")
     return table
 
 
@@ -230,7 +271,31 @@ def _by_ties(part: dict[str, Any], ties: Ties) -> dict[str, Any]:
 
 
 def _accuracy(name: str, part: dict[str, Any]) -> Sequence[str]:
-    return name, number(part["accuracy"]), f"{part['covered']:,} of {part['questions']:,}"
+    covered = f"{part['covered']:,} of {part['questions']:,}"
+    return name, number(part["accuracy"]), covered, number(part["accuracy_all"])
+
+
+def _macro(name: str, part: dict[str, Any]) -> Sequence[str]:
+    return name, number(part["macro_accuracy"]), "", number(part["macro_accuracy_all"])
+
+
+def _correlation(result: Similarity | GroupedSimilarity, covered: Bools) -> Sequence[str]:
+    ends = f"{number(result.interval.low)} to {number(result.interval.high)}"
+    of = f"{int(covered.sum()):,} of {len(covered):,}"
+    return number(result.spearman), ends, of, number(result.spearman_all)
+
+
+def _skipped(name: str, covered: Bools, words: Coverage, items: str) -> Iterable[str]:
+    """A line where names have no vector, and one where they stand for several."""
+    if not covered.all():
+        more = ", ..." if words.unknown > len(words.examples) else ""
+        yield (
+            f"{name}: {items} left out: {int((~covered).sum()):,}; names without a vector: {words.unknown:,} of "
+            f"{words.names:,} ({', '.join(words.examples)}{more})."
+        )
+    if words.shared:
+        examples = ", ".join(words.shared_examples)
+        yield f"{name}: names of several vectors, of which the first was taken: {words.shared:,} ({examples})."
 
 
 def _compared(measure: Measure | None, difference: Difference | None) -> str:
@@ -260,10 +325,16 @@ def _coverage(names: Sequence[str], measures: Mapping[str, Sequence[Measure | No
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", min_width=len(title))  # a title is wrapped at the table's width
+    named = Text(title, style="table.title")
+    table = Table(title=named, title_justify="left", min_width=len(title))  # a title is wrapped at the table's width
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place else "left")
     return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    """Add a row; square brackets in names are no markup."""
+    table.add_row(*map(Text, cells))
 
 
 def _note(text: str) -> Text:

@@ -27,7 +27,7 @@ class Neighbour:
     kind: VectorKind
     similarity: float
     label: str | None = None
-    """An entity's label, or the word of its row, where its name is an id."""
+    """An entity's label, or the word of its row, or its name by a prefix, where its name is an id."""
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def _write_predictions(
     }
     columns["relation" if side is None else side] = named
     columns |= {"query": block.number[row], "rank": (rank + 1).astype(np.int32), "score": scores[row, rank]}
-    columns["label"] = [None] * len(row) if side is None else [result.every.labels[place] for place in at.tolist()]
+    columns["label"] = [(graph.names if side is None else result.every).readable(place) for place in at.tolist()]
     columns["known"] = [None] * len(row) if marks is None else marks[row, rank]
     if likely is not None:
         columns["probability"] = likely(scores[row, rank])

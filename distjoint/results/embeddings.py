@@ -27,6 +27,7 @@ from distjoint.results.graph import Choice, Filter, GraphAnswers, Known
 from distjoint.results.keyed import Keyed
 from distjoint.results.limits import Side
 from distjoint.results.neighbours import Neighbours
+from distjoint.results.relation_names import RelationNames
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
 
@@ -71,10 +72,10 @@ class Embeddings(Keyed):
     graph             predictions and scores by number, for many questions at a time
     """
 
-    def __init__(self, trained: TrainedVectors, every: Spaces, relations: Sequence[str]) -> None:
-        self.run, self.words, self.entities, self.relations = trained.run, every.words, every.entities, list(relations)
+    def __init__(self, trained: TrainedVectors, every: Spaces, relations: RelationNames) -> None:
+        self.run, self.words, self.entities, self.relations = trained.run, every.words, every.entities, relations.names
         self.trained, self.every = trained, every
-        self.graph = GraphAnswers(trained, every, self.relations)
+        self.graph = GraphAnswers(trained, every, relations)
 
     @classmethod
     def read(cls, run: RunFolder, memory: int | None = None, progress: Progress | None = None) -> Embeddings:
@@ -83,9 +84,9 @@ class Embeddings(Keyed):
         memory   bytes that vectors may take to be read at once; None for any
         """
         trained = TrainedVectors(run, run.result())
-        dense = trained.reader().dense
-        names = run.relations().column("name").to_pylist() if "relation" in dense else []
-        return cls(trained, read_spaces(trained, memory, progress), names)
+        columns = run.relations().to_pydict() if "relation" in trained.reader().dense else {"name": []}
+        spaces = read_spaces(trained, memory, progress)
+        return cls(trained, spaces, RelationNames(columns["name"], columns.get("label", ()), spaces.prefixes))
 
     def __len__(self) -> int:
         """How many vectors there are; an aligned row counts twice."""
@@ -224,7 +225,7 @@ class Embeddings(Keyed):
             return self._relations(head, tail, k, choice, probabilities)
         side: Side = "tail" if ends[2] is None else "head"
         name, text = (head, head_text) if side == "tail" else (tail, tail_text)
-        given, relation_id = self._entity(name) if text is None else -1, self.graph.relation(relation)
+        given, relation_id = self._entity(name) if text is None else -1, self.graph.names.find(relation)
         self.graph.warn(relation_id, [given] if given >= 0 else [])
         vector = self.text_vector(text or "") if given < 0 else self.entities.vectors[given]
         asked = np.array([given]), np.array([relation_id])
@@ -236,7 +237,7 @@ class Embeddings(Keyed):
                 Prediction(
                     self.entities.names[at],
                     float(scores[0, rank]),
-                    self.every.labels[at],
+                    self.every.readable(at),
                     None if marks is None else bool(marks[0, rank]),
                     None if likely is None else float(likely[0, rank]),
                 )
@@ -265,7 +266,7 @@ class Embeddings(Keyed):
 
     def score(self, head: str, relation: str, tail: str) -> float:
         """How plausible a triple is: the model's score; comparable between triples of one relation."""
-        predictor, relation_id = self.graph.predictor, self.graph.relation(relation)
+        predictor, relation_id = self.graph.predictor, self.graph.names.find(relation)
         places = [self._entity(head), self._entity(tail)]
         self.graph.warn(relation_id, places)
         return float(predictor.scores(*(np.array([each]) for each in (places[0], relation_id, places[1])))[0])
@@ -282,7 +283,7 @@ class Embeddings(Keyed):
         self.graph.predictor  # noqa: B018 - tells of a run without a graph
         if top < 0:
             raise UsageError(f"top = {top}: ask for 0 words or more")
-        relation_id, ends = self.graph.relation(relation), (self._entity(head), self._entity(tail))
+        relation_id, ends = self.graph.names.find(relation), (self._entity(head), self._entity(tail))
         self.graph.warn(relation_id, ends)
         return explain_triple(self.graph, ends, relation_id, top, lambda: self.mentioned)
 
@@ -332,7 +333,7 @@ class Embeddings(Keyed):
 
     def label(self, space: Space, place: int) -> str | None:
         """What people may read instead of an entity's name; None where that is its name."""
-        return self.every.labels[place] if space.kind == "entity" else None
+        return self.every.readable(place) if space.kind == "entity" else None
 
     @cached_property
     def mentioned(self) -> Space:
@@ -360,7 +361,9 @@ class Embeddings(Keyed):
             if at >= 0:
                 mark = None if marks is None else bool(marks[0, rank])
                 chance = None if likely is None else float(likely[0, rank])
-                found.append(Prediction(self.relations[at], float(scores[0, rank]), None, mark, chance))
+                found.append(
+                    Prediction(self.relations[at], float(scores[0, rank]), self.graph.names.readable(at), mark, chance)
+                )
         return AnswerList(Prediction, found)
 
     def _entity(self, name: str | None) -> int:

@@ -82,6 +82,7 @@ class Explanation:
 
     score   as the tail is scored, given head and relation
     known   whether the triple is in the dataset; None where that could not be read: then ranks are among known ones too
+    relation_label   what people may read instead of the relation's name, if anything
     """
 
     head: End
@@ -89,6 +90,7 @@ class Explanation:
     tail: End
     score: float
     known: bool | None
+    relation_label: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers, ready for JSON."""
@@ -97,7 +99,8 @@ class Explanation:
     def __rich__(self) -> RenderableType:
         """A table for each end."""
         known = {True: "a triple of the dataset", False: "not in the dataset", None: "the dataset was not read"}
-        line = f"{self.head.label or self.head.name}  {self.relation}  {self.tail.label or self.tail.name}"
+        head, tail = (end.label or end.name for end in (self.head, self.tail))
+        line = f"{head}  {self.relation_label or self.relation}  {tail}"
         said = f"score {self.score:.3f}, {known[self.known]}"
         tables = self._table("head", self.head), self._table("tail", self.tail)
         return Group(Text(f"{line}: {said}"), "", tables[0], "", tables[1])

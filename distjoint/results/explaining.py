@@ -24,7 +24,7 @@ def explain_triple(
     top         words of each end that are told apart
     mentioned   what entities are said with, where they are
     """
-    entities, labels, first = graph.spaces.entities, graph.spaces.labels, graph.run.layout.words
+    entities, first = graph.spaces.entities, graph.run.layout.words
     parts = [parts_of(graph.trained, end + first) for end in ends]
     score, *slopes = slopes_of(graph.trained, parts[0], relation, parts[1])
     found: list[End] = []
@@ -33,11 +33,12 @@ def explain_triple(
         shares = {name: float(slope @ part) for name, part in own.items()}
         rank, among = _rank(graph, other, relation, end, side)
         words = _words(graph, end, slope, shares[TEXT], top, mentioned) if top and TEXT in shares else {}
-        names, rest = (entities.names[end], labels[end]), score - sum(shares.values())
+        names, rest = (entities.names[end], graph.spaces.readable(end)), score - sum(shares.values())
         found.append(End(*names, rank, among, shares, rest, **words))
     answers = graph.known_pairs(np.array([ends[0]]), np.array([relation]), "tail", Choice("include"))
     known = None if answers is None else bool((answers[1] == ends[1]).any())
-    return Explanation(found[0], graph.relations[relation], found[1], score, known)
+    readable = graph.names.readable(relation)
+    return Explanation(found[0], graph.relations[relation], found[1], score, known, readable)
 
 
 def _rank(graph: GraphAnswers, given: int, relation: int, answer: int, side: Side) -> tuple[int, int]:

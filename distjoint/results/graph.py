@@ -21,6 +21,7 @@ from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.answers import warn_of_chance
 from distjoint.results.calibration import Calibration, fit
 from distjoint.results.limits import NONE, Ends, Limits, Side, ends_of, of_types
+from distjoint.results.relation_names import RelationNames
 
 if TYPE_CHECKING:
     from distjoint.results.predictions import Predictor
@@ -54,11 +55,12 @@ class Choice:
 class GraphAnswers:
     """Predictions and scores of a run, by place of entity and number of relation.
 
-    relations   their names; none where the run was trained on text only
+    names   of relations; none where the run was trained on text only
     """
 
-    def __init__(self, trained: TrainedVectors, spaces: Spaces, relations: Sequence[str]) -> None:
-        self.trained, self.spaces, self.relations, self.run = trained, spaces, relations, trained.run
+    def __init__(self, trained: TrainedVectors, spaces: Spaces, names: RelationNames) -> None:
+        self.trained, self.spaces, self.names, self.run = trained, spaces, names, trained.run
+        self.relations = names.names
         self._known = dict[Filter, Triples]()
 
     def plausible(self, places: Ints, said: Bools | None = None) -> Bools:
@@ -75,25 +77,19 @@ class GraphAnswers:
         return found | (known if said is not None else known[places])
 
     def find_relation(self, name: str) -> int | None:
-        """The number of a relation, whatever its case."""
-        return self._numbers.get(name, self._folded.get(name.casefold()))
-
-    def relation(self, name: str) -> int:
-        """The same. raises DistjointError for an unknown one, with those that are spelt much like it"""
-        if (number := self.find_relation(name)) is not None:
-            return number
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, self.relations, n=3) or self.relations[:5]
-        raise DistjointError(f"unknown relation '{name}'; there is {', '.join(near)}")
+        """The number of a relation; None for a name that is unknown, or may be several."""
+        try:
+            return self.names.find(name)
+        except DistjointError:
+            return None
 
     def warn(self, relation: int | None, entities: Sequence[int], frames: int = 0) -> None:
         """Warn of a relation or entities whose vectors are as they began."""
         places = np.array(list(dict.fromkeys(entities)), np.int64)
         chance = places[~self.plausible(places)] if len(places) else places
         untrained = relation is not None and not self.relation_trained[relation]
-        names = [self.spaces.entities.names[place] for place in chance.tolist()]
-        warn_of_chance(names, self.relations[relation] if relation is not None and untrained else None, frames)
+        names = [self.spaces.shown(place) for place in chance.tolist()]
+        warn_of_chance(names, self.names.shown(relation) if relation is not None and untrained else None, frames)
 
     @cached_property
     def relation_trained(self) -> Bools:
@@ -249,11 +245,3 @@ class GraphAnswers:
     def _said(self, places: Ints) -> Bools:
         vectors: Any = self.spaces.entities.vectors
         return vectors.made(places)[1] if isinstance(vectors, StoredVectors) else np.zeros(len(places), np.bool_)
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {name: number for number, name in reversed(list(enumerate(self.relations)))}
-
-    @cached_property
-    def _folded(self) -> dict[str, int]:
-        return {name.casefold(): number for number, name in reversed(list(enumerate(self.relations)))}

@@ -77,9 +77,12 @@ class RunInfo(BaseModel):
     status: Status = "running"
     changes: tuple[Change, ...] = ()
     """How the configuration came to be what it is now; written where there are any."""
+    prefixes: Mapping[str, str] = {}
+    """By which names are shown, as in the dataset's manifest; written where there are any."""
 
     def write(self, folder: Location) -> None:
-        (folder / RUN).write_json(self.model_dump(mode="json", exclude=None if self.changes else {"changes"}))
+        empty = {name for name in ("changes", "prefixes") if not getattr(self, name)}
+        (folder / RUN).write_json(self.model_dump(mode="json", exclude=empty))
 
     @classmethod
     def read(cls, folder: Location) -> RunInfo:
@@ -231,14 +234,14 @@ class RunFolder:
         columns   only these of them
         """
         grams = {"gram": pa.string()} if self.layout.grams else {}
-        table = _table(self.folder / "rows.parquet", _ROWS | grams, columns)
+        table = _table(self.folder / "rows.parquet", _ROWS | grams, wanted=columns)
         if len(table) != self.layout.rows:
             raise DistjointError(f"{self.folder}/rows.parquet: {len(table)} rows, {RUN} says {self.layout.rows}")
         return table
 
     def relations(self) -> pa.Table:
-        """relations.parquet: id, name, frequency (in train), in order of id."""
-        return _table(self.folder / "relations.parquet", _RELATIONS)
+        """relations.parquet: id, name, frequency (in train), label where there are any; in order of id."""
+        return _table(self.folder / "relations.parquet", _RELATIONS, {"label": pa.string()})
 
     def result(self) -> Checkpoint:
         """The checkpoint that is the run's result. raises DistjointError as long as there is none"""
@@ -290,11 +293,20 @@ def _parse(record: type[_Record], place: Location) -> _Record:
         raise DistjointError(f"{place}: {key}: {first['msg']}; the file is damaged") from error
 
 
-def _table(place: Location, columns: Mapping[str, pa.DataType], wanted: Sequence[str] | None = None) -> pa.Table:
-    """The names and types of the columns lie in the footer, which has no checksum of its own."""
+def _table(
+    place: Location,
+    columns: Mapping[str, pa.DataType],
+    also: Mapping[str, pa.DataType] | None = None,
+    wanted: Sequence[str] | None = None,
+) -> pa.Table:
+    """A table of these columns, and of those that there are also in some; or only the wanted ones of them.
+
+    The names and types of the columns lie in the footer, which has no checksum of its own.
+    """
     try:
         with pq.ParquetFile(pa.BufferReader(place.read_bytes()), page_checksum_verification=True) as file:
-            if {field.name: field.type for field in file.schema_arrow} != columns:
+            found = {field.name: field.type for field in file.schema_arrow}
+            if found not in ({**columns}, {**columns, **(also or {})}):
                 raise pa.ArrowInvalid(f"its columns are not {', '.join(columns)}")
             return file.read(columns=wanted)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 NAME = "distjoint.lock"
 REFRESH = 20.0
 """Seconds between two refreshes."""
+AGAIN = 10.0
+"""Seconds after which a writer whose folder was taken over is interrupted again."""
 STALE = 180.0
 """Seconds without a refresh after which a lock on another machine is left."""
 _SETTLE = 0.5
@@ -143,10 +145,15 @@ class Lock:
                 if self._is_ours():
                     self.file.write_bytes(self.renewed())
             if self.taken_by:
-                main = threading.main_thread()
-                if self._owner is main and main.ident and not self._done.is_set():
-                    pthread_kill(main.ident, SIGINT)
+                self._interrupt()
                 return
+
+    def _interrupt(self) -> None:
+        """End what the main thread does here; again where that was lost, as it is within a destructor."""
+        main = threading.main_thread()
+        while self._owner is main and main.ident and not self._done.is_set():
+            pthread_kill(main.ident, SIGINT)
+            self._done.wait(AGAIN)
 
     def _is_ours(self) -> bool:
         found = Holder.read(self.file)

@@ -9,6 +9,7 @@ from distjoint.base.machine import memory
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
+from distjoint.registry import COUPLINGS
 from distjoint.runs.folder import RunInfo, sizes_of
 from distjoint.table.layout import Layout
 from distjoint.table.parts import table_bytes
@@ -50,6 +51,7 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
         groups=groups,
         sources=tuple(name for name, on in (("text", scheme.text), ("graph", scheme.graph)) if on),  # type: ignore[misc]
         coupling=scheme.coupling.name,
+        prefixes=data.manifest.prefixes,
     )
 
 
@@ -71,6 +73,20 @@ def check_data(scheme: Scheme, data: Dataset, dataset: str) -> None:
         raise UsageError(f"train.final_test: {dataset} has no test triples for it; set it to false")
     if scheme.graph and config.graph.typed and not data.has_types:
         raise UsageError(f"graph.typed: {dataset} knows no types; prepare with --types FILE, or set it to false")
+
+
+def unread_texts(config: Config, data: Dataset) -> str | None:
+    """A sentence about texts of entities that the default coupling does not read; None where none is lost by it."""
+    described, aligned = data.manifest.counts.get("described", 0), data.layout.aligned
+    if "coupling" in config.model.model_fields_set or described <= aligned:
+        return None
+    if COUPLINGS[config.model.coupling].reads_text:
+        return None
+    reading = next(name for name in COUPLINGS.names() if COUPLINGS[name].reads_text)
+    return (
+        f"{described:,} entities have a text, of which coupling {config.model.coupling}, the default, reads one word "
+        f"of {aligned:,}; --set model.coupling={reading} reads it all, see docs/described.md"
+    )
 
 
 def _choose_groups(scheme: Scheme, layout: Layout, lanes: int, workers: int) -> int:

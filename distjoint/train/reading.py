@@ -59,30 +59,47 @@ class UnitWords:
         self.units, self.norms = unit_words(words, words.index_select(0, tables.counted).mean(0))
 
 
-def read_text(backend: Backend, words: UnitWords, map_: Tensor, tables: MentionTables, text: Tensor, add: bool) -> None:
-    """Write to `text`, float32[places in X, dim], what is said of each entity; or add it to what is there."""
+def read_text(
+    backend: Backend, words: UnitWords, map_: Tensor | None, tables: MentionTables, text: Tensor, add: bool
+) -> None:
+    """Write to `text`, float32[places in X, dim], what is said of each entity; or add it to what is there.
+
+    map_   float32[dim, dim]; None for the identity
+    """
     put = text.index_add_ if add else text.index_copy_
 
     def read(part: slice) -> None:
-        put(0, tables.entities[part], backend.weighted_sums(words.units, tables.by_entity, part) @ map_)
+        said = backend.weighted_sums(words.units, tables.by_entity, part)
+        put(0, tables.entities[part], said if map_ is None else said @ map_)
 
     for _ in backend.map(read, backend.slices(len(tables.entities), _ROWS)):
         pass
 
 
 def give_back(
-    backend: Backend, gradient: Tensor, words: UnitWords, map_: Tensor, tables: MentionTables
-) -> tuple[Tensor, Tensor]:
-    """The gradient of words, float32[words, dim], and of the map, by that of texts, float32[entities, dim]."""
-    of_words, of_map = torch.empty_like(words.units), torch.zeros_like(map_)
+    backend: Backend,
+    gradient: Tensor,
+    words: UnitWords,
+    map_: Tensor | None,
+    tables: MentionTables,
+    of_map: Tensor | None = None,
+) -> Tensor:
+    """The gradient of words, float32[words, dim], by that of texts, float32[entities, dim].
 
-    def give(part: slice) -> Tensor:
+    map_     float32[dim, dim]; None for the identity
+    of_map   where the gradient of the map is added up; None where it does not learn
+    """
+    of_words = torch.empty_like(words.units)
+
+    def give(part: slice) -> Tensor | None:
         mapped, unit = backend.weighted_sums(gradient, tables.by_word, part), words.units[part]
-        d_unit = mapped @ map_.T
+        of_this = None if of_map is None else unit.T @ mapped
+        d_unit = mapped if map_ is None else mapped @ map_.T
         along = (unit * d_unit).sum(1, keepdim=True)
         of_words[part] = d_unit.sub_(unit * along).div_(words.norms[part])
-        return unit.T @ mapped
+        return of_this
 
     for found in backend.map(give, backend.slices(len(words.units), _ROWS)):
-        of_map += found
-    return of_words, of_map
+        if of_map is not None and found is not None:
+            of_map += found
+    return of_words

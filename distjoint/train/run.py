@@ -31,7 +31,7 @@ from distjoint.train.build import local_place, scheme_of
 from distjoint.train.changes import CONFIG, change, edited, nothing_left, told_changes, wanted_of
 from distjoint.train.options import TrainOptions
 from distjoint.train.papers import unlike_the_paper
-from distjoint.train.plan import plan, summary
+from distjoint.train.plan import plan, summary, unread_texts
 from distjoint.train.worker import Worker
 
 TEST = "test.json"
@@ -124,8 +124,10 @@ def _new(run: Location, config: Config, options: TrainOptions, progress: Progres
     if options.recipe is not None:
         _check_graph(find_recipe(options.recipe), data, options.any_graph, progress)
     info = placed(plan(data, options.dataset, config, options.workers), run, data)
-    if (said := unlike_the_paper(config)) and "graph" in info.sources:
-        progress.say(said)
+    if "graph" in info.sources:
+        for said in (unlike_the_paper(config), unread_texts(config, data)):
+            if said is not None:
+                progress.say(said)
     with _initial(info, data, options.storage_options, progress) as found:
         _make_folder(run, info, data, options.overwrite, found)
     return info, data

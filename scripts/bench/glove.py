@@ -31,9 +31,9 @@ import pyarrow as pa
 
 import distjoint
 from distjoint.base.progress import for_terminal, short
+from distjoint.evaluate.sets import read_similarity
 from distjoint.evaluate.similarity import similarity
 from distjoint.evaluate.space import Space
-from distjoint.evaluate.wordsets import read_similarity
 
 WINDOW, MIN_COUNT, X_MAX = 10, 5, 10
 RECORD = 16
@@ -244,7 +244,7 @@ def report(dim: int, threads: int, mine: Trained, peer: Trained | None) -> None:
 
 def report_similarity(files: list[str], mine: Trained, peer: Trained | None) -> None:
     """Spearman of both, vectors standardised; the two vocabularies are the same, so the pairs are too."""
-    for pairs in read_similarity(files):
+    for pairs in read_similarity(files)[0].pairs:
         line = f"  {pairs.name:24} distjoint {similarity(mine.space, pairs).spearman:.3f}"
         if peer is not None:
             line += f"  Stanford {similarity(peer.space, pairs).spearman:.3f}"

@@ -46,7 +46,7 @@ def main() -> None:
     tables = make(backend, args.entities, args.each, args.words)
     generator = torch.Generator().manual_seed(0)
     arrays = {name: torch.randn(args.words, args.dim, generator=generator) for name in Described.read_parts}
-    map_, text = torch.eye(args.dim), torch.zeros(args.entities, args.dim)
+    map_, of_map, text = torch.eye(args.dim), torch.zeros(args.dim, args.dim), torch.zeros(args.entities, args.dim)
     gradient = torch.zeros_like(text).normal_(generator=generator)
     words = UnitWords(arrays, tables)
     table = Table("", "seconds", "mentions/s", "of the floor", f"embedding_bag, {args.threads} threads, mentions/s")
@@ -60,7 +60,7 @@ def main() -> None:
         ),
         (
             "way back",
-            lambda: give_back(backend, gradient, words, map_, tables),
+            lambda: give_back(backend, gradient, words, map_, tables, of_map),
             lambda: bag(gradient, tables.by_word),
             args.words,
         ),

@@ -30,10 +30,10 @@ import distjoint
 from distjoint.base.progress import for_terminal
 from distjoint.data.dataset import Dataset
 from distjoint.evaluate.chosen import choose
+from distjoint.evaluate.sets import WordPairs, read_similarity
 from distjoint.evaluate.similarity import similarity
 from distjoint.evaluate.space import Space, read_spaces
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.evaluate.wordsets import WordPairs, read_similarity
 from distjoint.recipes.load import parse_settings
 from distjoint.runs.folder import RunFolder
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/joint-words"), help="dataset and runs; these stay")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings besides the recipe's")
     args = parser.parse_args()
-    data, progress, sets = args.out / "data", for_terminal(), read_similarity(args.similarity)
+    data, progress, sets = args.out / "data", for_terminal(), read_similarity(args.similarity)[0].pairs
     if not (data / "manifest.json").is_file():
         distjoint.prepare(
             str(data),

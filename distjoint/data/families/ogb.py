@@ -7,10 +7,18 @@ from typing import ClassVar
 
 from distjoint.data.families.base import Benchmark, Family
 from distjoint.data.streams import SPLITS
+from distjoint.data.tables.arrays import array_shape
+from distjoint.data.tables.queries import answer_files
 from distjoint.storage import Location
 
 _ENDINGS = (".npz", ".parquet", ".csv", ".csv.gz", ".pt")
 """What is not a pickle goes first: people write it beside the `.pt` that cannot be read."""
+
+
+_QUERIES = {
+    "valid": ("val_hr.npy", "valid_hr.npy"),
+    "test": ("test_hr.npy", "test-dev_hr.npy", "test-challenge_hr.npy"),
+}
 
 
 class Ogb(Family):
@@ -32,7 +40,7 @@ class Ogb(Family):
 
 
 class WikiKG90M(Family):
-    """WikiKG90M: `processed/train_hrt.npy`. Its valid and test are lists of candidates, not triples."""
+    """WikiKG90M and its v2: `processed/train_hrt.npy`, `val_hr.npy` with its answers; test has none."""
 
     title: ClassVar[str] = "WikiKG90M"
 
@@ -41,6 +49,12 @@ class WikiKG90M(Family):
         inside = {item.name: item for item in there["processed"].list()} if "processed" in there else there
         if "train_hrt.npy" not in inside:
             return None
-        others = sorted(name for name in inside if name.startswith(("val", "test")) and name.endswith(".npy"))
-        left = f"{', '.join(others[:3])}, queries and answers apart" if others else ""
-        return Benchmark(cls.title, folder.url, {"train": inside["train_hrt.npy"].url}, left=left)
+        found, without = {"train": inside["train_hrt.npy"].url}, []
+        for split, names in _QUERIES.items():
+            for name in names:
+                if name in inside and answer_files(inside[name]):
+                    found.setdefault(split, inside[name].url)
+                elif name in inside:
+                    without.append(f"{name} ({array_shape(inside[name])[0]:,} queries)")
+        left = f"{', '.join(without)}, whose answers are not there" if without else ""
+        return Benchmark(cls.title, folder.url, found, left=left)

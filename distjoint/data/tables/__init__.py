@@ -10,12 +10,14 @@ from distjoint.data.tables.conceptnet import ConceptNet
 from distjoint.data.tables.delimited import Delimited
 from distjoint.data.tables.json_lines import JsonLines
 from distjoint.data.tables.openke import OpenKE
+from distjoint.data.tables.queries import QueryArrays
 from distjoint.data.tables.sif import Sif
 
 FORMATS: tuple[type[TripleFormat], ...] = (
     OpenKE,
     ParquetTable,
     ArrowTable,
+    QueryArrays,
     Numpy,
     Torch,
     ConceptNet,

@@ -7,36 +7,29 @@ An array of three columns is head, relation, tail; a dictionary of arrays has th
 from __future__ import annotations
 
 import io
+import math
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.beginnings import is_zip
 from distjoint.data.columns import TableForm
 from distjoint.data.lines import open_text
 from distjoint.data.noticed import Noticed
+from distjoint.data.packing import BROKEN, archived, compression_of, is_of_torch
 from distjoint.data.tables.base import TripleBatch, TripleFile, TripleFormat, note_columns
 from distjoint.storage import Location
 
-_AT_ONCE = 1 << 20
+_AT_ONCE, _LONGEST = 1 << 20, 1 << 16
 _MAGIC = b"\x93NUMPY"
 _TYPES = ("head_type", "tail_type")
 """Types of the two ends, by which OGB's biokg numbers entities from 0 in each."""
-_BROKEN = (
-    zipfile.BadZipFile,
-    OSError,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-    ValueError,
-    LookupError,
-    SyntaxError,
-)
-
 Arrays = Mapping[str, Any]
 
 
@@ -47,16 +40,11 @@ class Numpy(TripleFormat):
 
     @classmethod
     def knows(cls, source: TripleFile, form: TableForm) -> bool:
-        return source.begin.startswith(_MAGIC) or (source.begin.startswith(b"PK") and not _is_torch(source.file))
+        return source.begin.startswith(_MAGIC) or (is_zip(source.begin) and not _is_torch(source.file))
 
     def read(self, source: TripleFile, form: TableForm, noticed: Noticed) -> Iterator[TripleBatch]:
-        with open_text(source.file) as (stream, _):
-            content = b"".join(iter(lambda: bytes(stream.read(1 << 24)), b""))
-        try:
-            arrays = _archive(content) if content.startswith(b"PK") else _split(_array(content))
-        except _BROKEN as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DistjointError(f"{source.file}: arrays of NumPy that are damaged or not read ({reason})") from error
+        with _reading(source.file):
+            arrays = _archive(_content(source.file)) if is_zip(source.begin) else _split(read_array(source.file))
         yield from _batches(source, form, noticed, arrays)
 
 
@@ -67,18 +55,14 @@ class Torch(TripleFormat):
 
     @classmethod
     def knows(cls, source: TripleFile, form: TableForm) -> bool:
-        return source.begin.startswith(b"PK") and _is_torch(source.file)
+        return is_zip(source.begin) and _is_torch(source.file)
 
     def read(self, source: TripleFile, form: TableForm, noticed: Noticed) -> Iterator[TripleBatch]:
         yield from _batches(source, form, noticed, _of_torch(source.file))
 
 
 def _is_torch(file: Location) -> bool:
-    try:
-        with file.open_input() as raw, zipfile.ZipFile(raw) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    except _BROKEN:
-        return False
+    return is_of_torch(archived(file) or ())
 
 
 def _of_torch(file: Location) -> Arrays:
@@ -120,18 +104,66 @@ def _archive(content: bytes) -> Arrays:
         return {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
 
 
+def read_array(file: Location) -> Any:
+    """The array of a `.npy`: mapped where it is a local file that is not packed, as it may be larger than memory.
+
+    raises   DistjointError for what is damaged, or no array of numbers or text
+    """
+    with _reading(file):
+        if not file.is_local or compression_of(file):
+            return _array(_content(file))
+        with file.open_input() as stream:
+            shape, order, dtype, start = _header(stream)
+        _check_size(shape, dtype, file.size() - start)
+        if not np.prod(shape):
+            return np.empty(shape, dtype)
+        return np.memmap(file.path, dtype, "r", start, shape, order)
+
+
+def array_shape(file: Location) -> tuple[int, ...]:
+    """The shape of the array of a `.npy`, of which no more is read. raises as `read_array` does"""
+    with _reading(file), open_text(file) as (stream, _):
+        return _header(stream)[0]
+
+
+@contextmanager
+def _reading(file: Location) -> Iterator[None]:
+    try:
+        yield
+    except (*BROKEN, SyntaxError, TypeError) as error:
+        if isinstance(error, DistjointError):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DistjointError(f"{file}: arrays of NumPy that are damaged or not read ({reason})") from error
+
+
+def _content(file: Location) -> bytes:
+    with open_text(file) as (stream, _):
+        return b"".join(iter(lambda: bytes(stream.read(1 << 24)), b""))
+
+
 def _array(content: bytes) -> Any:
-    """raises ValueError for what is no array of numbers or text; objects would have to be unpickled"""
-    stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
+    """raises ValueError for what is no array of numbers or text"""
+    shape, order, dtype, start = _header(io.BytesIO(content))
+    _check_size(shape, dtype, len(content) - start)
+    return np.frombuffer(content, dtype, offset=start).reshape(shape, order=order)
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any], int]:
+    """Shape, order, type, and where the numbers begin. raises ValueError for objects, which are pickles"""
+    begin = bytes(stream.read(_LONGEST))
+    header = io.BytesIO(begin)
+    version = np.lib.format.read_magic(header)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, by_column, dtype = read(stream)
+    shape, by_column, dtype = read(header)
     if dtype.hasobject or dtype.kind not in "iufSUb":
         raise ValueError(f"an array of {dtype}, which would have to be unpickled")
-    rest = content[stream.tell() :]
-    if len(rest) != int(np.prod(shape)) * dtype.itemsize:
-        raise ValueError(f"{len(rest)} bytes in place of {int(np.prod(shape)) * dtype.itemsize}")
-    return np.frombuffer(rest, dtype).reshape(shape, order="F" if by_column else "C")
+    return shape, "F" if by_column else "C", dtype, header.tell()
+
+
+def _check_size(shape: tuple[int, ...], dtype: np.dtype[Any], found: int) -> None:
+    if found != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{found} bytes in place of {math.prod(shape) * dtype.itemsize}")
 
 
 def _split(array: Any) -> Arrays:

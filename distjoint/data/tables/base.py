@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
@@ -124,6 +124,10 @@ class TripleFormat(ABC):
 
         raises   DistjointError naming file, line and value of what is wrong; NotAHeaderError
         """
+
+    def labels(self, entities: Sequence[str], form: TableForm, noticed: Noticed) -> dict[str, str]:
+        """Entity -> what people call it, where a format's names say so; nothing in all others."""
+        return {}
 
 
 def note_columns(noticed: Noticed, source: TripleFile, chosen: Chosen, names: tuple[str, ...] | None) -> None:

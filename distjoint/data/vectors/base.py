@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
-from distjoint.data.vectors.content import ByteStream, compression_of
+from distjoint.data.beginnings import MAGIC
+from distjoint.data.vectors.content import ByteStream, is_packed
 from distjoint.data.vectors.names import decoded
 from distjoint.storage import Location
 
@@ -109,7 +110,7 @@ class VectorFile:
     def seekable(self) -> Iterator[Any]:
         """The file's bytes in any order; of a compressed one all of them in memory."""
         with self.file.open_input(ranges=True) as raw:
-            packed = compression_of(bytes(raw.read(16)))
+            packed = is_packed(bytes(raw.read(MAGIC)))
             raw.seek(0)
             yield pa.BufferReader(self.stream.read_all()) if packed else raw
 

@@ -14,6 +14,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -99,6 +100,12 @@ class MentionSource(Source):
         if "refreshes" not in metrics:
             return []
         return [f"text read {metrics['refreshes']:.0f} times ({short(metrics['mentions_per_second'])} mentions/s)"]
+
+    @cached_property
+    def maps_nothing(self) -> bool:
+        """Whether the map is the identity; it is looked at once, for those that do not learn it."""
+        map_ = self.resources.dense.values[MAP]
+        return torch.equal(map_, torch.eye(len(map_), device=map_.device))
 
     def read(self, visit: Visit) -> MentionTables:
         """The mentions that a visit has."""
@@ -193,7 +200,11 @@ class MentionWork(VisitWork, ABC):
     def _read(self, target: str, add: bool) -> None:
         """What the words as they are say of entities, by the map; it replaces a part or is added to it."""
         on = self._on
-        read_text(on.backend, self._words(), on.dense.values[MAP], self._tables, on.arena.arrays[target], add)
+        read_text(on.backend, self._words(), self._map(), self._tables, on.arena.arrays[target], add)
+
+    def _map(self) -> Tensor | None:
+        """The map from words to entities; None where it is the identity, and stays that."""
+        return None if not self.learns_map and self._source.maps_nothing else self._on.dense.values[MAP]
 
     def _give_back(self, source: str, rate: float) -> Tensor:
         """Hand a gradient of T on to the map and the words, which take a step; returns its squares."""
@@ -201,10 +212,8 @@ class MentionWork(VisitWork, ABC):
         gradient = on.arena.arrays[source].index_select(0, tables.entities)
         squares = gradient.square().sum()
         allowed = self.look(on.backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
-        of_words, of_map = give_back(on.backend, gradient, self._words(), on.dense.values[MAP], tables)
-        if self.learns_map:
-            on.dense.gradients[MAP] += of_map
-        self._step(of_words, rate, allowed)
+        of_map = on.dense.gradients[MAP] if self.learns_map else None
+        self._step(give_back(on.backend, gradient, self._words(), self._map(), tables, of_map), rate, allowed)
         return squares
 
     def _step(self, of_words: Tensor, rate: float, allowed: Tensor | None) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyoxigraph import BlankNode, DefaultGraph, Literal, NamedNode
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
-from distjoint.data.rdf import OF_LINES, RdfFile, RdfReading, statements
+from distjoint.data.rdf.declared import DeclaredPrefixes
+from distjoint.data.rdf.statements import OF_LINES, RdfFile, RdfReading, plain_and_others, statements
 
 _RDFS, _SKOS = "http://www.w3.org/2000/01/rdf-schema#", "http://www.w3.org/2004/02/skos/core#"
 RDF_TYPE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
@@ -50,13 +53,14 @@ class RdfGraph:
     files    that were read
     types    entity -> its types, where `rdf:type` gives types rather than triples; else None
     texts    descriptions in the language that is wanted
+    declared prefixes of the files
     """
 
     def __init__(self, reading: RdfReading, types: bool = False) -> None:
         self.reading = reading
         self.files: list[RdfFile] = []
         self.types: dict[str, dict[str, None]] | None = {} if types else None
-        self.texts = Cases()
+        self.texts, self.declared = Cases(), DeclaredPrefixes()
         self.nodes = Cases("Blank nodes, which are named by file and node")
         self.skipped = Cases("Statements that are wrong, skipped")
         self._ranks = {predicate: rank for rank, predicate in enumerate(NAMES)}
@@ -75,10 +79,10 @@ class RdfGraph:
         """
         self.files.append(rdf)
         nodes = _Nodes(rdf, self.reading, self.nodes)
-        types, in_graphs = self.types, rdf.format in ("nquads", "trig")
-        for quads, _ in statements(rdf, self.reading.skip_errors, self.skipped):
-            heads, relations, tails = [], [], []
-            for quad in quads:
+        in_graphs = rdf.format in ("nquads", "trig")
+        for plain, quads in plain_and_others(rdf, self.reading.skip_errors, self.skipped, self.declared):
+            heads, relations, tails, which = [], [], [], []
+            for place, quad in enumerate(quads):
                 subject, thing, relation = quad.subject, quad.object, quad.predicate.value
                 head = subject.value if type(subject) is NamedNode else nodes.name(subject)
                 if in_graphs and type(quad.graph_name) is not DefaultGraph:
@@ -89,13 +93,23 @@ class RdfGraph:
                 tail = thing.value if type(thing) is NamedNode else nodes.name(thing)
                 if not (head and tail):
                     self._quoted.add(self._quoted.example or _short(str(quad)))
-                elif types is not None and relation == RDF_TYPE:
-                    types.setdefault(head, {})[tail] = None
                 else:
                     heads.append(head)
                     relations.append(relation)
                     tails.append(tail)
-            yield pa.array(heads, pa.string()), pa.array(relations, pa.string()), pa.array(tails, pa.string())
+                    which.append(place)
+            columns = pa.array(heads, pa.string()), pa.array(relations, pa.string()), pa.array(tails, pa.string())
+            yield self._without_types(plain.merged(columns, np.array(which, np.int64)) if plain else columns)
+
+    def _without_types(self, columns: Columns) -> Columns:
+        """Some triples without those of `rdf:type`, where it gives types."""
+        if self.types is None:
+            return columns
+        typed = pc.equal(columns[1], RDF_TYPE)
+        for head, kind in zip(*(columns[k].filter(typed).to_pylist() for k in (0, 2)), strict=True):
+            self.types.setdefault(head, {})[kind] = None
+        head, relation, tail = (column.filter(pc.invert(typed)) for column in columns)
+        return head, relation, tail
 
     def _literal(self, head: str, relation: str, literal: Literal) -> None:
         if relation not in NAMES and relation not in TEXTS:

@@ -2,7 +2,7 @@
 
 A file is read block by block, whatever its size. Formats of lines (N-Triples, N-Quads) are parsed by blocks of lines,
 so that a wrong line can be told from its neighbours, and skipped; the others are one stream. What statements mean for
-a graph is decided in `rdf_graph`.
+a graph is decided in `graph`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from itertools import islice
 from typing import IO, cast
 
 import pyoxigraph
-from pyoxigraph import Quad, RdfFormat
+from pyoxigraph import Quad, QuadParser, RdfFormat
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
 from distjoint.data.lines import Slice, decoded, line_blocks, open_text
 from distjoint.data.packing import inner_name
-from distjoint.data.rdf_stream import RdfStream, XmlStream, place_in_xml
+from distjoint.data.rdf.declared import DeclaredPrefixes
+from distjoint.data.rdf.plain import PlainLines, split_plain
+from distjoint.data.rdf.stream import RdfStream, XmlStream, place_in_xml
 from distjoint.storage import Location
 
 FORMATS = {
@@ -163,26 +165,69 @@ def statements(rdf: RdfFile, allowed: int, skipped: Cases) -> Iterator[tuple[lis
     skipped   gets those
     raises    DistjointError naming file, line and column of what is wrong
     """
-    return _of_lines(rdf, allowed, skipped) if rdf.format in OF_LINES else _of_stream(rdf, allowed)
+    if rdf.format in OF_LINES:
+        yield from _of_lines(rdf, allowed, skipped)
+    else:
+        yield from _of_stream(rdf, allowed, DeclaredPrefixes())
+
+
+def plain_and_others(
+    rdf: RdfFile, allowed: int, skipped: Cases, declared: DeclaredPrefixes
+) -> Iterator[tuple[PlainLines | None, list[Quad]]]:
+    """The same statements where lines that are plain need no parser: those, if any, and all others as parsed.
+
+    declared  gets the prefixes that the file declares
+    """
+    if rdf.format not in OF_LINES:
+        for quads, _ in _of_stream(rdf, allowed, declared):
+            yield None, quads
+        return
+    lines = _Lines(rdf, allowed, skipped)
+    for block in line_blocks(Slice(rdf.file)):
+        plain = split_plain(block.text)
+        others = lines.parsed(plain.rest)
+        if others is not None and len(others) == len(plain.others):
+            lines.number += block.text.count(b"\n")
+            yield plain, others
+        else:  # something is wrong, or a line has several statements: line by line
+            yield None, lines.quads(block.text)
 
 
 def _of_lines(rdf: RdfFile, allowed: int, skipped: Cases) -> Iterator[tuple[list[Quad], int]]:
-    number, left = 0, allowed
+    lines = _Lines(rdf, allowed, skipped)
     for block in line_blocks(Slice(rdf.file)):
+        yield lines.quads(block.text), block.read
+
+
+class _Lines:
+    """Statements of a file of lines, past some that are wrong. number: lines that were read"""
+
+    def __init__(self, rdf: RdfFile, allowed: int, skipped: Cases) -> None:
+        self.rdf, self.allowed, self.skipped = rdf, allowed, skipped
+        self.number, self._left = 0, allowed
+
+    def parsed(self, text: bytes) -> list[Quad] | None:
+        """The statements of some lines; None where something is wrong."""
         try:
-            quads: list[Quad] = [*_parse(rdf, block.text)]
+            return [*_parse(self.rdf, text)]
         except SyntaxError:
-            quads = []
-            for at, line in enumerate(block.text.split(b"\n")[:-1], number + 1):
+            return None
+
+    def quads(self, text: bytes) -> list[Quad]:
+        """The statements of the next lines."""
+        found = self.parsed(text)
+        quads = found or []
+        if found is None:
+            for at, line in enumerate(text.split(b"\n")[:-1], self.number + 1):
                 try:
-                    quads += [*_parse(rdf, line)]
+                    quads += [*_parse(self.rdf, line)]
                 except SyntaxError as error:
-                    if not left:
-                        raise _wrong_line(rdf, at, line, error, allowed) from None
-                    left -= 1
-                    skipped.add(f"{rdf.file}, line {at}: {line.decode(errors='replace')[:_SHOWN]!r}")
-        number += block.text.count(b"\n")
-        yield quads, block.read
+                    if not self._left:
+                        raise _wrong_line(self.rdf, at, line, error, self.allowed) from None
+                    self._left -= 1
+                    self.skipped.add(f"{self.rdf.file}, line {at}: {line.decode(errors='replace')[:_SHOWN]!r}")
+        self.number += text.count(b"\n")
+        return quads
 
 
 def _wrong_line(rdf: RdfFile, number: int, line: bytes, error: SyntaxError, allowed: int) -> DistjointError:
@@ -197,11 +242,11 @@ def _wrong_line(rdf: RdfFile, number: int, line: bytes, error: SyntaxError, allo
     return DistjointError(f"{place}, column {error.offset}: {what}{more}{table}")
 
 
-def _parse(rdf: RdfFile, content: bytes | RdfStream) -> Iterator[Quad]:
-    return cast(Iterator[Quad], pyoxigraph.parse(cast(IO[bytes], content), format=FORMATS[rdf.format][1]))
+def _parse(rdf: RdfFile, content: bytes | RdfStream) -> QuadParser:
+    return pyoxigraph.parse(cast(IO[bytes], content), format=FORMATS[rdf.format][1])
 
 
-def _of_stream(rdf: RdfFile, allowed: int) -> Iterator[tuple[list[Quad], int]]:
+def _of_stream(rdf: RdfFile, allowed: int, declared: DeclaredPrefixes) -> Iterator[tuple[list[Quad], int]]:
     stream = XmlStream(rdf.file) if rdf.format == "rdfxml" else RdfStream(rdf.file)
     parser = _parse(rdf, stream)
     while True:
@@ -214,6 +259,7 @@ def _of_stream(rdf: RdfFile, allowed: int) -> Iterator[tuple[list[Quad], int]]:
                 f"{rdf.file}: not {rdf.title}, or a statement of more than 16 MiB ({error}); a quote may not be closed"
             ) from None
         if not quads:
+            declared.add(parser.prefixes)
             return
         yield quads, stream.taken()
 
