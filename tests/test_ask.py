@@ -26,6 +26,7 @@ from distjoint.results.batch import nearest_file, predict_file, score_file
 from distjoint.results.best import Best
 from distjoint.results.calibration import fit
 from distjoint.results.embeddings import Embeddings
+from distjoint.results.files import QuestionFile
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit
@@ -453,3 +454,19 @@ def test_types_say_what_may_stand_where(tmp_path: Path) -> None:
         assert {each.name for each in people} == set(names) - {"city_0", "city_1", "city_2"}
         with pytest.raises(UsageError, match=r"--type ghost: no entity has this type; there is city, person, river"):
             result.predict("person_1", "lives_in", types=["ghost"])
+
+
+def test_a_first_line_is_a_header_or_a_question(folder: Path, tmp_path: Path) -> None:
+    """Names that look like a header's, like quotation marks, and lines that end as Windows has them."""
+    file = tmp_path / "q.tsv"
+    for content, expected in (
+        (b'head\tr1\tbody\n"e1\tr1\t?\n', [("head", "r1", "body"), ('"e1', "r1", None)]),
+        (b"\xef\xbb\xbfrelation\thead\r\nr1\te1\r\n", [("e1", "r1", None)]),
+    ):
+        file.write_bytes(content)
+        (table,) = QuestionFile(locate(str(file)), ("head", "relation", "tail"), 3).batches(9)
+        assert list(zip(*table.to_pydict().values(), strict=True)) == expected
+    names = tmp_path / "n.txt"
+    names.write_text("name\nw1\n")
+    tally = nearest_file(distjoint.load(run(folder)), locate(str(names)), locate(str(tmp_path / "o.csv")), 2)
+    assert tally.questions == 1 and "'name', is taken for a header" in tally.notes[0]

@@ -89,6 +89,13 @@ class QuestionFile:
         return [name for name in self._names if name not in self.columns]
 
     @cached_property
+    def header(self) -> str | None:
+        """The first line where it is taken for a header; None for a format that has none."""
+        if format_of(self.place)[0] in ("parquet", "jsonl") or self._names != self._first:
+            return None
+        return ", ".join(self._first)
+
+    @cached_property
     def _names(self) -> list[str]:
         form, _ = format_of(self.place)
         if form == "parquet":
@@ -100,7 +107,8 @@ class QuestionFile:
         if form == "jsonl":
             return []
         first = self._first
-        if any(name in self.columns for name in first):
+        # One alone may be a name: `head part_of body` is a triple.
+        if sum(name in self.columns for name in first) >= min(2, len(self.columns)):
             return first
         if len(first) != self.unnamed:
             raise DistjointError(

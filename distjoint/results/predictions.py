@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from distjoint.base.arrays import Bools, Doubles, Floats, Ints
+from distjoint.base.errors import DistjointError
 from distjoint.evaluate.scoring import Side, TripleModel
 from distjoint.evaluate.stored import StoredVectors
 from distjoint.results.best import Block, Columns, blocks_of, search
@@ -97,6 +98,8 @@ class Predictor:
             query = self._queries(self._vectors[head[part]], relation[part], "tail")
             answers = torch.from_numpy(self._vectors[tail[part]].astype(np.float64))
             found[part] = self._double.comparison.pairs(self._double.prepare(query), self._double.prepare(answers))[0]
+        if not np.isfinite(found).all():
+            raise DistjointError("a score is NaN or infinite: vectors of the run are damaged, or its training diverged")
         return found
 
     def relations(self, head: Floats, tail: Floats) -> Doubles:

@@ -206,4 +206,6 @@ def refuse(tally: AnswerTally, place: Location, skip: bool) -> None:
 def ignored(asked: QuestionFile) -> list[str]:
     """What is to be said of columns that are not read."""
     others = asked.ignored
+    if asked.header and len(asked.columns) == 1:
+        return [f"{asked.place}: its first line, '{asked.header}', is taken for a header"]
     return [f"{asked.place}: columns {', '.join(others[:5])} are not read"] if others else []
