@@ -67,7 +67,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[tuple[Any, ...], d
     def recorder(name: str) -> Callable[..., Any]:
         def record(*args: Any, **kwargs: Any) -> Any:
             seen[name] = (args, kwargs)
-            return SimpleNamespace(to_dict=lambda: {"made": name}, save=lambda run: None)
+            return SimpleNamespace(to_dict=lambda: {"made": name}, save=lambda run: None, metrics={})
 
         return record
 
@@ -303,7 +303,7 @@ def test_config_schema_describes_every_section(run: Any) -> None:
 def test_importing_a_room_does_not_hide_the_function_of_its_name(line: str) -> None:
     code = (
         f"{line}\n"
-        "import distjoint, distjoint.evaluate.wordsets, distjoint.train.schedule\n"
+        "import distjoint, distjoint.evaluate.options, distjoint.train.schedule\n"
         "print(type(distjoint.evaluate).__name__, type(distjoint.train).__name__)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

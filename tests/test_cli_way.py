@@ -16,9 +16,9 @@ from small import FAST, league, sentences
 
 from distjoint.base.progress import Silent
 from distjoint.cli import app as cli
+from distjoint.data.wordnet.base import Synsets
 from distjoint.demo import run as demo
 from distjoint.demo import wordnet
-from distjoint.demo.synsets import Synsets
 
 pytestmark = pytest.mark.unit
 

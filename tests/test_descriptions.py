@@ -115,10 +115,12 @@ def graph_of(*entities: str) -> Graph:
     return graph
 
 
-def read(path: Path, columns: Columns | None = None) -> tuple[dict[str, list[str]], list[str]]:
+def read(
+    path: Path, columns: Columns | None = None, encoding: str | None = None
+) -> tuple[dict[str, list[str]], list[str]]:
     notes: list[str] = []
     seen, place = Seen(), locate(str(path))
-    found = read_descriptions([place], columns, graph_of("e1", "e2", "e3", "e4"), notes, seen)
+    found = read_descriptions([place], columns, graph_of("e1", "e2", "e3", "e4"), notes, seen, None, encoding)
     assert (seen.name, seen.total) == ("reading descriptions", place.size())
     assert seen.total - 1 <= seen.done <= seen.total
     return found, notes
@@ -191,16 +193,42 @@ def test_what_is_left_out_or_odd_is_counted_with_an_example(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.json"])
+def test_other_encodings_and_bad_bytes_are_read_as_in_a_corpus(name: str, tmp_path: Path) -> None:
+    lines = {
+        "a.tsv": "e1\tcafé {}\ne2\tпёс\n",
+        "a.csv": "id,text\ne1,café {}\ne2,пёс\n",
+        "a.jsonl": '{{"id": "e1", "text": "café {}"}}\n{{"id": "e2", "text": "пёс"}}\n',
+        "a.json": '{{"e1": "café {}",\n"e2": "пёс"}}',
+    }
+    path, text = tmp_path / name, lines[name].format("crème")
+    expected = {"e1": ["café crème"], "e2": ["пёс"]}
+    path.write_bytes(text.encode("utf-16"))
+    found, notes = read(path)
+    assert found == expected and "Files in UTF-16, by their byte order mark: 1" in " ".join(notes)
+    path.write_bytes(text.encode("utf-16-le") + b"\0\n\0"[1:])
+    assert read(path, encoding="utf-16-le")[0] == expected
+    corpus = Corpus.find([], about=[str(path)], encoding="utf-16-le")
+    assert b"".join(block.text for block in corpus.blocks()).decode().split() == ["café", "crème", "пёс"]
+    assert len(corpus.parts(1)) == 1
+    path.write_bytes(lines[name].format("cr\udce8me\0.").encode(errors="surrogateescape"))
+    found, notes = read(path)
+    assert found == {"e1": ["café cr\ufffdme ."], "e2": ["пёс"]}
+    line = 2 if name == "a.csv" else 1
+    assert any(f"line {line} of {name}" in note and note.startswith("Bytes that are not UTF-8") for note in notes)
+    assert any(note.startswith(f"NUL bytes, read as blanks: 1 (such as line {line}") for note in notes)
+
+
 NOT_UTF8 = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe"))
 
 BAD: list[tuple[str, bytes | pa.Table, str]] = [
     ("a.tsv", b"e1\ta dog\ne2 an animal\n", "a.tsv, line 2: expected 'entity TAB text'"),
     ("a.tsv", b"e1\ta dog\n\tan animal\n", "a.tsv, line 2: expected 'entity TAB text'"),
     ("a.tsv", b"e8\ta dog\n", "a.tsv: none of its 1 entities is in the graph: it has 'e8', the graph has 'e1'"),
-    ("a.tsv", b"e1\ta dog\ne1\ta d\xffg\n", "a.tsv, line 2: byte 0xff is not UTF-8; write the file as UTF-8"),
+    ("a.tsv", b"e1\ta dog\ne1\td\xffg \xe9 \xff\n", "a.tsv, line 2: byte 0xff is not UTF-8, and 2 more of the"),
     ("a.tsv", b"", "a.tsv: the file is empty"),
     ("a.tsv", b"\n\n", "a.tsv: no descriptions in it"),
-    ("a.txt", b"e1\tdog\n\x89PNG\r\n\x1a\n\0\0\n", "a.txt, line 4: a NUL byte, so it is not text; descriptions are"),
+    ("a.txt", b"e1\tdog\n\x89PNG\r\n\x1a\n\0\0\0\0\n", "a.txt, line 2: 4 NUL bytes in the first 20, so it is binary"),
     ("a.json", "e1\tdog".encode("utf-16"), "a.json, line 1: not JSON"),
     ("a.txt.gz", gzip.compress(b"e1\tdog\n" * 99, mtime=0)[:-12], "a.txt.gz: the file is cut short"),
     ("a.csv", b"", "a.csv: the file is empty"),
@@ -210,7 +238,6 @@ BAD: list[tuple[str, bytes | pa.Table, str]] = [
     ("a.csv", b"id,text\ne1,x\n\ne1,a dog, that barks\n", "a.csv, line 4: 3 columns, the first line has 2; a text"),
     ("a.csv", b'id,text\ne1,x\ne1,"not\nclosed\n', "a.csv, line 3: not CSV (unexpected end of data); a quote inside"),
     ("a.csv", b'id,text\ne1,x\n,"y"\n', "a.csv, line 3: the column of entities is empty"),
-    ("a.csv", b'id,text\ne1,"x\ny"\ne1,\xe9\n', "a.csv, line 4: byte 0xe9 is not UTF-8"),
     ("a.jsonl", b'{"id": "e1", "text": "x"}\n{"id": "e1"\n', "a.jsonl, line 2: not JSON"),
     ("a.jsonl", b'{"id": "e1", "text": "x"}\n["e1"]\n', "a.jsonl, line 2: an array; expected {"),
     ("a.jsonl", b'{"id": "e1", "text": 5}\n', "a.jsonl, line 1: field 'text' holds 5, not text"),
@@ -219,7 +246,6 @@ BAD: list[tuple[str, bytes | pa.Table, str]] = [
     ("a.json", b'{"e1": 5}', "a.json: entity 'e1' holds 5, not text"),
     ("a.json", b'{"e1": {"body": "x"}}', "a.json: no column 'text' or 'description' or 'gloss' or 'comment'; it"),
     ("a.json", b'{"e1": "x",\n"e2" "y"}', "a.json, line 2: not JSON (Expecting ':' delimiter)"),
-    ("a.json", b'{"e1": "x",\n"e2": "\xe9"}', "a.json, line 2: byte 0xe9 is not UTF-8"),
     ("a.json", b'"text"', 'a.json: holds "text"; expected {"entity": "text", ...}'),
     ("a.json", b'[{"id": "e1", "text": "x"}, 7]', "a.json, record 2: 7; expected {"),
     ("a.json", b"[" * 100_000, "a.json: not JSON of entities and texts (nested too deeply)"),

@@ -8,6 +8,7 @@ from runs import Rows, write_dataset, write_run
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
+from distjoint.evaluate.space import Space
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit
@@ -71,8 +72,20 @@ def test_entity_vector_follows_the_coupling(dataset, coupling, expected):
     np.testing.assert_array_equal(loaded.vector("Q1"), [5, 5])
 
 
+def test_names_are_found_in_either_unicode_form():
+    for stored in ("caf\u00e9 noir", "cafe\u0301 noir"):
+        space = Space("entity", ["x", stored], np.eye(2, dtype=np.float32), [("L\u00e9on", 0)])
+        for typed in ("caf\u00e9 noir", "cafe\u0301 noir", " CAFE\u0301 noir\u00a0", "Cafe\u0301\tnoir"):
+            assert space.find(typed) == 1
+        assert space.find("le\u0301on") == 0 and space.find("cafe noir") is None
+        assert space.similar_names("cafe\u0301 noirs") == [stored]
+    both = Space("entity", ["\u00e9", "e\u0301"], np.eye(2, dtype=np.float32))
+    assert (both.find("\u00e9"), both.find("e\u0301")) == (0, 1), "--no-nfc keeps them apart"
+
+
 def test_unknown_name_suggests_near_ones(dataset):
     joint = distjoint.load(run(dataset))
+    assert joint.score("dog", "  LIKES", "cat") == joint.score("dog", "likes", "cat")
     with pytest.raises(DistjointError, match=r"unknown word or entity 'new_yorks'; did you mean new_york"):
         joint.vector("new_yorks")
     with pytest.raises(DistjointError, match=r"unknown relation 'like'; there is likes"):

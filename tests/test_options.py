@@ -207,7 +207,7 @@ def test_the_order_of_a_manifests_options_is_that_of_the_first_ones() -> None:
             "gram_weight",
         ),
         *("gram_entities", "unseen_fraction", "unseen", "format", "language", "skip_errors"),
-        *("header", "relation", "weight_column", "nfc", "encoding"),
+        *("header", "relation", "weight_column", "nfc", "encoding", "type_columns"),
     ]
     assert (record["corpus"], record["memory"]) == (("a.txt",), 1000)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import fsspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from test_prepare_continue import Said, content, interrupt_after, write_inputs
 
@@ -16,6 +18,7 @@ import distjoint
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data.benchmark import find_benchmark
 from distjoint.data.dataset import Dataset
+from distjoint.data.request import PrepareOptions
 from distjoint.data.triples import read_graph
 from distjoint.data.types import Domains, read_types
 from distjoint.storage import locate
@@ -240,7 +243,7 @@ def allowed(data: Dataset, relation: str, side: Any) -> set[str]:
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_type_seen_at_one_end_allows_all_who_share_it(as_json: bool, tmp_path: Path) -> None:
     summary = typed(tmp_path, as_json=as_json)
-    assert any("in no triple, left out: 1." in note for note in summary.notes)
+    assert any("in no triple, left out: 1 (such as " in note for note in summary.notes)
     assert (summary.counts["types"], summary.counts["typed"]) == (4, 4)
     data = Dataset.open(str(tmp_path / "data"))
     assert allowed(data, "is_a", "head") == {"dog", "cat"}
@@ -253,7 +256,7 @@ def test_a_type_seen_at_one_end_allows_all_who_share_it(as_json: bool, tmp_path:
 
 def test_entities_without_types_vouch_for_each_other_alone(tmp_path: Path) -> None:
     summary = typed(tmp_path, [("cat", "hunter"), ("animal", "kind")])
-    assert "Entities without a type: 2." in summary.notes  # dog, cow
+    assert "Entities without a type: 2 (such as dog)." in summary.notes  # dog, cow
     data = Dataset.open(str(tmp_path / "data"))
     assert allowed(data, "is_a", "head") == {"dog", "cow", "cat"}
     assert allowed(data, "is_a", "tail") == {"animal"}
@@ -295,6 +298,51 @@ def test_wrong_types_are_named(name: str, text: str, says: str, tmp_path: Path) 
     with pytest.raises(DistjointError) as caught:
         distjoint.prepare(str(tmp_path / "data"), graph=str(plain(tmp_path / "g")), types=str(tmp_path / name))
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+_LISTS = pa.table({"entity": ["dog", "cat", "cow"], "class": [["pet", "animal", "pet"], ["pet"], None]})
+_OF = list(zip(*_LISTS.to_pydict().values(), strict=True))
+_ROWS = pa.table({"t": ["pet", "pet", "animal", "pet", None], "e": ["dog", "cat", "dog", "dog", "cow"]})
+TABLES: list[tuple[str, Any, str | None]] = [
+    ("t.csv", "id,n,Type\ndog,1,pet\ncat,2,pet\ndog,3,animal\ncow,4,\ndog,5,pet\n", None),
+    ("t.csv", "pet,dog\npet,cat\nanimal,dog\n,cow\npet,dog\n", "1,0"),
+    ("t.txt", "e\tt\ndog\tpet\ncat\tpet\ndog\tanimal\ncow\t\ndog\tpet\n", "e,t"),
+    ("t.jsonl", "\n".join(json.dumps({"e": e, "t": t}) for e, t in _OF), "e,t"),
+    ("t.json", json.dumps([{"name": e, "types": t} for e, t in _OF]), None),
+    ("t.parquet", _LISTS, None),
+    ("t.parquet", _ROWS, "1,0"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "columns"), TABLES)
+def test_types_are_read_from_tables_as_triples_are(
+    name: str, content: Any, columns: str | None, tmp_path: Path
+) -> None:
+    if isinstance(content, str):
+        (tmp_path / name).write_text(content)
+    else:
+        pq.write_table(content, tmp_path / name)
+    pair = PrepareOptions("out", triples="t", types=name, type_columns=columns).type_pair
+    notes: list[str] = []
+    assert read_types(locate(str(tmp_path / name)), pair, notes) == {"dog": ["pet", "animal"], "cat": ["pet"]}
+    assert any("of entities, without a type, left out: 1 (such as cow)." in note for note in notes)
+    assert any("that are there twice, read once: 1 (such as dog: pet)." in note for note in notes)
+    assert columns or any("entities are " in note and ", types are " in note for note in notes)
+
+
+def test_columns_of_types_that_are_not_there_are_named(tmp_path: Path) -> None:
+    given = {"graph": str(plain(tmp_path / "g")), "types": str(tmp_path / "t.csv"), "overwrite": True}
+    (tmp_path / "t.csv").write_text("dog,pet\n")
+    with pytest.raises(
+        DistjointError, match=r"t\.csv: no column 'entity'.*; it has dog, pet; .*--type-columns.*no header"
+    ):
+        distjoint.prepare(str(tmp_path / "data"), **given)
+    with pytest.raises(DistjointError, match="no column 'x'; it has dog, pet"):
+        distjoint.prepare(str(tmp_path / "data"), **given, type_columns="x,pet")
+    with pytest.raises(UsageError, match="--type-columns is 'x'; it takes two names, 'entity,type'"):
+        distjoint.prepare(str(tmp_path / "data"), **given, type_columns="x")
+    summary = distjoint.prepare(str(tmp_path / "data"), **given, type_columns="0,1")
+    assert summary.counts["typed"] == 1
 
 
 def test_types_are_read_once_each_and_a_damaged_table_is_named(tmp_path: Path) -> None:

@@ -100,6 +100,17 @@ def test_blocks_cut_neither_words_nor_documents(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "a.txt").write_text("\n".join(LINES) + " \n\n x \ny")
     (tmp_path / "b.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in LINES))
     assert read(tmp_path / "a.txt", tmp_path / "b.jsonl") == [*WORDS[:3], ["the", "end"], ["x"], ["y"], *WORDS]
+    (tmp_path / "c.json").write_text(json.dumps([None, *LINES], indent=1))
+    (tmp_path / "d.json").write_text(json.dumps([{"n": 7, "text": line} for line in LINES]))
+    assert read(tmp_path / "c.json", tmp_path / "d.json") == [*WORDS, *WORDS]
+    assert len(Corpus.find([str(tmp_path / "d.json")]).parts(9)) == 1
+
+
+def test_nul_characters_in_records_are_blanks(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one\\u0000two"}\n')
+    (tmp_path / "b.json").write_text('["three\\u0000four"]')
+    pq.write_table(pa.table({"text": ["five\0six"]}), tmp_path / "c.parquet")
+    assert read(tmp_path) == [["one", "two"], ["three", "four"], ["five", "six"]]
 
 
 @settings(max_examples=100, deadline=None)
@@ -182,6 +193,16 @@ def test_lexicon_keeps_ids_and_counts_while_it_grows() -> None:
         ("a.jsonl", b'{"text": "x"}\n{"text": \n', "a.jsonl, line 2: not JSON"),
         ("a.jsonl", b'{"text": "x"}\n\n{"body": "x"}\n', "a.jsonl, line 3: no field 'text'.*--text-field"),
         ("a.jsonl", b'{"text": 7}\n', "a.jsonl, line 1: field 'text' holds 7, not text"),
+        ("a.json", b'{\n"text": "x"\n}\n', "a.json, line 1: not JSON .*; a record over several lines .* jq -c . FILE"),
+        ("a.json", b'["x", {"body": "x"}]', "a.json, record 2: no field 'text'.*--text-field"),
+        ("a.json", b'["x", 7]', "a.json, record 2: no field 'text'"),
+        (
+            "a.json",
+            b'["x" "y"]',
+            r"a.json, record 2: not an array of JSON \('\"' where a comma .* jq -c '\.\[\]' a.json",
+        ),
+        ("a.json", b'["x", "y"', r"a.json, record 3: not an array of JSON \(its end is missing\)"),
+        ("a.json", b'["x"] ["y"]', r"a.json, record 2: not an array of JSON \(there is more after its end\)"),
         ("a.parquet", b"not parquet", "a.parquet: damaged or not Parquet"),
     ],
 )
@@ -271,3 +292,15 @@ def test_vocabulary_by_count_then_word_with_least_count_and_most_words() -> None
 )  # fmt: skip
 def test_names_are_compared_in_one_form(name: str, form: str) -> None:
     assert vocabulary.key(name, "unicode") == form
+
+
+def test_an_arrow_file_with_damaged_offsets_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"text": ["one two", "three"]})
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    content = (tmp_path / "a.arrow").read_bytes()
+    offsets = np.array([0, 7, 12], np.int32).tobytes()
+    assert content.count(offsets) == 1
+    (tmp_path / "a.arrow").write_bytes(content.replace(offsets, np.array([0, 2**30, 2**31 - 9], np.int32).tobytes()))
+    with pytest.raises(DistjointError, match=r"a\.arrow: damaged or not Arrow"):
+        read(tmp_path / "a.arrow")

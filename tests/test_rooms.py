@@ -54,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "doctor": {"storage"},
     "jobs": {"storage"},
     "api": {"config", "recipes", "data", "train", "evaluate", "results"},
-    "demo": {"api", "storage"},
+    "demo": {"api", "storage", "data"},
     "cli": {
         *("api", "config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
         *("train", "evaluate", "results", "doctor", "jobs", "demo"),

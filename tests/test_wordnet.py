@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.wordnet.princeton import FILES
 from distjoint.demo import wordnet
 
 pytestmark = pytest.mark.unit
@@ -25,7 +26,7 @@ ADJECTIVE = """\
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, content in zip(wordnet.FILES, (NOUN, "", ADJECTIVE, ""), strict=True):
+    for name, content in zip(FILES, (NOUN, "", ADJECTIVE, ""), strict=True):
         (tmp_path / name).write_text(content, newline="\r\n")
     return tmp_path
 

@@ -56,6 +56,9 @@ def words(text: str, tokenizer: str = "uax29") -> list[str]:
         ("a\u00b71", ["a", "1"]),
         ("a\u00b7\u00b7b", ["a", "b"]),
         ("\u3007A", ["\u3007", "a"]),
+        ("\u304b\u3099\u304b\u304b\u3099\u304b", ["\u304c", "\u304b", "\u304c", "\u304b"]),
+        ("\u6c34\ufe00\u6c34\U00020000\U000e0100", ["\u6c34\ufe00", "\u6c34", "\U00020000\U000e0100"]),
+        ("\u6c34\u200d\u6c34\u00ad\u6c34a\u6c34", ["\u6c34", "\u6c34", "\u6c34", "a", "\u6c34"]),
         ("\u4e00\u4e8c\u3042\u30a2\u30a2", ["\u4e00", "\u4e8c", "\u3042", "\u30a2\u30a2"]),
         ("A\u200dB", ["a\u200db"]),
         ("A\u200d ", ["a"]),
@@ -88,6 +91,7 @@ def test_words_are_those_of_the_rules_one_by_one(text: str) -> None:
     text = unicodedata.normalize("NFC", text)
     if all(character in OF for character in text):
         assert words(text) == plain_words(text)
+        assert words(f"日本 {text} {text}") == ["日", "本", *plain_words(text) * 2], "of words that are known"
 
 
 @settings(max_examples=150, deadline=None)

@@ -87,8 +87,9 @@ class CallOptions:
         for each in fields(self):
             spec, value = spec_of(each), getattr(self, each.name)
             if spec.checked:
-                value = _checked(type(self), each.name, value)
-                object.__setattr__(self, each.name, value)
+                given, value = value, _checked(type(self), each.name, value)
+                if not (isinstance(given, str | tuple) and given == value):  # what is a kind of string stays one
+                    object.__setattr__(self, each.name, value)
             _check_range(each, spec, value)
         self.check()
 

@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.label_tables import is_label_table, read_label_table
+from distjoint.data.label_tables import read_label_table
 from distjoint.data.lines import decoded, open_text
 from distjoint.data.packing import inner_name
+from distjoint.data.record_columns import is_table
 from distjoint.data.records import read_json_object
 from distjoint.data.tables.dictionaries import name_files
 from distjoint.data.vocabulary import key
@@ -81,7 +82,7 @@ def read_labels(file: Location) -> dict[str, list[str]]:
 
     raises DistjointError naming the line, or the entity, that is wrong
     """
-    if is_label_table(file):
+    if is_table(file):
         labels = read_label_table(file)
     else:
         labels = _json_labels(file) if inner_name(file.path).endswith(".json") else _label_lines(file)

@@ -230,6 +230,20 @@ def is_index(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None
 
 
+def two_columns(flag: str, given: str | Sequence[str] | None, takes: str) -> tuple[str, str] | None:
+    """Two names of columns as an option has them. raises UsageError for what is not two names
+
+    flag     the option
+    takes    an example of what it takes
+    """
+    if given is None:
+        return None
+    names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given)]
+    if len(names) != 2 or len(set(names)) != 2 or not all(names):
+        raise UsageError(f"{flag} is {','.join(names)!r}; it takes two names, '{takes}', or numbers, '0,1'")
+    return names[0], names[1]
+
+
 def _plain(name: str) -> str:
     """`:START_ID(Movie)` as `startid`."""
     return re.sub(r"\(.*\)|[\W_]", "", name.strip().casefold())

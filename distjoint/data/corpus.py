@@ -1,6 +1,6 @@
 """Raw text as a stream of UTF-8 blocks, from every format of file.
 
-Plain text, JSON Lines and Parquet, compressed or not, all come out as blocks of bytes in which a newline ends
+Plain text, JSON and Parquet, compressed or not, all come out as blocks of bytes in which a newline ends
 a document. Nothing is loaded whole: a block is about half a megabyte and threads read the next ones ahead.
 Several readers take a part each: some files, or the lines of one that begin in a range of its bytes. What a word
 is, is decided in `tokens`.
@@ -15,24 +15,26 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.damage import mended
 from distjoint.data.encodings import UTF8_MARKED, encoding_of
+from distjoint.data.json_arrays import ENDINGS, elements, file_is_array, is_array
 from distjoint.data.lines import BLOCK, Block, Slice, pieces, text_blocks, whole_lines
 from distjoint.data.looks import looked_at, texts_among
 from distjoint.data.noticed import Noticed
 from distjoint.data.packing import compression_of, files_of, inner_name
 from distjoint.data.rdf import RdfReading
-from distjoint.data.records import Columns, has_plain_lines, read_records
+from distjoint.data.record_columns import Columns
+from distjoint.data.records import has_plain_lines, read_records
 from distjoint.data.text_tables import TABLES, documents, table_blocks, without_text
 from distjoint.storage import Location, Options
 
 _READ_AHEAD = 8
 _FILES_AHEAD = 8
 _SIZES_AT_ONCE = 32
-_JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 Item = TypeVar("Item")
 
@@ -46,7 +48,7 @@ class Corpus:
     field, column   that hold the text of JSON Lines and Parquet
     columns  of descriptions, see `records`
     reading  of descriptions in RDF
-    encoding of plain text and JSON Lines; None for UTF-8, or what a byte order mark says
+    encoding of plain text, JSON and descriptions; None for UTF-8, or what a byte order mark says
     notes    sentences about what was passed over
     """
 
@@ -127,31 +129,66 @@ class Corpus:
 
     def _has_lines(self, file: Location) -> bool:
         """Whether the lines of a file can be found, and read, from anywhere in it."""
+        name = inner_name(file.path)
+        if self.encoding or compression_of(file) or encoding_of(file) not in (None, UTF8_MARKED):
+            return False
         if file.absolute in self.about:
             return has_plain_lines(file, self.columns, self.reading)
-        if inner_name(file.path).endswith(TABLES) or self.encoding or compression_of(file):
-            return False
-        return encoding_of(file) in (None, UTF8_MARKED)
+        return not name.endswith(TABLES) and not (name.endswith(ENDINGS) and file_is_array(file))
 
     def _slice(self, part: Slice) -> Iterator[Block]:
         name = inner_name(part.file.path)
         if part.file.absolute in self.about:
-            return _descriptions(part, self.columns, self.reading)
+            return _descriptions(part, self.columns, self.reading, self.encoding)
         if name.endswith(TABLES):
-            return table_blocks(part.file, self.column)
-        if name.endswith(_JSON_LINES):
-            return _json_lines(whole_lines(mended(text_blocks(part, self.encoding))), self.field)
+            return mended(table_blocks(part.file, self.column))
+        if name.endswith(ENDINGS):
+            return mended(
+                _json(mended(text_blocks(part, self.encoding)), self.field)
+            )  # "\\u0000" is a NUL byte only then
         return mended(looked_at(text_blocks(part, self.encoding)))
 
 
-def _descriptions(part: Slice, columns: Columns | None, reading: RdfReading | None) -> Iterator[Block]:
-    """The texts of a file of descriptions, each a document."""
-    for records in read_records(part, columns, reading):
+def _descriptions(
+    part: Slice, columns: Columns | None, reading: RdfReading | None, encoding: str | None
+) -> Iterator[Block]:
+    """The texts of a file of descriptions, each a document; what is to be said of it, says who reads it for them."""
+    for records in read_records(part, columns, reading, encoding):
         read = records.read
         for piece in pieces(documents([text for _, text in records.pairs if text]), BLOCK):
             yield Block(part.file, piece, read, last=False)
             read = 0
     yield Block(part.file, b"\n", 0, last=True)
+
+
+def _json(blocks: Iterator[Block], field: str) -> Iterator[Block]:
+    """The texts of a file of JSON: of the lines, or of the elements of the one array that it is."""
+    first = next(blocks, None)
+    if first is None:
+        return iter(())
+    every = chain([first], blocks)
+    return (
+        _json_array(every, field)
+        if not first.start and is_array(first.text)
+        else _json_lines(whole_lines(every), field)
+    )
+
+
+def _json_array(blocks: Iterator[Block], field: str) -> Iterator[Block]:
+    """The texts of an array, each a document: of strings, or of objects with a field of text."""
+    number = 0
+    for block, values in elements(blocks):
+        texts, empty, example = [], 0, ""
+        for value in values:
+            number += 1
+            place = f"{block.file}, record {number:,}"
+            text = value if isinstance(value, str | None) else _text_of(place, value, field)
+            if text is None:
+                empty, example = empty + 1, example or f"record {number:,} of {block.file}"
+            else:
+                texts.append(text)
+        noticed = (*block.noticed, *[without_text(empty, example)] * bool(empty))
+        yield replace(block, text=documents(texts), noticed=noticed, found=None)
 
 
 def _json_lines(blocks: Iterator[Block], field: str) -> Iterator[Block]:
@@ -162,7 +199,8 @@ def _json_lines(blocks: Iterator[Block], field: str) -> Iterator[Block]:
         for record in block.text.split(b"\n"):
             line += 1
             if record.strip():
-                text = _json_text(block.file, line, record, field)
+                place = f"{block.file}, line {line}"
+                text = _text_of(place, _parsed(place, record), field)
                 if text is None:
                     empty, example = empty + 1, example or f"line {line:,} of {block.file}"
                 else:
@@ -172,18 +210,24 @@ def _json_lines(blocks: Iterator[Block], field: str) -> Iterator[Block]:
         yield replace(block, text=documents(texts), noticed=noticed, found=None)
 
 
-def _json_text(file: Location, line: int, record: bytes, field: str) -> str | None:
-    """The text of a record; None for null."""
+def _parsed(place: str, record: bytes) -> Any:
     try:
-        value = json.loads(record)
+        return json.loads(record)
     except (ValueError, RecursionError) as error:
-        raise DistjointError(f"{file}, line {line}: not JSON ({error})") from error
+        hint = ""
+        if record.strip() == b"{":
+            hint = "; a record over several lines is written as one with: jq -c . FILE > records.jsonl"
+        raise DistjointError(f"{place}: not JSON ({error}){hint}") from error
+
+
+def _text_of(place: str, value: Any, field: str) -> str | None:
+    """The text of a record; None for null."""
     text = value.get(field) if isinstance(value, dict) else None
     if isinstance(text, str) or (text is None and isinstance(value, dict) and field in value):
         return text
     if isinstance(value, dict) and field in value:
-        raise DistjointError(f"{file}, line {line}: field '{field}' holds {text!r}, not text")
-    raise DistjointError(f"{file}, line {line}: no field '{field}'; name the field of the text with --text-field")
+        raise DistjointError(f"{place}: field '{field}' holds {text!r}, not text")
+    raise DistjointError(f"{place}: no field '{field}'; name the field of the text with --text-field")
 
 
 def _one_by_one(sources: Iterator[Iterator[Item]]) -> Iterator[Item]:

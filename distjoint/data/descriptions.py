@@ -6,15 +6,17 @@ How files are read is in `records`; what the words of the texts say of the entit
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress, Task
 from distjoint.data.cases import Cases
 from distjoint.data.knowledge import not_about
 from distjoint.data.lines import Slice
+from distjoint.data.noticed import Noticed
 from distjoint.data.rdf import TEXTS, RdfReading
-from distjoint.data.records import Columns, read_records
+from distjoint.data.record_columns import Columns
+from distjoint.data.records import Records, read_records
 from distjoint.data.triples import Graph
 from distjoint.storage import Location
 
@@ -29,24 +31,28 @@ def read_descriptions(
     notes: list[str],
     progress: Progress,
     reading: RdfReading | None = None,
+    encoding: str | None = None,
 ) -> dict[str, list[str]]:
     """Descriptions of the graph's entities: entity -> texts, from files as `records` reads them.
 
     notes    gets a sentence about columns that were guessed, and about each kind of description that is left out,
              merged or odd
     reading  of RDF; a file of the graph need not hold any
+    encoding of files of text; None for UTF-8, or what a byte order mark says
     raises   DistjointError naming the line that is wrong, or a file without any entity of the graph
     """
     found: dict[str, list[str]] = {}
     if not files:
         return found
     read: set[str] = set()
+    noticed = Noticed()
     with progress.task("reading descriptions", sum(file.size() for file in files)) as task:
         missed: dict[str, str] = {}
         for file in files:
             folder = file.url.rpartition("/")[0]
             try:
-                notes += _read(file, columns, graph, found, task, reading or RdfReading())
+                several = read_records(Slice(file), columns, reading := reading or RdfReading(), encoding)
+                notes += _read(file, several, graph, found, task, reading, noticed)
             except _NothingReadError as error:
                 missed[file.url] = str(error)
             else:
@@ -59,6 +65,7 @@ def read_descriptions(
                 f"Files without descriptions of the graph's entities, skipped: {len(missed):,} "
                 f"(such as {next(iter(missed))})."
             )
+    notes += noticed.notes()
     return found
 
 
@@ -90,13 +97,14 @@ def split_names(texts: dict[str, list[str]], before: str, notes: list[str]) -> d
 
 def _read(
     file: Location,
-    columns: Columns | None,
+    several: Iterator[Records],
     graph: Graph,
     found: dict[str, list[str]],
     task: Task,
     reading: RdfReading,
+    noticed: Noticed,
 ) -> list[str]:
-    """Add a file's descriptions to those that are found; returns notes."""
+    """Add a file's descriptions to those that are found; returns notes. noticed: gets what is said of bytes"""
     unknown = Cases("of entities that are in no triple and have no label, left out")
     empty = Cases("that hold no text")
     again = Cases("of entities that have one already, read as further text")
@@ -105,7 +113,9 @@ def _read(
     notes: list[str] = []
     if not file.size():
         raise _NothingReadError(f"{file}: the file is empty")
-    for records in read_records(Slice(file), columns, reading):
+    for records in several:
+        for said in records.noticed:
+            noticed.add(*said)
         for entity, text in records.pairs:
             number += 1
             entity = graph.cleaning.clean(entity)

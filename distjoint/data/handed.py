@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.data.request import Handed, PrepareOptions
+from distjoint.data.handed_paths import Handed
+from distjoint.data.request import PrepareOptions
 from distjoint.data.streams import NEGATIVES, SPLITS
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from distjoint.base.prefixes import Prefixes
 from distjoint.base.progress import Progress, short
 from distjoint.data.alignment import NoLabelsError, read_labels
 from distjoint.data.cases import Cases
+from distjoint.data.handed_paths import Handed
 from distjoint.data.naming import Cleaning
 from distjoint.data.packing import files_of
 from distjoint.data.rdf import RdfGraph, RdfReading, recognise
@@ -124,14 +125,15 @@ def _types(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str
     if not found:
         file = locate(source, options.storage_options)
         found = _of_rdf(file, rdf.reading, "types", notes)
-    types = {entity: [*names] for entity, names in (found.types or {}).items()} if found else read_types(file)
+    types = {entity: [*names] for entity, names in (found.types or {}).items()} if found else None
+    types = types if types is not None else read_types(file, options.type_pair, notes)
     types = graph.cleaning.keys(types)
     _meet(source, types, graph)
     known = {entity: names for entity, names in types.items() if entity in graph.entities}
-    if others := len(types) - len(known):
-        notes.append(f"Entities of {source} that are in no triple, left out: {others:,}.")
-    if without := len(graph.entities) - len(known):
-        notes.append(f"Entities without a type: {without:,}.")
+    if others := [entity for entity in types if entity not in known]:
+        notes.append(f"Entities of {source} that are in no triple, left out: {len(others):,} (such as {others[0]}).")
+    if without := [entity for entity in graph.entities.ids if entity not in known]:
+        notes.append(f"Entities without a type: {len(without):,} (such as {without[0]}).")
     return known
 
 
@@ -150,7 +152,7 @@ def _labels(
         of_relations.add(f"{labels.pop(name)[0]!r} of {name}")
     notes += [f"{of_relations}."] * (of_relations.count > 0)
     if options.labels:
-        source = options.labels
+        source = "labels" if isinstance(options.labels, Handed) else options.labels
         named = graph.cleaning.keys(_named(options, rdf, notes))
         _meet(source, named, graph)
         labels = {**labels, **named}

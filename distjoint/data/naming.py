@@ -97,6 +97,12 @@ class NameIds:
         return ids[coded.indices.to_numpy(zero_copy_only=False)]
 
 
+def folded(name: str) -> str:
+    """The form in which names are looked up: whatever their case, and however accented letters are composed."""
+    folded = name.casefold()
+    return folded if folded.isascii() else normalize("NFC", folded)
+
+
 def alike_but_for_case(names: Sequence[str]) -> tuple[int, str]:
     """How many names are another one but for case, and an example."""
     forms = np.fromiter((hash(name.casefold()) for name in names), np.int64, len(names))

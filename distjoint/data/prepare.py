@@ -45,6 +45,7 @@ from distjoint.data.triples import Graph
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import types_table
 from distjoint.data.unfinished import Made, made_from
+from distjoint.data.wordnet.found import wordnet_written
 from distjoint.data.workers import Local, Workers
 from distjoint.storage import Location, locate
 from distjoint.storage.lock import hold
@@ -61,12 +62,13 @@ def prepare(options: PrepareOptions) -> Summary:
 
     raises DistjointError naming the file, line and value that is wrong; UsageError for options
     """
-    with written(options) as from_files:
-        summary = _prepare(from_files)
-        return replace(summary, notes=[in_words(note, from_files) for note in summary.notes])
+    with written(options) as from_files, wordnet_written(from_files) as (as_files, said):
+        summary = _prepare(as_files, said)
+        return replace(summary, notes=[in_words(note, as_files) for note in summary.notes])
 
 
-def _prepare(options: PrepareOptions) -> Summary:
+def _prepare(options: PrepareOptions, notes: Sequence[str]) -> Summary:
+    """notes: what is said first"""
     options, found = with_benchmark(options)
     folder, progress = locate(options.out, options.storage_options), options.progress or Silent()
     refuse_output(folder, options.overwrite)
@@ -76,7 +78,7 @@ def _prepare(options: PrepareOptions) -> Summary:
     with hold(folder, "prepare", progress) as lock:
         refuse_output(folder, options.overwrite)  # another process may have made a dataset there meanwhile
         preparation = _Preparation(options, folder, existed, made, progress)
-        preparation.notes += found
+        preparation.notes += [*notes, *found]
         try:
             with announce(progress), _workers_of(options, progress) as workers:
                 return preparation.run(workers)
@@ -196,7 +198,9 @@ class _Preparation:
     def _descriptions(self, graph: Graph) -> dict[str, list[str]]:
         options = self.options
         about = files_of(options.about, options.storage_options)
-        texts = read_descriptions(about, options.about_columns, graph, self.notes, self.progress, self.reading)
+        texts = read_descriptions(
+            about, options.about_columns, graph, self.notes, self.progress, self.reading, options.encoding
+        )
         if about and not texts and not options.texts:
             raise DistjointError(f"no descriptions, and no other text: {' '.join(self.notes[-len(about) :])}")
         return texts

@@ -20,20 +20,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.lines import BLOCK, Slice, decoded, line_blocks, text_blocks
-from distjoint.data.packing import compression_of, inner_name
+from distjoint.data.damage import mended
+from distjoint.data.lines import BLOCK, Block, Said, Slice, decoded, text_blocks, whole_lines
+from distjoint.data.packing import inner_name
 from distjoint.data.rdf import RdfReading, recognise, texts_of
+from distjoint.data.record_columns import HINT, TEXT_COLUMNS, Columns, by_position, choose, choose_one
 from distjoint.data.tables.base import is_text
 from distjoint.storage import Location
 
-ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
-"""Names of columns that are taken where none are named: the first that is there."""
 _PARQUET, _JSON_LINES, _JSON = (".parquet", ".pq"), (".jsonl", ".ndjson"), ".json"
 _AT_ONCE = 256
-_HINT = "name the columns with --description-columns ENTITY,TEXT"
 
-Columns = tuple[str, str]
-"""Names of the columns of entity and text, or their positions from 0 in a file without a header."""
 Pair = tuple[str, str]
 
 
@@ -45,40 +42,63 @@ class Records:
     read      bytes of the file, as stored, consumed for them
     guessed   columns they are from, where none were named and the format has columns
     notes     sentences about what was left out of the file so far
+    noticed   what is to be said of the bytes
     """
 
     pairs: list[Pair]
     read: int
     guessed: Columns | None = None
     notes: Sequence[str] = ()
+    noticed: Sequence[Said] = ()
 
 
-def read_records(part: Slice, columns: Columns | None, reading: RdfReading | None = None) -> Iterator[Records]:
+@dataclass(frozen=True)
+class _Text:
+    """A file of text, or lines of one. See `read_records`."""
+
+    part: Slice
+    encoding: str | None
+    mend: bool
+
+    def blocks(self) -> Iterator[Block]:
+        blocks = text_blocks(self.part, self.encoding)
+        return mended(blocks) if self.mend else blocks
+
+
+def read_records(
+    part: Slice,
+    columns: Columns | None,
+    reading: RdfReading | None = None,
+    encoding: str | None = None,
+    mend: bool = True,
+) -> Iterator[Records]:
     """The records of a file of descriptions, in order; its format is told by its ending, RDF by its content too.
 
     part     all of the file, or where `has_plain_lines` some of its lines
     columns  None: those that `ENTITY_COLUMNS` and `TEXT_COLUMNS` list; a file of lines has no header then
     reading  of RDF
+    encoding of what is text; None for UTF-8, or what a byte order mark says
+    mend     whether a few bytes that are no text are noticed and read as U+FFFD and blanks, as in a corpus
     raises   DistjointError naming the line, record or column that is wrong; lines count from where the part begins
     """
-    name = inner_name(part.file.path)
+    name, text = inner_name(part.file.path), _Text(part, encoding, mend)
     reading = reading or RdfReading()
     if part.stop is None and (rdf := recognise(part.file, reading)):
         return (Records(pairs, read, notes=notes) for pairs, read, notes in texts_of(rdf, reading))
     if name.endswith(_PARQUET):
         return _parquet(part.file, columns)
     if name.endswith(_JSON_LINES):
-        return _json_lines(part, columns)
+        return _json_lines(text, columns)
     if name.endswith(_JSON):
-        return _json(part, columns)
+        return _json(text, columns)
     if name.endswith(".csv") or columns:
-        return _delimited(part, "," if name.endswith(".csv") else "\t", columns)
-    return _tabbed(part)
+        return _delimited(text, "," if name.endswith(".csv") else "\t", columns)
+    return _tabbed(text)
 
 
 def has_plain_lines(file: Location, columns: Columns | None, reading: RdfReading | None = None) -> bool:
-    """Whether a file is lines `entity TAB text`, which can be read from anywhere in it."""
-    if columns or inner_name(file.path).endswith((*_PARQUET, *_JSON_LINES, _JSON, ".csv")) or compression_of(file):
+    """Whether a file that is not compressed is lines `entity TAB text`, which can be read from anywhere in it."""
+    if columns or inner_name(file.path).endswith((*_PARQUET, *_JSON_LINES, _JSON, ".csv")):
         return False
     return recognise(file, reading or RdfReading()) is None
 
@@ -88,30 +108,33 @@ def read_json_object(file: Location) -> list[tuple[str, Any]]:
 
     raises DistjointError naming what is no such file
     """
-    value = _parsed(Slice(file))[0]
+    value = _parsed(_Text(Slice(file), None, mend=False))[0]
     if not isinstance(value, tuple):
         raise DistjointError(f'{file}: not one object of JSON; expected {{"entity": ..., ...}}')
     return [(_clean(entity), _plain(of_it)) for entity, of_it in value]
 
 
 class _Lines:
-    """Lines of a slice, as text without their ends. number: of the last one; read: stored bytes since last taken"""
+    """Lines of a slice, as text without their ends. number: of the last one"""
 
-    def __init__(self, part: Slice) -> None:
-        self.file, self.number, self.read = part.file, 0, 0
-        self._part = part
+    def __init__(self, text: _Text) -> None:
+        self.file, self.number = text.part.file, 0
+        self._text, self._read, self._noticed = text, 0, list[Said]()
 
     def __iter__(self) -> Iterator[str]:
-        for block in line_blocks(self._part):
-            self.read += block.read
+        for block in whole_lines(self._text.blocks()):
+            self._read += block.read
+            self._noticed += block.noticed
             _refuse_nul(self.file, block.text, self.number)
             for line in block.text.split(b"\n")[:-1]:
                 self.number += 1
                 yield decoded(self.file, line, self.number).rstrip("\r")
 
-    def take(self) -> int:
-        read, self.read = self.read, 0
-        return read
+    def records(self, pairs: list[Pair], guessed: Columns | None) -> Records:
+        """Some records, with what was read for them and noticed since the last ones."""
+        read, noticed = self._read, self._noticed
+        self._read, self._noticed = 0, []
+        return Records(pairs, read, guessed, noticed=noticed)
 
     def error(self, what: str) -> DistjointError:
         """What is wrong with the last line."""
@@ -135,44 +158,44 @@ def _batches(pairs: Iterable[Pair], lines: _Lines, guessed: Columns | None = Non
         batch.append(pair)
         size += len(pair[1])
         if len(batch) == _AT_ONCE or size >= BLOCK:
-            yield Records(batch, lines.take(), guessed)
+            yield lines.records(batch, guessed)
             batch, size = [], 0
-    yield Records(batch, lines.take(), guessed)
+    yield lines.records(batch, guessed)
 
 
-def _tabbed(part: Slice) -> Iterator[Records]:
-    lines = _Lines(part)
+def _tabbed(text: _Text) -> Iterator[Records]:
+    lines = _Lines(text)
 
     def pairs() -> Iterator[Pair]:
         for line in lines:
-            entity, tab, text = line.partition("\t")
+            entity, tab, said = line.partition("\t")
             if not line.strip():
                 continue
             if not tab or not entity.strip():
                 raise lines.error("expected 'entity TAB text'")
-            yield entity.strip(), text.replace("\t", " ").strip()
+            yield entity.strip(), said.replace("\t", " ").strip()
 
     return _batches(pairs(), lines)
 
 
-def _delimited(part: Slice, delimiter: str, columns: Columns | None) -> Iterator[Records]:
-    lines = _Lines(part)
+def _delimited(source: _Text, delimiter: str, columns: Columns | None) -> Iterator[Records]:
+    lines = _Lines(source)
     rows = _rows(lines, delimiter)
     if (first := next(rows, None)) is None:
         return
     numbered = columns is not None and all(name.isdigit() for name in columns)
     names = [str(place) for place in range(len(first[1]))] if numbered else [name.strip() for name in first[1]]
-    entity, text = (names.index(name) for name in _choose(part.file, names, columns))
+    entity, text = (names.index(name) for name in choose(lines.file, names, columns))
 
     def pairs() -> Iterator[Pair]:
         for number, row in chain([first] if numbered else [], rows):
             if len(row) != len(names):
                 raise DistjointError(
-                    f"{part.file}, line {number}: {len(row)} columns, the first line has {len(names)}"
+                    f"{lines.file}, line {number}: {len(row)} columns, the first line has {len(names)}"
                     + "; a text with commas wants quotes" * (delimiter == ",")
                 )
             if not row[entity].strip():
-                raise DistjointError(f"{part.file}, line {number}: the column of entities is empty")
+                raise DistjointError(f"{lines.file}, line {number}: the column of entities is empty")
             yield row[entity].strip(), row[text].strip()
 
     yield from _batches(pairs(), lines, None if columns else (names[entity], names[text]))
@@ -197,8 +220,8 @@ def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             yield begun, row
 
 
-def _json_lines(part: Slice, columns: Columns | None) -> Iterator[Records]:
-    lines = _Lines(part)
+def _json_lines(text: _Text, columns: Columns | None) -> Iterator[Records]:
+    lines = _Lines(text)
 
     def values() -> Iterator[tuple[str, Any]]:
         for line in lines:
@@ -208,43 +231,45 @@ def _json_lines(part: Slice, columns: Columns | None) -> Iterator[Records]:
                 except (ValueError, RecursionError) as error:
                     raise lines.error(f"not JSON ({error})") from error
 
-    pairs, guessed = _of_objects(part.file, values(), columns)
+    pairs, guessed = _of_objects(lines.file, values(), columns)
     return _batches(pairs, lines, guessed)
 
 
-def _json(part: Slice, columns: Columns | None) -> Iterator[Records]:
+def _json(text: _Text, columns: Columns | None) -> Iterator[Records]:
     """An object `{entity: text}`, an array of records, or lines with a record each."""
-    value, read = _parsed(part)
+    value, blocks = _parsed(text)
+    file = text.part.file
     if value is None:
-        yield from _json_lines(part, columns)
+        yield from _json_lines(text, columns)
         return
     if isinstance(value, tuple):
-        pairs, guessed = _of_entities(part.file, value, columns)
+        pairs, guessed = _of_entities(file, value, columns)
     elif isinstance(value, list):
         numbered = ((f"record {number}", _plain(each)) for number, each in enumerate(value, 1))
-        pairs, guessed = _of_objects(part.file, numbered, columns)
+        pairs, guessed = _of_objects(file, numbered, columns)
     else:
-        raise DistjointError(f'{part.file}: holds {_kind(value)}; expected {{"entity": "text", ...}}')
-    yield Records(list(pairs), read, guessed)
+        raise DistjointError(f'{file}: holds {_kind(value)}; expected {{"entity": "text", ...}}')
+    read, noticed = sum(block.read for block in blocks), [said for block in blocks for said in block.noticed]
+    yield Records(list(pairs), read, guessed, noticed=noticed)
 
 
-def _parsed(part: Slice) -> tuple[Any, int]:
+def _parsed(text: _Text) -> tuple[Any, list[Block]]:
     """The value of a JSON file, objects as tuples of pairs, so that none is lost; None where it is lines of JSON.
 
-    returns   the value, and the stored bytes it took
+    returns   the value, and the text that it is
     """
-    blocks = list(text_blocks(part))
+    blocks, file = list(text.blocks()), text.part.file
     content = b"".join(block.text for block in blocks)
-    _refuse_nul(part.file, content, 0)
+    _refuse_nul(file, content, 0)
     try:
-        value = json.loads(decoded(part.file, content, 1), object_pairs_hook=tuple)
+        value = json.loads(decoded(file, content, 1), object_pairs_hook=tuple)
     except RecursionError as error:
-        raise DistjointError(f"{part.file}: not JSON of entities and texts (nested too deeply)") from error
+        raise DistjointError(f"{file}: not JSON of entities and texts (nested too deeply)") from error
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
-            return None, 0
-        raise DistjointError(f"{part.file}, line {error.lineno}: not JSON ({error.msg})") from error
-    return value, sum(block.read for block in blocks)
+            return None, blocks
+        raise DistjointError(f"{file}, line {error.lineno}: not JSON ({error.msg})") from error
+    return value, blocks
 
 
 def _plain(value: Any) -> Any:
@@ -277,7 +302,7 @@ def _of_objects(
     first = list(islice(several, _AT_ONCE))  # a record may lack a field that is null
     if not first:
         return iter(()), None
-    entity, text = _choose(file, list(dict.fromkeys(name for _, record in first for name in record)), columns)
+    entity, text = choose(file, list(dict.fromkeys(name for _, record in first for name in record)), columns)
 
     def pairs() -> Iterator[Pair]:
         for where, record in chain(first, several):
@@ -296,7 +321,7 @@ def _of_entities(
     """Pairs of `{entity: text}`, `{entity: [text, ...]}` or `{entity: {field: text}}`, and the guessed field."""
     objects = [_plain(of_it) for _, of_it in said[:_AT_ONCE] if isinstance(of_it, tuple)]
     fields = list(dict.fromkeys(name for each in objects for name in each))
-    field = _choose_one(file, fields, TEXT_COLUMNS, columns and columns[1]) if objects else ""
+    field = choose_one(file, fields, TEXT_COLUMNS, columns and columns[1]) if objects else ""
 
     def pairs() -> Iterator[Pair]:
         for entity, of_it in said:
@@ -320,21 +345,22 @@ def _parquet(file: Location, columns: Columns | None) -> Iterator[Records]:
     try:
         with file.open_input() as stream:
             source = pq.ParquetFile(stream, page_checksum_verification=True)
-            names = source.schema_arrow.names
+            there = source.schema_arrow.names
             if columns and all(name.isdigit() for name in columns):
-                columns = _by_position(file, names, columns)
-            entity, text = _choose(file, names, columns)
+                columns = by_position(file, there, columns)
+            entity, text = choose(file, there, columns)
             kind = source.schema_arrow.field(text).type
-            if not is_text(kind):
-                raise DistjointError(f"{file}: column '{text}' holds {kind}, not text; {_HINT}")
+            if not is_text(kind.value_type if _is_list(kind) else kind):
+                hint = f"; {HINT}" * (columns is None)
+                raise DistjointError(f"{file}: column '{text}' holds {kind}, not text{hint}")
             share, rows = file.size() / max(source.metadata.num_rows, 1), 0
             for batch in source.iter_batches(batch_size=_AT_ONCE, columns=[entity, text]):
                 entities = pc.cast(batch.column(entity), pa.string()).to_pylist()
-                both = zip(entities, batch.column(text).to_pylist(), strict=True)
-                pairs = [(_clean(name or ""), _clean(said or "")) for name, said in both]
-                for number, (name, _) in enumerate(pairs, rows + 1):
-                    if not name:
-                        raise DistjointError(f"{file}, row {number}: column '{entity}' is empty")
+                names = [_clean(name or "") for name in entities]
+                if "" in names:
+                    raise DistjointError(f"{file}, row {rows + names.index('') + 1}: column '{entity}' is empty")
+                both = zip(names, batch.column(text).to_pylist(), strict=True)
+                pairs = [(name, _clean(each or "")) for name, said in both for each in _several(said)]
                 rows += batch.num_rows
                 yield Records(pairs, int(share * batch.num_rows), None if columns else (entity, text))
     except UnicodeDecodeError as error:
@@ -343,27 +369,10 @@ def _parquet(file: Location, columns: Columns | None) -> Iterator[Records]:
         raise DistjointError(f"{file}: damaged or not Parquet ({str(error).splitlines()[0]})") from error
 
 
-def _choose(file: Location, names: Sequence[str], columns: Columns | None) -> Columns:
-    """Which columns are entity and text, by the names there are."""
-    entity, text = columns or (None, None)
-    return _choose_one(file, names, ENTITY_COLUMNS, entity), _choose_one(file, names, TEXT_COLUMNS, text)
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _choose_one(file: Location, names: Sequence[str], usual: Sequence[str], named: str | None) -> str:
-    there_are = ", ".join(names[:20]) or "nothing"
-    if named is not None:
-        if named in names:
-            return named
-        raise DistjointError(f"{file}: no column '{named}'; it has {there_are}")
-    lower = {name.lower(): name for name in reversed(names)}
-    found = next((lower[name] for name in usual if name in lower), None)
-    if found is None:
-        raise DistjointError(f"{file}: no column {' or '.join(map(repr, usual))}; it has {there_are}; {_HINT}")
-    return found
-
-
-def _by_position(file: Location, names: Sequence[str], columns: Columns) -> Columns:
-    places = [int(name) for name in columns]
-    if max(places) >= len(names):
-        raise DistjointError(f"{file}: it has columns 0 to {len(names) - 1}, not {','.join(columns)}")
-    return names[places[0]], names[places[1]]
+def _several(said: Any) -> list[str | None]:
+    """The texts of a cell: those of a list, one that is empty where there is none."""
+    return (said or [None]) if isinstance(said, list) else [said]

@@ -5,14 +5,15 @@ Nothing heavy is imported here: the command line reads this file to print its he
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from distjoint.base.errors import UsageError
 from distjoint.base.options import CallOptions, option, options
 from distjoint.base.sizes import bytes_of
-from distjoint.data.columns import TableForm
+from distjoint.data.columns import TableForm, two_columns
+from distjoint.data.encoding_names import is_encoding
+from distjoint.data.handed_paths import Handed
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.registry import TOKENIZERS
 
@@ -48,12 +49,6 @@ _FIRST_RECORDED = (
 """The order in which the first manifests have the options, which keeps their bytes the same; newer options follow."""
 
 
-class Handed(str):
-    """Path of a file that a table was written to. what: what the table was, which stands for the path in manifests"""
-
-    what: str = ""
-
-
 @options
 class PrepareOptions(CallOptions):
     """Options of `prepare`."""
@@ -67,13 +62,13 @@ class PrepareOptions(CallOptions):
         "(`text_column`).",
     )
     graph: str | None = option(
-        "A benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's; or RDF, a file or a folder.",
+        "A benchmark as it was published (FB15k-237, WN18RR, CoDEx, OpenKE's ...), RDF, or a wordnet; file or folder.",
         default=None,
         metavar="FOLDER",
         recorded=False,  # the files that are found are
         doc="Folder of a benchmark as it was published: FB15k-237, WN18RR, YAGO3-10, CoDEx, OpenKE's; or a file, or a "
-        "folder, of RDF. Files are found by their names; what is named by one of the following goes before what is "
-        "found.",
+        "folder, of RDF, or of a wordnet (Princeton's files, WN-LMF). Files are found by their names; what is named by "
+        "one of the following goes before what is found.",
     )
     triples: str | Any | None = option(
         "Training triples: TSV, CSV, JSON Lines, SIF, Parquet or RDF (N-Triples, N-Quads, Turtle, TriG, RDF/XML).",
@@ -97,11 +92,12 @@ class PrepareOptions(CallOptions):
         "The same for the test split.", default=None, checked=False, metavar="FILE"
     )
     types: str | None = option(
-        "Types of entities, for 'evaluate --typed': TSV of entity, type; or JSON. 'found' takes rdf:type for types.",
+        "Types of entities, for 'evaluate --typed': TSV of entity, type; CSV, Parquet, JSON. 'found' takes rdf:type.",
         default=None,
         metavar="FILE|found",
         doc='Types of entities: lines `entity TAB type`, several for an entity that has several; or .json, `{"entity": '
-        '["type", ...]}`. `found` takes what `rdf:type` says in RDF for types, not for triples.',
+        '["type", ...]}`; or a table, CSV, Parquet, JSON Lines (`type_columns`). `found` takes what `rdf:type` says in '
+        "RDF for types, not for triples.",
     )
     labels: str | None = option(
         "TSV of: entity, label, any number of aliases; or JSON, or RDF.",
@@ -126,7 +122,7 @@ class PrepareOptions(CallOptions):
         metavar="ENTITY,TEXT",
         separator=",",
         doc="Columns of the descriptions, by name or by number from 0; by default those called entity, id or name, and "
-        "text, description, gloss or comment. A file that is no CSV, Parquet or JSON has columns only where named.",
+        "text, description, gloss or comment. Lines of text have columns only where named.",
     )
     name_before: str | None = option(
         "Descriptions begin with the entity's name, up to this text.",
@@ -264,9 +260,18 @@ class PrepareOptions(CallOptions):
         "Bring names to Unicode's form NFC, so that one is not two.", default=True, flag="--nfc/--no-nfc"
     )
     encoding: str | None = option(
-        "Encoding of text and JSON Lines of --corpus, like latin-1; by default UTF-8 or as a byte order mark says.",
+        "Encoding of text, CSV and JSON of --corpus and --descriptions, like latin-1; by default UTF-8 or as a byte "
+        "order mark says.",
         default=None,
         metavar="NAME",
+    )
+    type_columns: str | Sequence[str] | None = option(
+        "Columns of the types, by name or by number from 0.",
+        default=None,
+        metavar="ENTITY,TYPE",
+        separator=",",
+        doc="Columns of the types, by name or by number from 0; by default those called entity, id or name, and type, "
+        "types, class, category or kind.",
     )
     overwrite: bool = option(
         "Replace what is at --out.",
@@ -298,15 +303,12 @@ class PrepareOptions(CallOptions):
     @property
     def about_columns(self) -> tuple[str, str] | None:
         """Columns of entity and text in descriptions. raises UsageError for what is not two names"""
-        if self.description_columns is None:
-            return None
-        given = self.description_columns
-        names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given)]
-        if len(names) != 2 or len(set(names)) != 2 or not all(names):
-            raise UsageError(
-                f"--description-columns is {','.join(names)!r}; it takes two names, 'entity,text', or numbers, '0,1'"
-            )
-        return names[0], names[1]
+        return two_columns("--description-columns", self.description_columns, "entity,text")
+
+    @property
+    def type_pair(self) -> tuple[str, str] | None:
+        """Columns of entity and type in tables of types. raises UsageError for what is not two names"""
+        return two_columns("--type-columns", self.type_columns, "entity,type")
 
     @property
     def reads_descriptions(self) -> bool:
@@ -348,7 +350,7 @@ class PrepareOptions(CallOptions):
                 raise UsageError(f"--{_dashed(given[0])} belongs to a graph; give its triples with --triples")
         if self.tokenizer not in TOKENIZERS:
             raise UsageError(f"--tokenizer is {self.tokenizer!r}; choose {', '.join(TOKENIZERS.names())}")
-        if self.encoding is not None and not _is_encoding(self.encoding):
+        if self.encoding is not None and not is_encoding(self.encoding):
             raise UsageError(
                 f"--encoding is {self.encoding!r}; it takes an encoding that Python knows, such as latin-1 or cp1252"
             )
@@ -360,6 +362,8 @@ class PrepareOptions(CallOptions):
                 f"--unseen names a file, so --unseen-fraction cannot be {self.unseen_fraction:g}; give one of the two"
             )
         _ = self.table_form
+        if self.type_pair and self.types in (None, FOUND) and not self.graph:
+            raise UsageError("--type-columns belongs to a file of types; name it with --types")
         self._check_descriptions()
         has_text = self.corpus or self.reads_descriptions
         if self.about and not has_text:
@@ -376,8 +380,9 @@ class PrepareOptions(CallOptions):
 
     def record(self) -> dict[str, Any]:
         """What decides the bits of a dataset, but for its shards: for the manifest."""
-        values = {**super().record(), "corpus": self.texts, "memory": self.memory_bytes, "descriptions": self.about}
-        values = {name: value.what if isinstance(value, Handed) else value for name, value in values.items()}
+        values = {**super().record(), "corpus": self.texts, "memory": self.memory_bytes}
+        values["descriptions"] = tuple(map(Handed.recorded, self.about))
+        values = {name: Handed.recorded(value) for name, value in values.items()}
         order = [*_FIRST_RECORDED, *(name for name in values if name not in _FIRST_RECORDED)]
         return {name: values[name] for name in order}
 
@@ -385,15 +390,6 @@ class PrepareOptions(CallOptions):
 def is_given(value: object) -> bool:
     """Whether an option says something; tables do not say whether they are true."""
     return value is not None and (not isinstance(value, str | float | int | tuple) or bool(value))
-
-
-def _is_encoding(name: str) -> bool:
-    """Whether Python knows an encoding of text by a name, and reads it piece by piece."""
-    try:
-        known = codecs.lookup(name)
-        return known.incrementaldecoder is not None and isinstance(b"".decode(name), str)
-    except (LookupError, ValueError):
-        return False
 
 
 def _dashed(name: str) -> str:

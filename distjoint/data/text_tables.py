@@ -28,6 +28,7 @@ def table_blocks(file: Location, column: str) -> Iterator[Block]:
     try:
         with file.open_input() as stream:
             for batch, share in _batches(file, stream, column):
+                batch.validate(full=True)  # what is read of damaged offsets would be any memory
                 texts: list[str | None] = pc.cast(batch, pa.large_string()).to_pylist()
                 if None in texts:
                     empty, example = (
@@ -38,8 +39,12 @@ def table_blocks(file: Location, column: str) -> Iterator[Block]:
                 yield Block(file, documents([text for text in texts if text]), read - before, last=False)
                 before = read
     except UnicodeDecodeError as error:
-        raise DistjointError(f"{file}: column '{column}' holds bytes that are not UTF-8 after row {row:,}") from error
+        raise DistjointError(f"{file}: column '{column}' holds bytes that are not UTF-8 past row {row:,}") from error
     except (pa.ArrowException, OSError) as error:
+        if "UTF8" in str(error):
+            raise DistjointError(
+                f"{file}: column '{column}' holds bytes that are not UTF-8 past row {row:,}"
+            ) from error
         raise DistjointError(f"{file}: damaged or not {_kind(file)} ({str(error).splitlines()[0]})") from error
     yield Block(file, b"\n", 0, last=True, noticed=(without_text(empty, example),) * bool(empty))
 

@@ -18,38 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distjoint.backends.cpu.compiled import exact
 from distjoint.base.arrays import Ints, TokenIds
+from distjoint.data import splitting
 from distjoint.data.lines import Block, whole_lines
 from distjoint.data.normal import Looked, composed, look
 from distjoint.data.noticed import Noticed
+from distjoint.data.splitting import SEPARATOR
 from distjoint.data.tokenizers import OfCharacters, tokenizer_of
-from distjoint.data.tokenizers.base import (
-    ALONE,
-    CODES,
-    DROPPED,
-    JOINER,
-    KIND,
-    LETTER,
-    MARK,
-    MIDDLE,
-    NUMBER,
-    QUOTE,
-    SELECTORS,
-    SEPARATES,
-    goes_on,
-    is_between,
-)
+from distjoint.data.tokenizers.base import CODES
 from distjoint.data.tokenizers.whitespace import Whitespace
 
-SEPARATOR = -1
-
-_NEWLINE, _NINE = 10, 57
-_FNV_OFFSET = np.uint64(0xCBF29CE484222325)
-_FNV_PRIME = np.uint64(0x100000001B3)
-_SELECTORS, _BEYOND, _FINAL = CODES, CODES + 1, CODES + 2
-_FIRST_SELECTOR, _LAST_SELECTOR = SELECTORS
-_SIGMA, _LAST_OF_FINAL_SIGMA = 0x3A3, 0x82
+__all__ = ["SEPARATOR", "Counter", "Lexicon", "encode_blocks"]
 
 
 @dataclass
@@ -73,6 +52,8 @@ class Lexicon:
         self._ids: TokenIds = np.zeros(1 << 16, np.int32)
         self._starts: Ints = np.zeros(1, np.int64)
         self._pool = np.zeros(0, np.uint8)
+        has_alone = isinstance(self.reads, OfCharacters) and self.reads.characters().has_alone
+        self._alone: TokenIds = np.zeros(CODES if has_alone else 0, np.int32)  # see `_read_alone`
 
     def words(self) -> list[str]:
         """Every word in order of id."""
@@ -90,7 +71,7 @@ class Lexicon:
     def first_codes(self) -> Ints:
         """int64[size]: code point with which each word begins."""
         codes = np.zeros(self.size, np.int64)
-        _first_codes(self._pool, self._starts, codes)
+        splitting.first_codes(self._pool, self._starts, codes)
         return codes
 
     def encode(self, text: bytes, after_word: bool = False, found: Looked | None = None) -> TokenIds:
@@ -121,13 +102,14 @@ class Lexicon:
         self._reserve(len(text))
         characters = tokenizer.characters()
         out = np.empty(len(text) + 2, np.int32)
-        size, written = _encode(
+        size, written = splitting.encode(
             np.frombuffer(text, np.uint8),
             characters.packed,
             self._hashes,
             self._ids,
             self._starts,
             self._pool,
+            self._alone,
             self.counts,
             self.size,
             out,
@@ -145,7 +127,7 @@ class Lexicon:
         """The id of `word`, taken as it is; a new one gets the next id and count 0."""
         content = np.frombuffer(word.encode(), np.uint8)
         self._reserve(len(content) + 2)
-        found, size = _add(content, self._hashes, self._ids, self._starts, self._pool, self.size)
+        found, size = splitting.add(content, self._hashes, self._ids, self._starts, self._pool, self.size)
         self.size = int(size)
         return int(found)
 
@@ -157,7 +139,7 @@ class Lexicon:
                 slots *= 2
             old = self._hashes, self._ids
             self._hashes, self._ids = np.zeros(slots, np.uint64), np.zeros(slots, np.int32)
-            _rehash(*old, self._hashes, self._ids)
+            splitting.rehash(*old, self._hashes, self._ids)
         if words > len(self.counts):
             room = max(words, self.size * 3 // 2)
             self.counts = _grown(self.counts, room)
@@ -189,206 +171,3 @@ def _grown(array: NDArray[Any], length: int) -> NDArray[Any]:
     bigger = np.zeros(length, array.dtype)
     bigger[: len(array)] = array
     return bigger
-
-
-@exact
-def _encode(  # type: ignore[no-untyped-def]
-    text, table, hashes, ids, starts, pool, counts, size, out, after_word
-):
-    """Ids of the words of a text of UTF-8. Returns (words known, ids written)."""
-    plain = np.zeros(256, np.uint8)  # what ASCII letters and digits become, which a short loop of their own reads
-    for k in range(0x80):
-        if LETTER <= table[k] >> KIND <= NUMBER:
-            plain[k] = table[k] & 0xFF
-    position, written, end = 0, 0, len(text)
-    while position < end:
-        base = starts[size]
-        at, code_hash, code, byte = base, _FNV_OFFSET, np.int64(0), np.uint8(0)
-        # One word: until something that is no part of it, left in `code`.
-        while position < end:
-            code = np.int64(text[position])
-            byte = plain[code]
-            if byte == 0:
-                break
-            position += 1
-            pool[at] = byte
-            code_hash = (code_hash ^ np.uint64(byte)) * _FNV_PRIME
-            at += 1
-        if byte == 0 and code < 0x80:
-            position += 1
-        elif byte == 0:
-            state = position, at, code_hash
-            position, at, code_hash, code = _read_on(text, table, pool, base, state)
-        if at > base:
-            found, size = _find(code_hash, at, hashes, ids, starts, size)
-            counts[found] += 1
-            out[written] = found
-            written += 1
-            after_word = True
-        if code == _NEWLINE and after_word:
-            out[written] = SEPARATOR
-            written += 1
-            after_word = False
-    return size, written
-
-
-@exact
-def _read_on(text, table, pool, base, state):  # type: ignore[no-untyped-def]
-    """Read a word to its end, from the first character that is not ASCII.
-
-    What may only stand between two letters is written and `pending`; where no letter follows, the word ends where it
-    was `kept`.
-
-    base      where the word begins in the pool
-    state     position in the text; end of the word in the pool, and its hash, so far
-    returns   the state then, and what ended the word, where that is no part of the next
-    """
-    position, at, code_hash = state
-    end, kept, kept_hash, sigma = len(text), at, code_hash, np.int64(-1)
-    code, pending, last = np.int64(0), np.int64(SEPARATES), np.int64(SEPARATES)
-    if at > base:
-        last = np.int64(NUMBER if pool[at - 1] <= _NINE else LETTER)
-    while position < end:
-        code, width = np.int64(text[position]), np.int64(1)
-        if code >= 0x80:
-            width, code = _decode(text, position)
-        place = code
-        if code >= CODES:
-            place = np.int64(_SELECTORS if _FIRST_SELECTOR <= code <= _LAST_SELECTOR else _BEYOND)
-        entry = np.int64(table[place])
-        kind, ends = entry >> KIND, False  # whether the word may end after this, whatever is pending
-        if kind == DROPPED:
-            position += width
-            continue
-        if LETTER <= kind <= ALONE:
-            if (kind != LETTER or last != LETTER or pending != SEPARATES) and not goes_on(kind, last, pending):
-                code = np.int64(0)
-                break
-            pending, last = np.int64(SEPARATES), kind
-            if code == _SIGMA:
-                sigma = at
-            if code < CODES:
-                code = entry & ((1 << KIND) - 1)
-        elif MARK <= kind <= JOINER and last != SEPARATES:
-            ends = bool(pending > JOINER and at == kept)  # after a quote
-            if kind == MARK and pending == JOINER:
-                pending = np.int64(SEPARATES)
-            elif kind == JOINER and pending == SEPARATES:
-                kept, kept_hash, pending = at, code_hash, kind
-        elif kind > JOINER and is_between(kind, last, pending):
-            if pending == SEPARATES:
-                kept, kept_hash = at, code_hash
-            ends, pending = kind == QUOTE, np.int64(MIDDLE) if kind == QUOTE else kind
-        else:
-            position += width
-            break
-        position += width
-        if 0x80 <= code < 0x800:  # as _put does, faster
-            lead, trail = np.uint64(0xC0 | (code >> 6)), np.uint64(0x80 | (code & 0x3F))
-            pool[at], pool[at + 1] = lead, trail
-            code_hash = (((code_hash ^ lead) * _FNV_PRIME) ^ trail) * _FNV_PRIME
-            at += 2
-        elif 0x800 <= code < 0x10000:
-            lead, trail = np.uint64(0xE0 | (code >> 12)), np.uint64(0x80 | (code & 0x3F))
-            middle = np.uint64(0x80 | ((code >> 6) & 0x3F))
-            pool[at], pool[at + 1], pool[at + 2] = lead, middle, trail
-            code_hash = (((((code_hash ^ lead) * _FNV_PRIME) ^ middle) * _FNV_PRIME) ^ trail) * _FNV_PRIME
-            at += 3
-        else:
-            stop = at + _put(pool, at, code)
-            while at < stop:
-                code_hash = (code_hash ^ np.uint64(pool[at])) * _FNV_PRIME
-                at += 1
-        if ends:
-            kept, kept_hash = at, code_hash
-        code = np.int64(0)
-    if pending != SEPARATES:
-        at, code_hash = kept, kept_hash
-    if base < sigma == at - 2 and table[_FINAL]:
-        pool[at - 1] = _LAST_OF_FINAL_SIGMA
-        code_hash = _hash(pool, base, at)
-    return position, at, code_hash, code
-
-
-@exact
-def _decode(text, position):  # type: ignore[no-untyped-def]
-    """Width and code point of the multi-byte character at `position` of UTF-8."""
-    first, second = np.int64(text[position]), np.int64(text[position + 1]) & 0x3F
-    if first < 0xE0:
-        return 2, ((first & 0x1F) << 6) | second
-    third = np.int64(text[position + 2]) & 0x3F
-    if first < 0xF0:
-        return 3, ((first & 0x0F) << 12) | (second << 6) | third
-    return 4, ((first & 0x07) << 18) | (second << 12) | (third << 6) | (np.int64(text[position + 3]) & 0x3F)
-
-
-@exact
-def _first_codes(pool, starts, codes):  # type: ignore[no-untyped-def]
-    for k in range(codes.size):
-        first = np.int64(pool[starts[k]])
-        codes[k] = first if first < 0x80 else _decode(pool, starts[k])[1]
-
-
-@exact
-def _add(content, hashes, ids, starts, pool, size):  # type: ignore[no-untyped-def]
-    base = starts[size]
-    pool[base : base + content.size] = content
-    code_hash = _hash(pool, base, base + content.size)
-    return _find(code_hash, base + content.size, hashes, ids, starts, size)
-
-
-@exact
-def _hash(pool, start, stop):  # type: ignore[no-untyped-def]
-    """FNV-1a of the bytes [start, stop)."""
-    code_hash = _FNV_OFFSET
-    for k in range(start, stop):
-        code_hash = (code_hash ^ np.uint64(pool[k])) * _FNV_PRIME
-    return code_hash
-
-
-@exact
-def _find(code_hash, end, hashes, ids, starts, size):  # type: ignore[no-untyped-def]
-    """The id of the word whose bytes end the pool at `end`; a new one keeps them. Returns (id, size)."""
-    mask = np.uint64(hashes.size - 1)
-    code_hash = max(code_hash, np.uint64(1))  # 0 is an empty slot
-    slot = (code_hash ^ (code_hash >> np.uint64(29))) & mask
-    while hashes[slot] != code_hash:
-        if hashes[slot] == 0:
-            hashes[slot], ids[slot] = code_hash, size
-            starts[size + 1] = end
-            return np.int32(size), size + 1
-        slot = (slot + np.uint64(1)) & mask
-    return ids[slot], size
-
-
-@exact
-def _rehash(old_hashes, old_ids, hashes, ids):  # type: ignore[no-untyped-def]
-    mask = np.uint64(hashes.size - 1)
-    for k in range(old_hashes.size):
-        if old_hashes[k]:
-            slot = (old_hashes[k] ^ (old_hashes[k] >> np.uint64(29))) & mask
-            while hashes[slot]:
-                slot = (slot + np.uint64(1)) & mask
-            hashes[slot], ids[slot] = old_hashes[k], old_ids[k]
-
-
-@exact
-def _put(pool, at, code):  # type: ignore[no-untyped-def]
-    """Write a code point as UTF-8; returns its width."""
-    if code < 0x80:
-        pool[at] = code
-        return 1
-    if code < 0x800:
-        pool[at] = 0xC0 | (code >> 6)
-        pool[at + 1] = 0x80 | (code & 0x3F)
-        return 2
-    if code < 0x10000:
-        pool[at] = 0xE0 | (code >> 12)
-        pool[at + 1] = 0x80 | ((code >> 6) & 0x3F)
-        pool[at + 2] = 0x80 | (code & 0x3F)
-        return 3
-    pool[at] = 0xF0 | (code >> 18)
-    pool[at + 1] = 0x80 | ((code >> 12) & 0x3F)
-    pool[at + 2] = 0x80 | ((code >> 6) & 0x3F)
-    pool[at + 3] = 0x80 | (code & 0x3F)
-    return 4

@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from distjoint.base.arrays import Bools, Ints, Offsets
 from distjoint.base.errors import DistjointError
+from distjoint.data.alignment import fields_of_lines
+from distjoint.data.cases import Cases
+from distjoint.data.lines import BLOCK, Slice, open_text
+from distjoint.data.noticed import Noticed
+from distjoint.data.packing import inner_name
+from distjoint.data.record_columns import ENTITY_COLUMNS, Columns, choose_one, column_names, is_table
+from distjoint.data.records import read_records
 from distjoint.storage import Location
 
 NAME = "types.parquet"
+TYPE_COLUMNS = ("type", "types", "class", "category", "kind")
+_HINT = "name the columns with --type-columns ENTITY,TYPE, by number from 0 where there is no header"
 _SCHEMA = pa.schema(
     [pa.field("row", pa.int64(), nullable=False), pa.field("type", pa.dictionary(pa.int32(), pa.string()))]
 )
@@ -40,16 +49,23 @@ class Domains:
         return np.append(sets, False)[self.type_of]
 
 
-def read_types(file: Location) -> dict[str, list[str]]:
-    """Types of entities, each once, from lines `entity TAB type`, or from JSON: `{"entity": ["type", ...]}`.
+def read_types(file: Location, columns: Columns | None = None, notes: list[str] | None = None) -> dict[str, list[str]]:
+    """Types of entities, each once: lines `entity TAB type`; JSON, `{"entity": ["type", ...]}`; or a table.
 
-    raises DistjointError naming the line, or the entity, that is wrong
+    A table is Parquet, CSV, JSON Lines or an array of records, where a cell may be a list of types; or what `columns`
+    says is one.
+
+    columns  of entity and type, by name or by position from 0; None for those that are usually so called
+    notes    gets sentences about what was guessed, or is not there
+    raises   DistjointError naming the line, the column, or the entity, that is wrong
     """
-    from distjoint.data.alignment import fields_of_lines  # with numba, which a second is; types are read once
-
+    notes = [] if notes is None else notes
+    content = _json(file) if inner_name(file.path).endswith(".json") else None
     types: dict[str, dict[str, None]] = {}
-    if file.path.endswith(".json"):
-        for entity, names in _json(file).items():
+    if columns or is_table(file) or isinstance(content, list):
+        types = _of_table(file, columns or _columns(file, content), not columns, notes)
+    elif content is not None:
+        for entity, names in content.items():
             if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
                 raise DistjointError(f"{file}: entity {entity!r} has {str(names)[:80]}; expected a list of types")
             if entity and names:
@@ -64,11 +80,45 @@ def read_types(file: Location) -> dict[str, list[str]]:
     return {entity: list(names) for entity, names in types.items()}
 
 
-def _json(file: Location) -> dict[str, object]:
+def _of_table(file: Location, columns: Columns, guessed: bool, notes: list[str]) -> dict[str, dict[str, None]]:
+    types: dict[str, dict[str, None]] = {}
+    empty, again = Cases("of entities, without a type, left out"), Cases("that are there twice, read once")
+    noticed = Noticed()
+    for records in read_records(Slice(file), columns):
+        for said in records.noticed:
+            noticed.add(*said)
+        for entity, name in records.pairs:
+            of_it = types.setdefault(entity, {}) if name else {}
+            if not name:
+                empty.add(entity)
+            elif name in of_it:
+                again.add(f"{entity}: {name}")
+            of_it[name] = None
+    notes += [f"Types in {file}: entities are {columns[0]}, types are {columns[1]}."] * guessed
+    notes += [f"Rows of types in {file} {kind}." for kind in (empty, again) if kind.count]
+    notes += noticed.notes()
+    return types
+
+
+def _columns(file: Location, content: Any) -> Columns:
+    """The columns of entity and type, by their names. content: of a file that is an array of JSON"""
+    names = column_names(file) if content is None else list(dict.fromkeys(name for each in content for name in each))
+    entity = choose_one(file, names, ENTITY_COLUMNS, None, _HINT)
+    return entity, choose_one(file, [name for name in names if name != entity], TYPE_COLUMNS, None, _HINT)
+
+
+def _json(file: Location) -> Any:
+    """What a file of JSON holds: an object, a list of objects, or None where it is lines."""
+    with open_text(file) as (stream, _):
+        text = b"".join(iter(lambda: bytes(stream.read(BLOCK)), b""))
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(text)
+    except RecursionError as error:
+        raise DistjointError(f"{file}: not JSON of types (nested too deeply)") from error
     except ValueError as error:
         raise DistjointError(f"{file}: not JSON ({error})") from error
+    if isinstance(content, list) and content and all(isinstance(each, dict) for each in content):
+        return content
     if not isinstance(content, dict):
         raise DistjointError(f'{file}: holds {type(content).__name__}; expected {{"entity": ["type", ...]}}')
     return content

@@ -21,9 +21,10 @@ import xxhash
 from pydantic import BaseModel, ConfigDict
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.handed_paths import Handed
 from distjoint.data.manifest import File
 from distjoint.data.partition import Written
-from distjoint.data.request import Handed, PrepareOptions
+from distjoint.data.request import PrepareOptions
 from distjoint.data.rows import Rows
 from distjoint.data.streams import COOCCURRENCE, shard_file
 from distjoint.data.vocabulary import Vocabulary
@@ -44,7 +45,8 @@ def made_from(options: PrepareOptions, files: Sequence[Location]) -> Made:
 
     files    all input
     """
-    handed = {str(path): path.what for path in options.paths.values() if isinstance(path, Handed)}
+    given = (*options.paths.values(), options.labels, *options.about)
+    handed = {str(path): path.what for path in given if isinstance(path, Handed)}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         inputs = list(pool.map(lambda file: _stamp(file, handed), files))
     made = {

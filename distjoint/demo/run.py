@@ -18,8 +18,9 @@ from rich.table import Table
 import distjoint
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress
+from distjoint.data.wordnet.base import Synsets
+from distjoint.data.wordnet.princeton import read_synsets
 from distjoint.demo import wordnet
-from distjoint.demo.synsets import Synsets, read_synsets
 from distjoint.storage import Location, locate
 
 HELD_OUT = 0.05
@@ -60,7 +61,7 @@ def run(out: str, console: Console, progress: Progress, workers: int = 1, settin
     """
     folder, similarity = locate(out), word_pairs()
     progress.say("WordNet 3.0: reading synsets, their names and glosses")
-    files = _write_synsets(folder / "wordnet", read_synsets(wordnet.installed()))
+    files = _write_synsets(folder / "wordnet", read_synsets(locate(str(wordnet.installed()))))
     dataset = f"{folder}/dataset"
     console.print(
         distjoint.prepare(

@@ -1,48 +1,25 @@
 """WordNet's database files as a graph over lemmas and a text: the demo's data and the experiments'.
 
-The files (`data.noun`, `data.verb`, `data.adj`, `data.adv`) are Princeton's, described in wndb(5). A lemma is
-lower-cased and keeps its underscores; its label has spaces instead. A pointer between two synsets becomes a
+The files are Princeton's, see `data.wordnet.princeton`.
+A lemma is lower-cased and keeps its underscores; its label has spaces instead. A pointer between two synsets becomes a
 triple for every pair of their lemmas, a pointer between two words one triple.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from distjoint.base.errors import DistjointError
+from distjoint.data.wordnet.base import Triple
+from distjoint.data.wordnet.princeton import FILES, RELATIONS, lines_of, synsets_in
+from distjoint.storage import locate
 
-FILES = ("data.noun", "data.verb", "data.adj", "data.adv")
-
-# One direction of each pair of inverse pointers: the other holds the same facts.
-RELATIONS = {
-    "@": "hypernym",
-    "@i": "instance_hypernym",
-    "+": "derivation",
-    "&": "similar",
-    "^": "also_see",
-    "!": "antonym",
-    "#m": "member_of",
-    "#p": "part_of",
-    "#s": "substance_of",
-    "=": "attribute",
-    "$": "verb_group",
-    ";c": "topic",
-    ">": "cause",
-    "*": "entails",
-    "\\": "pertains",
-    "<": "participle",
-}
 LEFT_OUT = ("antonym", "also_see")
 """Relations that pull apart what text puts together, or say little; left out unless asked for."""
-
-Triple = tuple[str, str, str]
-Key = tuple[str, str]
-"""Part of speech and offset of a synset in its data file."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +34,6 @@ class WordNet:
     triples: list[Triple]
     text: list[str]
     labels: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Synset:
-    """A set of synonyms.
-
-    lemmas     as the database writes them, in lower case
-    pointers   symbol, the synset that it points to, which lemmas of both it links (`0000` for all)
-    gloss      definition and examples
-    """
-
-    lemmas: list[str]
-    pointers: list[tuple[str, Key, str]]
-    gloss: str
 
 
 def installed() -> Path:
@@ -90,7 +53,7 @@ def read(folder: Path, leave_out: Collection[str] = LEFT_OUT) -> WordNet:
     leave_out   names of relations: those of RELATIONS, and synonym
     raises      DistjointError that names the file, and the line where one makes no sense
     """
-    synsets = {key: synset for name in FILES for key, synset in synsets_in(folder / name)}
+    synsets = {key: synset for name in FILES for key, synset in synsets_in(locate(str(folder / name)))}
     triples: set[Triple] = set()
     for synset in synsets.values():
         if "synonym" not in leave_out:
@@ -106,16 +69,6 @@ def read(folder: Path, leave_out: Collection[str] = LEFT_OUT) -> WordNet:
         [line for synset in synsets.values() for line in lines_of(synset.gloss)],
         {lemma: lemma.replace("_", " ") for lemma in sorted(lemmas)},
     )
-
-
-def lines_of(gloss: str) -> list[str]:
-    """The definition of a gloss, then each of its quoted examples.
-
-    `a shop; "he ran a store"; "the store closed"` gives three lines.
-    """
-    definition, *quoted = gloss.split('"')
-    parts = (definition, *quoted[::2])
-    return [line for part in parts if (line := part.strip(" ;\t\r\n"))]
 
 
 def within(triples: Iterable[Triple], vocabulary: Collection[str]) -> list[Triple]:
@@ -152,31 +105,3 @@ def _ends(heads: list[str], tails: list[str], ends: str) -> tuple[list[str], lis
         return heads, tails
     i, j = int(ends[:2], 16), int(ends[2:], 16)
     return heads[i - 1 : i], tails[j - 1 : j]
-
-
-def synsets_in(path: Path) -> Iterator[tuple[Key, Synset]]:
-    """The synsets of one data file by part of speech and offset; a satellite adjective counts as adjective."""
-    try:
-        with path.open(encoding="latin-1") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.startswith("  "):  # the licence
-                    yield _parse(line, f"{path}, line {number}")
-    except FileNotFoundError as error:
-        raise DistjointError(f"{path}: no such file; the folder must hold {', '.join(FILES)}") from error
-
-
-def _parse(line: str, place: str) -> tuple[Key, Synset]:
-    record, _, gloss = line.partition(" | ")
-    fields = record.split()
-    try:
-        offset, _, pos, count = fields[:4]
-        words = 4 + 2 * int(count, 16)
-        lemmas = [re.sub(r"\((a|p|ip)\)$", "", word).lower() for word in fields[4:words:2]]
-        starts = range(words + 1, words + 1 + 4 * int(fields[words]), 4)
-        pointers = [
-            (symbol, (target_pos.replace("s", "a"), target), ends)
-            for symbol, target, target_pos, ends in (fields[at : at + 4] for at in starts)
-        ]
-    except (ValueError, IndexError) as error:
-        raise DistjointError(f"{place}: not a WordNet synset: {line[:60].strip()!r}") from error
-    return (pos.replace("s", "a"), offset), Synset(lemmas, pointers, gloss)

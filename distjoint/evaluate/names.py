@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from distjoint.base.arrays import Bools, Ints
 from distjoint.base.prefixes import Prefixes
+from distjoint.data.naming import Cleaning, folded
 from distjoint.runs.folder import RunFolder
 
 MANY = 500_000
@@ -162,7 +163,7 @@ class Aliases(Sequence[tuple[str, int]]):
 
 
 class NameIndex:
-    """The places of names: as they are written, else whatever their case, else with their blanks as underscores.
+    """The places of names; see `Space.find`.
 
     aliases    further names, and places; where several have one, the first listed
     prefixes   by which names may be written
@@ -181,8 +182,8 @@ class NameIndex:
         for key in self._spellings(name):
             if key in self._exact:
                 return self._exact[key]
-            if key.casefold() in self._folded:
-                return self._folded[key.casefold()]
+            if (fold := folded(key)) in self._folded:
+                return self._folded[fold]
         return None
 
     def find_all(self, names: Iterable[str]) -> Ints:
@@ -195,12 +196,13 @@ class NameIndex:
         found = np.full(len(number), -1, np.int64)
         for spelling in range(3):
             self._fill(found, [keys[spelling] for keys in spelt], self._written)
-            self._fill(found, [keys[spelling].casefold() for keys in spelt], self._layers)
+            self._fill(found, [folded(keys[spelling]) for keys in spelt], self._layers)
         return found[[number[name] for name in wanted]]
 
     def similar(self, name: str, count: int) -> list[int]:
         """Places of names spelt much like this one, nearest first."""
-        key = (self._prefixes.whole(name) or name).casefold().replace(" ", "_")
+        clean = Cleaning().clean(name)
+        key = folded(self._prefixes.whole(clean) or clean).replace(" ", "_")
         # difflib is slow: on a large vocabulary, only names that begin like this one and are about as long.
         near = dict(self._beginning(key[:1], len(key), max(2, len(key) // 3)))
         return list(dict.fromkeys(near[other] for other in get_close_matches(key, near, n=count)))
@@ -220,11 +222,12 @@ class NameIndex:
             yield from zip(names.take(pa.array(chosen)).to_pylist(), at.tolist(), strict=True)
 
     def _spellings(self, name: str) -> tuple[str, str, str]:
-        return name, self._prefixes.whole(name) or name, name.strip().replace(" ", "_")
+        clean = Cleaning().clean(name)
+        return name, self._prefixes.whole(clean) or clean, clean.replace(" ", "_")
 
     def _searched(self, name: str) -> int | None:
         for key in self._spellings(name):
-            for layers, wanted in ((self._written, key), (self._layers, key.casefold())):
+            for layers, wanted in ((self._written, key), (self._layers, folded(key))):
                 for names, places in layers:
                     if _as_stored(wanted) is None:
                         return None
@@ -266,9 +269,9 @@ class NameIndex:
     def _folded(self) -> dict[str, int]:
         index: dict[str, int] = {}
         for place, name in enumerate(self._names):
-            index.setdefault(name.casefold(), place)
+            index.setdefault(folded(name), place)
         for name, place in self._aliases:
-            index.setdefault(name.casefold(), place)
+            index.setdefault(folded(name), place)
         return index
 
 
@@ -299,11 +302,11 @@ def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def _folded(names: pa.Array) -> pa.Array:
-    """Names whatever their case, as `str.casefold` makes them: Arrow does it for those of ASCII, Python for others."""
+    """Names in the form in which they are looked up: Arrow makes it of those of ASCII, Python of others."""
     ascii_only = pc.string_is_ascii(names)
     others = names.filter(pc.invert(ascii_only))
     lowered = pc.ascii_lower(names)
     if not len(others):
         return lowered
-    folded = pa.array([name.casefold() for name in others.to_pylist()], names.type)
-    return pc.replace_with_mask(lowered, pc.invert(ascii_only), folded)
+    found = pa.array([folded(name) for name in others.to_pylist()], names.type)
+    return pc.replace_with_mask(lowered, pc.invert(ascii_only), found)

@@ -45,7 +45,9 @@ class Space:
         return len(self.names)
 
     def find(self, name: str) -> int | None:
-        """The index of a name: as it is written, by a prefix, or with underscores for spaces; whatever its case."""
+        """The index of a name: as it is written, by a prefix, cleaned as a dataset's names are, or with underscores for
+        spaces; whatever its case and Unicode form.
+        """
         return self._index.find(name)
 
     def find_all(self, names: Iterable[str]) -> Ints:

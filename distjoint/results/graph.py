@@ -11,8 +11,6 @@ import numpy as np
 
 from distjoint.base.arrays import Bools, Doubles, Floats, Ints
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.data.dataset import Dataset, Triples
-from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
 from distjoint.evaluate.names import numbers_of
 from distjoint.evaluate.space import Spaces
@@ -24,6 +22,7 @@ from distjoint.results.limits import NONE, Ends, Limits, Side, ends_of, of_types
 from distjoint.results.relation_names import RelationNames
 
 if TYPE_CHECKING:
+    from distjoint.data.dataset import Dataset, Triples
     from distjoint.results.predictions import Predictor
 
 Known = Literal["exclude", "include"]
@@ -61,7 +60,7 @@ class GraphAnswers:
     def __init__(self, trained: TrainedVectors, spaces: Spaces, names: RelationNames) -> None:
         self.trained, self.spaces, self.names, self.run = trained, spaces, names, trained.run
         self.relations = names.names
-        self._known = dict[Filter, Triples]()
+        self._known: dict[Filter, Triples] = {}
 
     def plausible(self, places: Ints, said: Bools | None = None) -> Bools:
         """bool[n]: entities whose vector means something; that of the others is chance.
@@ -108,10 +107,14 @@ class GraphAnswers:
     @cached_property
     def dataset(self) -> Dataset:
         """The dataset that the run was trained on. raises DistjointError where it is not found"""
+        from distjoint.data.of_run import open_dataset
+
         return open_dataset(self.run)
 
     def triples(self, filter: Filter) -> Triples:
         """Known triples by place of entity. raises DistjointError where the dataset is gone"""
+        from distjoint.data.dataset import Triples
+
         if filter not in self._known:
             splits = {"all": SPLITS, "train": ("train",), "none": ()}[filter]
             found = Triples.together(*(self.dataset.split(split) for split in splits))

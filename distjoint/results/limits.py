@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from distjoint.base.arrays import Bools, Ints
 from distjoint.base.errors import UsageError
-from distjoint.data.dataset import Dataset, Triples
-from distjoint.data.types import NAME as TYPES
-from distjoint.data.types import Domains
+
+if TYPE_CHECKING:
+    from distjoint.data.dataset import Dataset, Triples
+    from distjoint.data.types import Domains
 
 Side = Literal["head", "tail"]
 NONE = np.empty(0, np.int64)
@@ -93,6 +94,8 @@ def of_types(dataset: Dataset, names: Sequence[str], count: int) -> Bools:
 
     count   of entities
     """
+    from distjoint.data.types import NAME as TYPES
+
     if not dataset.has_types:
         raise UsageError(f"--type {names[0]}: {dataset.folder} has no types; prepare it with --types")
     table: Any = dataset.read(TYPES, None)

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from distjoint.base.errors import DistjointError
 from distjoint.base.prefixes import Prefixes
+from distjoint.data.naming import Cleaning, folded
 
 _SHOWN = 5
 
@@ -48,8 +49,9 @@ class RelationNames:
         return (self.labels[relation] if self.labels else None) or self.prefixes.short(self.names[relation])
 
     def _looked_up(self, name: str) -> Iterator[list[int]]:
+        name = Cleaning().clean(name)
         whole = self.prefixes.whole(name)
         yield [self.names.index(whole)] if whole in self.names else []
         last = ["/" in each and re.split("[/#]", each)[-1] for each in self.names]
         for forms in (self.names, self.labels, last):
-            yield [k for k, form in enumerate(forms) if form and form.casefold() == name.strip().casefold()]
+            yield [k for k, form in enumerate(forms) if form and folded(form) == folded(name)]

@@ -58,6 +58,11 @@ class Characters:
         beyond = np.array([self.selector << KIND, SEPARATES, self.sigma], np.int32)
         return np.append((self.kinds.astype(np.int32) << KIND) | self.becomes, beyond)
 
+    @cached_property
+    def has_alone(self) -> bool:
+        """Whether there are characters that are words by themselves."""
+        return bool((self.kinds == ALONE).any())
+
 
 class Tokenizer(ABC):
     """From text to words.

@@ -1,0 +1,16 @@
+"""Paths of files that `prepare` writes for itself and reads like others, and what they stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Handed(str):
+    """Path of a file that a table was written to. what: what the table was, which stands for the path in manifests"""
+
+    what: str = ""
+
+    @classmethod
+    def recorded(cls, value: Any) -> Any:
+        """What a manifest has of an option's value."""
+        return value.what if isinstance(value, cls) else value
