@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 
 from distjoint.base.errors import UsageError
@@ -23,6 +23,17 @@ from distjoint.registry import CANDIDATES, COUPLINGS, LOSSES, OPTIMIZERS, SCORER
 def _listed(value: Any) -> Any:
     """`words,contexts` as a list: how a command line says it."""
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+RECORDED = {"recorded": True}
+"""Context of validation: the tree is that of a run, whose names and their classes were checked when it was trained.
+
+So a run is opened without the classes that its names stand for, and without torch, which they bring.
+"""
+
+
+def _is_recorded(info: ValidationInfo) -> bool:
+    return info.context == RECORDED
 
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
@@ -60,7 +71,9 @@ class Model(_Section):
     reciprocal: bool = Field(True, description="Give each relation a second vector for predicting heads.")
 
     @model_validator(mode="after")
-    def _fits_the_scorer(self) -> Model:
+    def _fits_the_scorer(self, info: ValidationInfo) -> Model:
+        if _is_recorded(info):
+            return self
         scorer = SCORERS[self.scorer]
         if self.dim % scorer.multiple:
             why = f"makes a coordinate of {scorer.multiple} reals, so dim must be a multiple of that"
@@ -206,7 +219,9 @@ class Graph(_Section):
     relation_dropout: float = Field(0.0, ge=0, lt=1, description="The same of relations.")
 
     @model_validator(mode="after")
-    def _possible(self) -> Graph:
+    def _possible(self, info: ValidationInfo) -> Graph:
+        if _is_recorded(info):
+            return self
         # Asked for last: strategies bring all of training with them.
         if not LOSSES[self.loss].over_all and self._over_all():
             fit = _listing(LOSSES, lambda loss: loss.over_all)
@@ -317,7 +332,9 @@ class Config(_Section):
     train: Train = Train()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
-    def _relations_can_be_predicted(self) -> Config:
+    def _relations_can_be_predicted(self, info: ValidationInfo) -> Config:
+        if _is_recorded(info):
+            return self
         weight, scorer = self.graph.relation_weight, self.model.scorer
         if weight and (self.model.cosine or not SCORERS[scorer].linear_in_relation):
             raise ValueError(

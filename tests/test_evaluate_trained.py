@@ -75,7 +75,7 @@ def test_vectors_by_shard_are_those_of_the_loaded_run(tmp_path, coupling):
         worded = run.layout.has_word(shard)[run.layout.has_entity(shard)]
         assert said.tolist() == [bool(word) and coupling != "none" for word in worded]
         names = [loaded.entities.names[row - run.layout.words] for row in rows]
-        np.testing.assert_array_equal(entities, [loaded.vector(name, "entity") for name in names])
+        np.testing.assert_allclose(entities, [loaded.vector(name, "entity") for name in names], rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(trained.entities(shard), entities)
         ids = run.layout.rows_of(shard)[run.layout.has_word(shard)]
         np.testing.assert_array_equal(words, loaded.words.vectors[ids])

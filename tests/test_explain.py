@@ -22,13 +22,16 @@ from distjoint.cli.app import app
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import MENTIONS
 from distjoint.evaluate.scoring import TripleModel
+from distjoint.evaluate.stored import StoredVectors
 from distjoint.evaluate.tables import as_text
 from distjoint.model.comparisons import comparison_of
 from distjoint.model.scorers import scorer
 from distjoint.registry import SCORERS
+from distjoint.results.batch import predict_file
 from distjoint.results.embeddings import Embeddings
 from distjoint.results.explain import End
 from distjoint.runs.folder import RunFolder
+from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit
 
@@ -251,3 +254,30 @@ def test_parts_of_entities_are_exported(labelled: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         np.array(line.split()[1:], float), text_and_words(labelled, "run", "coacha")[0], atol=1e-6
     )
+
+
+def test_text_is_asked_for_from_a_file_and_of_a_table_in_its_files(labelled: Path, loaded: Embeddings) -> None:
+    """T and X are read by rows, text by words that are all read; entities that only text speaks of are answers."""
+    stored = distjoint.load(str(labelled / "run"), memory=1000)
+    assert isinstance(stored.entities.vectors, StoredVectors)
+    plausible = loaded.graph.plausible(np.arange(len(loaded.entities)))
+    found = np.concatenate([stored.graph.plausible(at, said) for at, _, said in stored.entities.vectors.blocks()])
+    places = np.concatenate([at for at, _, _ in stored.entities.vectors.blocks()])
+    np.testing.assert_array_equal(found, plausible[places])
+    for name, of in ((IDS["coacha"], "entity"), ("topicaa", "word")):
+        here, there = (each.nearest(name, 15, of=of) for each in (loaded, stored))
+        assert [each.name for each in here] == [each.name for each in there]
+    questions, out = labelled / "text.jsonl", labelled / "answers.jsonl"
+    text = "topicaa and topicab, of commona"
+    questions.write_text(
+        json.dumps({"head_text": text, "relation": "knows"})
+        + "\n"
+        + json.dumps({"tail_text": text, "relation": "knows"})
+        + "\n"
+    )
+    predict_file(stored, locate(str(questions)), locate(str(out)), 3, stored.choice())
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    for number, given in enumerate(({"head_text": text}, {"tail_text": text}), 1):
+        expected = loaded.predict(relation="knows", k=3, **given)
+        side = "tail" if number == 1 else "head"
+        assert [row[side] for row in rows if row["query"] == number] == [each.name for each in expected]

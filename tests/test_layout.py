@@ -122,5 +122,7 @@ def test_words_ngrams_and_entities_are_numbered_by_their_ids(
     assert np.array_equal(layout.word_places(words_of[0]), np.arange(layout.with_word))
     assert np.array_equal(layout.entity_places(words_of[3]), np.arange(layout.with_entity))
     assert np.array_equal(layout.mentioned(np.append(words_of[1], words_of[2])), np.arange(layout.with_word))
+    assert np.array_equal(layout.entities_at(np.arange(layout.with_entity)), words_of[3])
+    assert np.array_equal(layout.words_at(np.arange(layout.vocabulary)), words_of[1])
     for shard in range(layout.shards):
         assert np.array_equal(layout.has_gram(shard), kind[layout.rows_of(shard)] == "g")

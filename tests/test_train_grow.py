@@ -113,6 +113,14 @@ def test_names_of_a_grown_run_have_the_vectors_of_their_rows(known: Train, grown
     score = found.score("teamz", "plays_against", "teama")
     assert sum(said.head.parts.values()) + said.head.rest == pytest.approx(score, abs=1e-4)
     assert said.known and "teama" not in [each.name for each in found.predict("teamz", "plays_against", k=100)]
+    stored = distjoint.load(str(run), memory=1)
+    for name in ("teama", "teamz", "commona", "topicza", "newcomer_2", "fan_1"):
+        kinds = [kind for kind in ("word", "entity") if name in [row[kind] for row in rows]]
+        for kind in kinds:
+            assert np.array_equal(stored.vector(name, kind=kind), found.vector(name, kind=kind)), (name, kind)
+    assert [each.name for each in stored.nearest("teamz", k=5)] == [each.name for each in found.nearest("teamz", k=5)]
+    asked = [each.predict("teamz", "plays_against", k=5) for each in (stored, found)]
+    assert [each.name for each in asked[0]] == [each.name for each in asked[1]]
     ranked = distjoint.evaluate(str(run), link_prediction="test").to_dict()["link_prediction"]
     assert ranked["triples"] == len(league()[2])
     found.export(str(tmp_path / "both.txt"), "word2vec", kind="word", vectors="both")

@@ -26,7 +26,7 @@ from distjoint.cli.doctor import doctor
 from distjoint.cli.evaluate import compare, evaluate
 from distjoint.cli.jobs import job_app, submit
 from distjoint.cli.prepare import prepare
-from distjoint.cli.query import explain, export, nearest, predict
+from distjoint.cli.query import explain, export, nearest, predict, score
 from distjoint.cli.recipes import recipes
 from distjoint.cli.train import train
 from distjoint.registry import load_plugins
@@ -74,6 +74,7 @@ app.command(cls=Several)(evaluate)
 app.command(cls=Several)(compare)
 app.command()(nearest)
 app.command()(predict)
+app.command()(score)
 app.command()(explain)
 app.command()(export)
 app.command()(demo)

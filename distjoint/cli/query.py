@@ -1,17 +1,54 @@
-"""The commands that look up a trained run: nearest, predict, explain, export."""
+"""The commands that ask a trained run: nearest, predict, score, explain, export."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from distjoint.base.errors import UsageError
-from distjoint.cli.common import Count, Dataset, Json, Run, StorageOptions, print_result, print_rows
+from distjoint.cli.common import (
+    Count,
+    Dataset,
+    Json,
+    Run,
+    StorageOptions,
+    interruptible,
+    print_result,
+    print_rows,
+    progress,
+)
 from distjoint.evaluate.options import VECTORS, VectorParts
 from distjoint.registry import EXPORTS
+
+if TYPE_CHECKING:
+    from distjoint.results.questions import AnswerTally
+
+Memory = Annotated[
+    str,
+    typer.Option(metavar="SIZE", help="Vectors that take more stay in their files, and are read block by block."),
+]
+Queries = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Many questions: a file or URL of TSV, CSV, Parquet or JSON Lines.",
+    ),
+]
+Out = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Where answers to --queries go; its ending says the format.")
+]
+SkipUnknown = Annotated[
+    bool,
+    typer.Option("--skip-unknown", help="Leave out questions of a file with unknown names, or refuse them."),
+]
+Likely = Annotated[
+    bool,
+    typer.Option("--probabilities", help="How likely a triple is true where one of two is, by the validation split."),
+]
+MEMORY = "2GB"
+_AGAIN = "no answers were written; ask again"
 
 
 def _known_format(name: str) -> str:
@@ -35,6 +72,13 @@ def nearest(
     to: Annotated[
         Literal["word", "entity"] | None, typer.Option("--kind", help="Only neighbours of this kind.")
     ] = None,
+    standardize: Annotated[
+        bool, typer.Option("--standardize/--raw", help="Standardise the columns of word vectors first, or not.")
+    ] = True,
+    queries: Queries = None,
+    out: Out = None,
+    skip_unknown: SkipUnknown = False,
+    memory: Memory = MEMORY,
     dataset: Dataset = None,
     storage_options: StorageOptions = None,
     as_json: Json = False,
@@ -45,32 +89,50 @@ def nearest(
     Examples:
       distjoint nearest runs/joint bank -k 10
       distjoint nearest runs/described --text "a large marine mammal" --kind entity
+      distjoint nearest runs/joint --queries names.txt --out near.tsv --of word --raw
     """
     import distjoint
 
+    if queries is not None:
+        from distjoint.results.batch import nearest_file
+        from distjoint.storage import locate
+
+        _refuse_both(out, name, text)
+        shown = progress()
+        result = distjoint.load(run, dataset=dataset, memory=memory, progress=shown)
+        places, chosen = (locate(queries), locate(out or "")), {"of": of, "kind": to, "standardize": standardize}
+        more: Any = {**chosen, "skip_unknown": skip_unknown, "progress": shown}
+        with interruptible(_AGAIN):
+            tally = nearest_file(result, *places, count, **more)
+        _say_tally(tally, out, as_json)
+        return
     if (name is None) == (text is None):
-        raise UsageError("give a NAME, or --text and what an entity is, in words")
-    result = distjoint.load(run, dataset=dataset)
+        raise UsageError("give a NAME, or --text and what an entity is, in words, or --queries and a file of names")
+    result = distjoint.load(run, dataset=dataset, memory=memory, progress=progress())
     if name is None:
         vector = result.text_vector(text or "")
-        found = [asdict(near) for near in result.nearest(vector, count, kind=to, of="entity")]
+        found = result.nearest(vector, count, kind=to, of="entity", standardize=standardize).to_dicts()
         typer.echo(json.dumps({"text": found}, indent=2)) if as_json else print_rows(f"text {text}", found)
         return
     # An aligned name has two vectors; an unknown one is named by the look-up itself.
     kinds: list[Any] = [of] if of else result.kinds(name) or [None]
-    answers = {kind: [asdict(near) for near in result.nearest(name, count, kind=to, of=kind)] for kind in kinds}
+    answers = {
+        each: result.nearest(name, count, kind=to, of=each, standardize=standardize).to_dicts() for each in kinds
+    }
     if as_json:
         typer.echo(json.dumps(answers, indent=2))
         return
-    for kind, rows in answers.items():
-        print_rows(f"{kind} {name}", rows)
+    for each, rows in answers.items():
+        print_rows(f"{each} {name}", rows)
 
 
 def predict(
     run: Run,
-    relation: Annotated[str, typer.Option(metavar="NAME", help="The relation's name.", show_default=False)],
-    head: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it starts from; predicts tails.")] = None,
-    tail: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it leads to; predicts heads.")] = None,
+    relation: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The relation's name; left out, relations are predicted.")
+    ] = None,
+    head: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it starts from.")] = None,
+    tail: Annotated[str | None, typer.Option(metavar="NAME", help="The entity it leads to.")] = None,
     head_text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Instead of --head: what the entity is, in words.")
     ] = None,
@@ -80,26 +142,131 @@ def predict(
     known: Annotated[
         Literal["exclude", "include"], typer.Option(help="Triples of the dataset: left out, or marked.")
     ] = "exclude",
+    known_of: Annotated[
+        Literal["all", "train", "none"],
+        typer.Option("--filter", help="Which triples are known: of all splits, of train, or none."),
+    ] = "all",
+    candidates: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The only entities that may be answers: a name a line.")
+    ] = None,
+    types: Annotated[
+        bool, typer.Option("--types", help="Only entities of the types that stood there in training.")
+    ] = False,
+    type_names: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="Only entities of this type; may be repeated.")
+    ] = None,
+    probabilities: Likely = False,
+    queries: Queries = None,
+    out: Out = None,
+    skip_unknown: SkipUnknown = False,
+    memory: Memory = MEMORY,
     dataset: Dataset = None,
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
-    """The most plausible tails or heads of a relation.
+    """The most plausible tails, heads or relations: what is left out of a triple is predicted.
 
     \b
     Examples:
       distjoint predict runs/joint --head dog --relation hypernym -k 10
+      distjoint predict runs/joint --head dog --tail animal
       distjoint predict runs/described --head-text "a large marine mammal" --relation hypernym
+      distjoint predict runs/joint --queries questions.tsv --out answers.parquet
     """
     import distjoint
+    from distjoint.storage import locate
 
-    texts = {"head_text": head_text, "tail_text": tail_text}
-    answers = distjoint.load(run, dataset=dataset).predict(head, relation, tail, count, known, own_end=own_end, **texts)
-    rows = [asdict(answer) for answer in answers]
+    shown = progress()
+    result = distjoint.load(run, dataset=dataset, memory=memory, progress=shown)
+    listed = None
+    if candidates is not None:
+        from distjoint.results.files import read_names
+
+        listed = read_names(locate(candidates), "name")
+    if types and type_names:
+        raise UsageError("--types takes the types of training, --type those that you name; give one of the two")
+    limits: dict[str, Any] = {
+        "filter": known_of,
+        "own_end": own_end,
+        "candidates": listed,
+        "types": type_names or types,
+    }
+    if queries is not None:
+        from distjoint.results.batch import predict_file
+
+        _refuse_both(out, head, relation, tail, head_text, tail_text)
+        places, choice = (locate(queries), locate(out or "")), result.choice(known, **limits)
+        more: dict[str, Any] = {"probabilities": probabilities, "skip_unknown": skip_unknown, "progress": shown}
+        with interruptible(_AGAIN):
+            tally = predict_file(result, *places, count, choice, **more)
+        _say_tally(tally, out, as_json)
+        return
+    texts: dict[str, Any] = {"head_text": head_text, "tail_text": tail_text, "probabilities": probabilities}
+    rows = result.predict(head, relation, tail, count, known, **limits, **texts).to_dicts()
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        print_rows(f"{head or head_text or '?'}  {relation}  {tail or tail_text or '?'}", rows)
+        print_rows(f"{head or head_text or '?'}  {relation or '?'}  {tail or tail_text or '?'}", rows)
+
+
+def score(
+    run: Run,
+    triples: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE | HEAD RELATION TAIL", help="A file of triples, or one.", show_default=False),
+    ],
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where the scores of a file go; its ending says the format.")
+    ] = None,
+    probabilities: Likely = False,
+    skip_unknown: SkipUnknown = False,
+    memory: Memory = MEMORY,
+    dataset: Dataset = None,
+    storage_options: StorageOptions = None,
+    as_json: Json = False,
+) -> None:
+    """Scores of triples: how plausible each is, among those of its relation.
+
+    \b
+    Examples:
+      distjoint score runs/joint dog hypernym animal
+      distjoint score runs/joint triples.tsv --out scores.tsv --probabilities
+    """
+    import distjoint
+    from distjoint.storage import locate
+
+    if len(triples) not in (1, 3):
+        raise UsageError(f"{len(triples)} arguments after RUN: give a file of triples, or HEAD RELATION TAIL")
+    shown = progress()
+    result = distjoint.load(run, dataset=dataset, memory=memory, progress=shown)
+    if len(triples) == 1:
+        from distjoint.results.batch import score_file
+
+        if out is None:
+            raise UsageError(f"{triples[0]}: give the file for its scores, --out FILE")
+        more: dict[str, Any] = {"probabilities": probabilities, "skip_unknown": skip_unknown, "progress": shown}
+        with interruptible(_AGAIN):
+            tally = score_file(result, locate(triples[0]), locate(out), **more)
+        _say_tally(tally, out, as_json)
+        return
+    if out is not None:
+        raise UsageError("--out: is for a file of triples; the score of one is printed")
+    found = {"score": result.score(*triples)}
+    if probabilities:
+        import numpy as np
+
+        found["probability"] = float(result.graph.calibration.probability(np.array([found["score"]]))[0])
+    typer.echo(json.dumps(found) if as_json else "  ".join(f"{name} {value:.4f}" for name, value in found.items()))
+
+
+def _say_tally(tally: AnswerTally, out: str | None, as_json: bool) -> None:
+    """Print what a file of questions came to."""
+    if as_json:
+        typer.echo(json.dumps({"out": out, **tally.to_dict()}, indent=2))
+        return
+    typer.echo(f"{out}: {tally.answers:,} answers to {tally.questions:,} questions")
+    for note in tally.notes:
+        typer.echo(f"  {note}", err=True)
 
 
 def explain(
@@ -150,6 +317,7 @@ def export(
         VectorParts,
         typer.Option(help=VECTORS),
     ] = "joint",
+    memory: Memory = MEMORY,
     binary: Annotated[bool, typer.Option("--binary", help="The format's binary form; word2vec has one.")] = False,
     dataset: Dataset = None,
     storage_options: StorageOptions = None,
@@ -167,7 +335,7 @@ def export(
     import distjoint
 
     notes: list[str] = []
-    written = distjoint.load(run, dataset=dataset).export(
+    written = distjoint.load(run, dataset=dataset, memory=memory, progress=progress()).export(
         out, form, kind=kind, vectors=vectors, binary=binary, say=notes.append
     )
     if as_json:
@@ -176,3 +344,10 @@ def export(
     typer.echo(f"{out}: {written:,} vectors")
     for note in notes:
         typer.echo(f"  {note}", err=True)
+
+
+def _refuse_both(out: str | None, *others: object) -> None:
+    if out is None:
+        raise UsageError("--queries: give the file for the answers, --out FILE")
+    if any(other is not None for other in others):
+        raise UsageError("--queries asks many questions; leave out the single one")

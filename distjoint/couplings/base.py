@@ -9,19 +9,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from distjoint.backends.base import Backend
+from distjoint.base.arrays import Bools
 from distjoint.config import Config
-from distjoint.couplings.views import TextView, View
-from distjoint.model.scorers import NO_DENSE, Scorer
-from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
-from distjoint.table.parts import Shard
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from distjoint.backends.base import Backend
+    from distjoint.couplings.views import TextView, View
+    from distjoint.model.scorers import Scorer
+    from distjoint.table.arena import Arena
+    from distjoint.table.parts import Shard
 
 MAP = "map"
 """Name of the map from words to entities, a dense parameter of some couplings, and of its group."""
@@ -29,6 +34,9 @@ RELATION = "relation"
 """Of a dense parameter: the vectors of all relations, and the end of its name where a term has its own."""
 OWN, TEXT = "own", "text"
 """Names of what makes the vector of an entity: what it has of its own, and what words make of it."""
+NO_ROW = -1
+"""Place of no row; a backend's NONE."""
+NO_MAPS: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,8 @@ class Coupling(ABC):
     """Parts of words whose sum is what entities read in them."""
     own_parts: ClassVar[tuple[str, ...]] = ("X",)
     """Parts of entities whose sum is what an entity has besides its word."""
+    of_arrays: ClassVar[bool] = False
+    """Whether vectors, and what says something, can be made of numpy's arrays too: then torch is not loaded for it."""
 
     def dense(
         self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
@@ -131,12 +141,10 @@ class Coupling(ABC):
         own = sum((parts[name] for name in self.own_parts[1:]), parts[self.own_parts[0]])
         if not self.reads_words:
             return own
-        has_word, has_entity = (
-            torch.from_numpy(rows).to(own.device) for rows in (layout.has_word(shard), layout.has_entity(shard))
-        )
+        has_word, has_entity = layout.has_word(shard), layout.has_entity(shard)
         # The same rows seen from both sides: entities that have a word, words that have an entity.
-        worded, word = has_word[has_entity], torch.zeros_like(own)
-        word[worded] = word_block(parts)[has_entity[has_word]]
+        worded, word = like(own, has_word[has_entity]), zeros_like(own)
+        word[worded] = word_block(parts)[like(own, has_entity[has_word])]
         return self.entity_vectors(own, word, worded, dense)
 
     def entity_parts(
@@ -152,24 +160,24 @@ class Coupling(ABC):
         whole = self.entity_block(parts, layout, shard, dense)
         if not self.reads_words:
             return {OWN: whole}
-        wordless = {name: torch.zeros_like(part) if name in ("W", "C") else part for name, part in parts.items()}
+        wordless = {name: zeros_like(part) if name in ("W", "C") else part for name, part in parts.items()}
         own = self.entity_block(wordless, layout, shard, dense)
         return {OWN: own, TEXT: whole - own}
 
     def says_something(self, parts: Mapping[str, Tensor], layout: Layout, shard: int) -> Tensor:
         """bool[entity rows]: whose vector means something though no training triple names them."""
-        worded = torch.from_numpy(layout.has_word(shard)[layout.has_entity(shard)])
-        return worded if self.reads_words else torch.zeros_like(worded)
+        worded = layout.has_word(shard)[layout.has_entity(shard)]
+        return like(parts[self.own_parts[0]], worded & self.reads_words)
 
     def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor], every: Tensor) -> Tensor:
         """Words where the entities are, to be compared with them: float[n, dim] to the same shape.
 
-        every   float[words, dim], all words of the run
+        every   float[words, dim], all words of the run, or float[1, dim], their mean, where these are too many
         """
         return words
 
     def begin_entities(
-        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_DENSE
+        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_MAPS
     ) -> tuple[Tensor, Tensor]:
         """Start values of X of entities with a word, given vectors to begin with; may set words that have none.
 
@@ -206,6 +214,8 @@ def relation_parameters(
 
 def map_parameter(config: Config) -> DenseParameter:
     """The map from words to entities: float32[dim, dim], at first the identity."""
+    import torch
+
     return DenseParameter(torch.eye(config.model.dim), MAP, config.graph.map_learning_rate, by_row=False)
 
 
@@ -216,6 +226,22 @@ def word_block(parts: Mapping[str, Tensor]) -> Tensor:
 
 def words_of_entities(layout: Layout, shard: int) -> Tensor:
     """int64[entity rows]: place of each entity's word in W and C of its shard, -1 for none."""
+    import torch
+
     has_word, has_entity = layout.has_word(shard), layout.has_entity(shard)
     places = np.where(has_word, np.cumsum(has_word) - 1, -1)
     return torch.from_numpy(places[has_entity])
+
+
+def like(rows: Any, mask: Bools) -> Any:
+    """A mask of numpy's as `rows` takes it: as it is, or on the device of a tensor."""
+    if isinstance(rows, np.ndarray):
+        return mask
+    import torch
+
+    return torch.from_numpy(mask).to(rows.device)
+
+
+def zeros_like(rows: Any) -> Any:
+    """Zeros of the shape and kind of an array or a tensor."""
+    return np.zeros_like(rows) if isinstance(rows, np.ndarray) else rows.new_zeros(rows.shape)

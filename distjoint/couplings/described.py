@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from distjoint.backends.base import Backend
 from distjoint.config import Config
 from distjoint.couplings.base import (
     MAP,
+    NO_MAPS,
     OWN,
     TEXT,
     Coupling,
@@ -20,13 +19,20 @@ from distjoint.couplings.base import (
     map_parameter,
     relation_parameters,
 )
-from distjoint.couplings.views import Own
-from distjoint.model.scorers import NO_DENSE, Scorer
-from distjoint.optim import Optimizer, optimizer_of
-from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
-from distjoint.table.parts import Shard
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from distjoint.backends.base import Backend
+    from distjoint.model.scorers import Scorer
+    from distjoint.optim import Optimizer
+    from distjoint.table.arena import Arena
+    from distjoint.table.parts import Shard
+
+_SMALLEST = 1e-12
+"""Length that a shorter word is taken to have."""
 READ = "R"
 """Part of a word that only entities read: where the graph wants it, beside where the text has it."""
 
@@ -46,6 +52,7 @@ class Described(Coupling):
     formula = "X + T, with T the sum of its words: weighted, centred, of length one, times M"
     sources = ("mentions",)
     groups = (MAP,)
+    of_arrays = True
     reads_text = True
     read_parts: ClassVar[tuple[str, ...]] = ("W", "C", READ)
     own_parts: ClassVar[tuple[str, ...]] = ("X", "T")
@@ -56,6 +63,8 @@ class Described(Coupling):
         return {**relation_parameters(config, scorer, relations, generator), MAP: map_parameter(config)}
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
+        from distjoint.optim import optimizer_of
+
         optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
         view = OwnAndText(arena, backend, optimizer, config.graph.own_l2)
         return [GraphTerm("graph", view, texts=view)]
@@ -72,19 +81,24 @@ class Described(Coupling):
         return parts["T"].any(1)
 
     def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor], every: Tensor) -> Tensor:
+        if isinstance(words, np.ndarray):
+            centred = words - every.mean(0)
+            return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), _SMALLEST) @ dense[MAP]
         return unit_words(words, every.mean(0))[0] @ dense[MAP]
 
     def begin_entities(
-        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_DENSE
+        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_MAPS
     ) -> tuple[Tensor, Tensor]:
         """X is the vector that is given: T comes on top."""
+        import torch
+
         return torch.ones(len(vectors), dtype=torch.bool), vectors
 
 
 def unit_words(words: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Words as entities read them, centred and of length one, and the lengths they had: float[n, dim], float[n, 1]."""
     centred = words - mean
-    norms = centred.norm(dim=1, keepdim=True).clamp_min_(1e-12)
+    norms = centred.norm(dim=1, keepdim=True).clamp_min_(_SMALLEST)
     return centred.div_(norms), norms
 
 
@@ -97,6 +111,8 @@ class OwnAndText:
     dense: str | None = None
 
     def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, own_l2: float) -> None:
+        from distjoint.couplings.views import Own
+
         self._own, self._backend, self._own_l2 = Own(arena, backend, optimizer), backend, own_l2
         self._index, self._text, self._gradient = arena.entity_index, arena.arrays["T"], arena.arrays["T.gradient"]
 
@@ -111,6 +127,8 @@ class OwnAndText:
         self.apply_own(rows, gradient, rate, allowed)
 
     def apply_text(self, rows: Tensor, gradient: Tensor, allowed: Tensor | None = None) -> None:
+        import torch
+
         index = self._index[rows]
         known = index >= 0 if allowed is None else (index >= 0) & allowed
         self._gradient.index_add_(0, index.clamp_min(0), torch.where(known[:, None], gradient, 0.0))

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from distjoint.backends.base import NONE, Backend
 from distjoint.config import Config
-from distjoint.couplings.base import MAP, Coupling, DenseParameter, GraphTerm, map_parameter, relation_parameters
-from distjoint.couplings.views import Own, Word
-from distjoint.model.scorers import NO_DENSE, Scorer
-from distjoint.optim import Optimizer, optimizer_of
-from distjoint.table.arena import Arena
-from distjoint.table.parts import Shard
+from distjoint.couplings.base import (
+    MAP,
+    NO_MAPS,
+    NO_ROW,
+    Coupling,
+    DenseParameter,
+    GraphTerm,
+    map_parameter,
+    relation_parameters,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from distjoint.backends.base import Backend
+    from distjoint.model.scorers import Scorer
+    from distjoint.optim import Optimizer
+    from distjoint.table.arena import Arena
+    from distjoint.table.parts import Shard
 
 
 class Dual(Coupling):
@@ -30,6 +41,7 @@ class Dual(Coupling):
     name = "dual"
     formula = "X + (W + C) M"
     groups = (MAP,)
+    of_arrays = True
 
     def dense(
         self, config: Config, scorer: Scorer, relations: int, generator: torch.Generator
@@ -39,6 +51,9 @@ class Dual(Coupling):
         return {**of_entities, **of_words, MAP: map_parameter(config)}
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
+        from distjoint.couplings.views import Word
+        from distjoint.optim import optimizer_of
+
         optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
         entities = Mapped(arena, backend, optimizer, dense[MAP], config.graph.own_l2)
         words = Word(arena, backend, optimizer)
@@ -48,7 +63,7 @@ class Dual(Coupling):
         return own + word @ dense[MAP]
 
     def begin_entities(
-        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_DENSE
+        self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_MAPS
     ) -> tuple[Tensor, Tensor]:
         """As usual, M being the identity; else beside the word as the M that is given has it."""
         if MAP not in dense:
@@ -70,6 +85,8 @@ class Mapped:
     dense: str | None = MAP
 
     def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, map_: Tensor, own_l2: float) -> None:
+        from distjoint.couplings.views import Own, Word
+
         self._backend, self._map, self._own_l2 = backend, map_, own_l2
         self._own, self._word = Own(arena, backend, optimizer), Word(arena, backend, optimizer)
 
@@ -84,6 +101,6 @@ class Mapped:
         places = self._backend.compact(worded)
         chosen, of_words = (rows, gradient) if places is None else (rows[places], gradient[places])
         d_map = self._word.gather(chosen).T @ of_words
-        gradient.add_(self._own.gather(rows.masked_fill(~worded, NONE)), alpha=self._own_l2)
+        gradient.add_(self._own.gather(rows.masked_fill(~worded, NO_ROW)), alpha=self._own_l2)
         self._own.apply(rows, gradient, rate, allowed)
         return d_map

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from distjoint.backends.base import Backend
 from distjoint.config import Config
 from distjoint.couplings.base import MAP, DenseParameter, map_parameter
 from distjoint.couplings.soft import Soft
-from distjoint.couplings.views import View, Word
-from distjoint.model.scorers import Scorer
-from distjoint.optim import Optimizer
-from distjoint.table.arena import Arena
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from distjoint.backends.base import Backend
+    from distjoint.couplings.views import View, Word
+    from distjoint.model.scorers import Scorer
+    from distjoint.optim import Optimizer
+    from distjoint.table.arena import Arena
 
 
 class Project(Soft):
@@ -29,6 +32,8 @@ class Project(Soft):
         return {**super().dense(config, scorer, relations, generator), MAP: map_parameter(config)}
 
     def pulled_words(self, arena: Arena, backend: Backend, optimizer: Optimizer, dense: Mapping[str, Tensor]) -> View:
+        from distjoint.couplings.views import Word
+
         return MappedWord(Word(arena, backend, optimizer, "pairs.word."), dense[MAP])
 
     def words_among_entities(self, words: Tensor, dense: Mapping[str, Tensor], every: Tensor) -> Tensor:
@@ -47,6 +52,8 @@ class MappedWord:
         self._word, self._map = word, map_
 
     def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        import torch
+
         return torch.mm(self._word.gather(rows), self._map, out=out)
 
     def apply(self, rows: Tensor, gradient: Tensor, rate: float, allowed: Tensor | None = None) -> Tensor:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from distjoint.backends.base import Backend
 from distjoint.config import Config
 from distjoint.couplings.base import Coupling, GraphTerm
-from distjoint.couplings.views import Own
-from distjoint.optim import optimizer_of
-from distjoint.table.arena import Arena
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from distjoint.backends.base import Backend
+    from distjoint.table.arena import Arena
 
 
 class Separate(Coupling):
@@ -21,8 +22,12 @@ class Separate(Coupling):
     formula = "X"
     reads_words = False
     kinds_meet = False
+    of_arrays = True
 
     def terms(self, config: Config, arena: Arena, backend: Backend, dense: Mapping[str, Tensor]) -> list[GraphTerm]:
+        from distjoint.couplings.views import Own
+        from distjoint.optim import optimizer_of
+
         optimizer = optimizer_of(config.graph.optimizer, config.graph.optimizer_options)
         return [GraphTerm("graph", Own(arena, backend, optimizer))]
 

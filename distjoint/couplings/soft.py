@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from distjoint.backends.base import Backend
 from distjoint.base.errors import UsageError
 from distjoint.couplings.separate import Separate
-from distjoint.couplings.views import View, Word
-from distjoint.optim import Optimizer
-from distjoint.table.arena import Arena
 from distjoint.table.layout import Layout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from distjoint.backends.base import Backend
+    from distjoint.couplings.views import View
+    from distjoint.optim import Optimizer
+    from distjoint.table.arena import Arena
 
 
 class Soft(Separate):
@@ -38,6 +41,8 @@ class Soft(Separate):
 
         Its optimizer's state is in parts that begin with `pairs.word.`
         """
+        from distjoint.couplings.views import Word
+
         return Word(arena, backend, optimizer, "pairs.word.")
 
     def says_something(self, parts: Mapping[str, Tensor], layout: Layout, shard: int) -> Tensor:

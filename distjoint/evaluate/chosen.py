@@ -10,7 +10,6 @@ import numpy as np
 from distjoint.base.arrays import Bools, Floats
 from distjoint.base.errors import UsageError
 from distjoint.couplings.base import OWN, TEXT
-from distjoint.evaluate.candidates import entity_rows
 from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.space import Space, Spaces
 from distjoint.evaluate.trained import TrainedVectors
@@ -49,7 +48,8 @@ def spaces_of(trained: TrainedVectors, spaces: Spaces, kind: VectorKind | None) 
 def _of_entities(trained: TrainedVectors, space: Space, vectors: VectorParts) -> Space:
     wanted, layout = (OWN, TEXT) if vectors == "both" else (vectors,), trained.layout
     found: dict[str, Floats] = {name: np.zeros_like(space.vectors) for name in wanted}
-    for shard, rows in enumerate(entity_rows(layout)):
+    for shard in range(layout.shards):
+        rows = layout.rows_of(shard)[layout.has_entity(shard)]
         parts = trained.entity_parts(shard)
         if missing := [name for name in wanted if name not in parts]:
             raise UsageError(

@@ -49,7 +49,8 @@ def measure(options: EvaluateOptions) -> Report:
             report = replace(report, classification=graph.classify(progress))
     if options.similarity or options.analogies:
         trained = TrainedVectors(run, run.result())
-        space = choose(trained, read_spaces(trained), options.kind, options.vectors)
+        spaces = read_spaces(trained, options.memory_bytes or MEMORY, progress)
+        space = choose(trained, spaces, options.kind, options.vectors)
         report = replace(report, kind=space.kind, vectors=options.vectors)
         report = _measure_words(report, space, sets, options, progress)
     return report

@@ -127,11 +127,11 @@ def similarity(space: Space, pairs: WordPairs, standardize: bool = True, seed: i
     standardize   columns to mean 0 and deviation 1 over the whole vocabulary, before the cosine
     returns       the result; its rho is NaN when fewer than three pairs are covered
     """
-    unit, lookup = space.unit(standardize), Lookup(space)
+    lookup = Lookup(space)
     first, second = (lookup.find_all(pair[side] for pair in pairs.pairs) for side in (0, 1))
     covered = (first >= 0) & (second >= 0)
     gold, cosines = np.array(pairs.scores), np.full(len(covered), np.nan)
-    cosines[covered] = np.einsum("nd,nd->n", unit[first[covered]], unit[second[covered]])
+    cosines[covered] = np.einsum("nd,nd->n", *(space.unit_of(side[covered], standardize) for side in (first, second)))
     statistic = spearman_of(gold[covered], cosines[covered])
     rho = float(statistic(np.arange(covered.sum())[None])[0]) if covered.sum() >= LEAST else float("nan")
     found = interval(statistic, int(covered.sum()), seed)
@@ -146,13 +146,13 @@ def grouped_similarity(space: Space, pairs: GroupedPairs, standardize: bool = Tr
 
     standardize   columns to mean 0 and deviation 1 over the whole vocabulary, before the cosine
     """
-    unit, lookup = space.unit(standardize), Lookup(space)
+    lookup = Lookup(space)
     parts: list[Doubles] = []
     for group in pairs.groups:
         first, second = (lookup.find_all(pair[side] for pair in group.pairs) for side in (0, 1))
         covered = (first >= 0) & (second >= 0)
         scores = np.full(len(covered), np.nan)
-        left, right = (unit[side[covered]].astype(np.float64) for side in (first, second))
+        left, right = (space.unit_of(side[covered], standardize).astype(np.float64) for side in (first, second))
         scores[covered] = _likeness(right - left) if pairs.by_offset else (left * right).sum(1)
         parts.append(scores)
     groups = tuple((group.name, len(group.pairs)) for group in pairs.groups)

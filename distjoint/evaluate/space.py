@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from distjoint.base.arrays import Bools, Floats, Ints
+from distjoint.base.arrays import Bools, Doubles, Floats, Ints
 from distjoint.base.prefixes import Prefixes
-from distjoint.data.naming import Cleaning, folded
-from distjoint.evaluate.candidates import entity_rows
+from distjoint.base.progress import Progress
+from distjoint.evaluate.names import Aliases, NameColumn, NameIndex, NameTable, Readable, numbers_of
 from distjoint.evaluate.options import VectorKind
+from distjoint.evaluate.stored import RowReader, StoredVectors, read_shard
 from distjoint.evaluate.trained import TrainedVectors
 
 
@@ -31,7 +30,8 @@ class Space:
     kind       words or entities
     names      str[n]: the name of each vector
     aliases    further names and the index of each one's vector; where several vectors share one, the first listed
-    vectors    float32[n, dim]
+    vectors    float32[n, dim]; of a table larger than the memory for it `StoredVectors`, which are read as they are
+               indexed, and by blocks
     prefixes   by which names may be written, and are shown
     """
 
@@ -48,30 +48,15 @@ class Space:
         """The index of a name: as it is written, by a prefix, cleaned as a dataset's names are, or with underscores for
         spaces; whatever its case and Unicode form.
         """
-        clean = Cleaning().clean(name)
-        for key in (name, self.prefixes.whole(clean) or clean, clean.replace(" ", "_")):
-            if key in self._exact:
-                return self._exact[key]
-            if (fold := folded(key)) in self._folded:
-                return self._folded[fold]
-        return None
+        return self._index.find(name)
 
     def find_all(self, names: Iterable[str]) -> Ints:
         """int64[n]: the index of each name, -1 where it is unknown."""
-        return np.array([-1 if (index := self.find(name)) is None else index for name in names], np.int64)
+        return self._index.find_all(names)
 
     def similar_names(self, name: str, count: int = 3) -> list[str]:
         """Names spelt much like this one, nearest first."""
-        clean = Cleaning().clean(name)
-        key = folded(self.prefixes.whole(clean) or clean).replace(" ", "_")
-        # difflib is slow: on a large vocabulary, only names that begin like this one and are about as long.
-        near = [
-            other
-            for other in self._folded
-            if other[:1] == key[:1] and abs(len(other) - len(key)) <= max(2, len(key) // 3)
-        ]
-        found = get_close_matches(key, near[:50_000], n=count)
-        return list(dict.fromkeys(self.prefixes.shown(self.names[self._folded[other]]) for other in found))
+        return list(dict.fromkeys(self.prefixes.shown(self.names[at]) for at in self._index.similar(name, count)))
 
     def unit(self, standardize: bool) -> Floats:
         """float32[n, dim]: vectors of length one, whose products are cosines.
@@ -80,9 +65,15 @@ class Space:
         """
         return self._standard if standardize else self._raw
 
+    def unit_of(self, places: Ints, standardize: bool) -> Floats:
+        """`unit` at some places: float32[n, dim]."""
+        if isinstance(self.vectors, StoredVectors):
+            return self.to_unit(self.vectors[places], standardize)
+        return self.unit(standardize)[places]
+
     def to_unit(self, vectors: Floats, standardize: bool) -> Floats:
         """Other vectors of this space scaled likewise: float32[n, dim] to float32[n, dim]."""
-        return _unit(self._standardized(vectors) if standardize else vectors)
+        return _unit(self.standardized(vectors) if standardize else vectors)
 
     def select(self, which: Bools) -> Space:
         """The names at some places, bool[n], with their vectors and aliases."""
@@ -96,63 +87,54 @@ class Space:
         spaces = [replace(self, vectors=vectors) for vectors in halves]
         if len(spaces) == 1:
             return spaces[0]
-        return replace(self, vectors=np.hstack([space._standardized(space.vectors) for space in spaces]))
+        return replace(self, vectors=np.hstack([space.standardized(space.vectors) for space in spaces]))
 
-    def _standardized(self, vectors: Floats) -> Floats:
+    def standardized(self, vectors: Floats) -> Floats:
+        """Vectors with the columns of this space's brought to mean 0 and deviation 1."""
         return (vectors - self._moments[0]) / self._moments[1]
 
     @cached_property
-    def _exact(self) -> dict[str, int]:
-        index: dict[str, int] = {}
-        for place, name in enumerate(self.names):
-            index.setdefault(name, place)
-        return index
-
-    @cached_property
-    def _folded(self) -> dict[str, int]:
-        index: dict[str, int] = {}
-        for place, name in enumerate(self.names):
-            index.setdefault(folded(name), place)
-        for name, place in self.aliases:
-            index.setdefault(folded(name), place)
-        return index
+    def _index(self) -> NameIndex:
+        return NameIndex(self.names, self.aliases, self.prefixes)
 
     @cached_property
     def _moments(self) -> tuple[Floats, Floats]:
         """float32[dim] each: mean and standard deviation of the columns."""
-        mean, deviation = self.vectors.mean(0, dtype=np.float64), self.vectors.std(0, dtype=np.float64)
+        if isinstance(self.vectors, StoredVectors):
+            mean, deviation = _moments_by_block(self.vectors)
+        else:
+            mean, deviation = self.vectors.mean(0, dtype=np.float64), self.vectors.std(0, dtype=np.float64)
         return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
 
     @cached_property
     def _standard(self) -> Floats:
-        return self.to_unit(self.vectors, True)
+        return self.to_unit(np.asarray(self.vectors), True)
 
     @cached_property
     def _raw(self) -> Floats:
-        return _unit(self.vectors)
+        return _unit(np.asarray(self.vectors))
 
 
 def _unit(vectors: Floats) -> Floats:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+    return np.asarray(vectors / np.where(norms > 0, norms, 1), vectors.dtype)
 
 
 @dataclass(frozen=True)
 class Spaces:
     """Words and entities of a run, in order of row id; a space is empty where its kind was not trained.
 
-    labels    label of each entity, or its word where it has none; None where that is its name
-    degrees   int64[entities]: training triples that each is in
-    said      bool[entities]: whose vector means something without any, by what words say of them
-    grams     n-grams of names
+    table   names of rows, and what else there is of them
+    said    bool[entities]: whose vector means something without any triple, by what words say of them; None where
+            vectors stay in their files, whose blocks tell
+    grams   n-grams of names; as many as there are, without vectors where these stay in their files
     """
 
     words: Space
     entities: Space
-    labels: Sequence[str | None]
-    degrees: Ints
-    said: Bools
-    grams: Space
+    table: NameTable
+    said: Bools | None
+    grams: Sequence[str]
     prefixes: Prefixes
 
     def readable(self, entity: int) -> str | None:
@@ -163,58 +145,79 @@ class Spaces:
         """An entity's name, by a prefix where it has one."""
         return self.prefixes.shown(self.entities.names[entity])
 
+    @cached_property
+    def labels(self) -> Sequence[str | None]:
+        """Label of each entity, or its word where it has none; None where that is its name."""
+        return Readable(self.table, len(self.entities))
 
-def read_spaces(trained: TrainedVectors) -> Spaces:
-    """All vectors of a checkpoint with their names. raises DistjointError when a file is missing or damaged"""
-    run, layout, table = trained.run, trained.layout, trained.run.rows()
-    dim, sources = run.info.config.model.dim, run.info.sources
-    worded = np.empty((layout.with_word if "text" in sources else 0, dim), np.float32)
-    entities = np.empty((layout.with_entity if "graph" in sources else 0, dim), np.float32)
-    entity_ids, said = entity_rows(layout), np.zeros(len(entities), np.bool_)
-    for shard in range(layout.shards):
-        of_words, of_entities, of_text = trained.words_and_entities(shard)
-        if of_words is not None:
-            worded[layout.word_places(layout.rows_of(shard)[layout.has_word(shard)])] = of_words.numpy()
-        if of_entities is not None and of_text is not None:
-            places = layout.entity_places(entity_ids[shard])
-            entities[places], said[places] = of_entities.numpy(), of_text.numpy()
-    of_rows = table.take(layout.word_rows) if layout.grown else table.slice(0, layout.with_word)
-    words, grams = (_named(of_rows, column, worded) for column in ("word", "gram"))
-    below = table.take(layout.entity_rows) if layout.grown else table.slice(layout.words)
-    below = below.slice(0, len(entities))
-    ids, labels = below.column("entity").to_pylist(), below.column("label").to_pylist()
-    degrees = below.column("degree").combine_chunks().to_numpy(zero_copy_only=False).astype(np.int64)
-    named = zip(ids, labels, below.column("word").to_pylist(), strict=True)
-    readable = [_readable(*names) for names in named]
+    @cached_property
+    def degrees(self) -> Ints:
+        """int64[entities]: training triples that each is in."""
+        if not len(self.entities):
+            return np.empty(0, np.int64)
+        return numbers_of(self.table.of_entities("degree")).astype(np.int64)
+
+
+def table_size(trained: TrainedVectors) -> int:
+    """Bytes of all vectors of a run."""
+    layout, sources = trained.layout, trained.run.info.sources
+    rows = layout.with_word if "text" in sources else 0
+    rows += layout.with_entity if "graph" in sources else 0
+    return 4 * rows * trained.run.info.config.model.dim
+
+
+def read_spaces(trained: TrainedVectors, memory: int | None = None, progress: Progress | None = None) -> Spaces:
+    """All vectors of a checkpoint with their names. raises DistjointError when a file is missing or damaged
+
+    memory     bytes; vectors that take more stay in their files, where a store has them in a copy of this machine's,
+               and are read as they are needed. None for whatever they take
+    progress   shown while files are fetched from a store
+    """
+    run, layout, reader = trained.run, trained.layout, trained.reader(progress)
+    sources, table = run.info.sources, NameTable(run)
+    words = layout.vocabulary if "text" in sources else 0
+    entities = layout.aligned + layout.entities if "graph" in sources else 0
+    grams = table.names("gram", layout.grams) if layout.grams and words else []
+    word_names = table.names("word", words) if words else []
+    ids = NameColumn(lambda: table.of_entities("entity"), entities) if entities else []
+    aliases = Aliases(table) if entities else []
+    word_vectors: Any
+    entity_vectors: Any
+    if memory is not None and table_size(trained) > memory:
+        reader.check()
+        word_vectors, entity_vectors = (StoredVectors(reader, kind, memory) for kind in ("word", "entity"))
+        none = np.empty((0, run.info.config.model.dim), np.float32)
+        word_vectors, entity_vectors = word_vectors if words else none, entity_vectors if entities else none
+        said = None
+    else:
+        word_vectors, entity_vectors, said = _all_vectors(reader, words, entities)
     prefixes = Prefixes(run.info.prefixes)
-    named_entities = Space("entity", ids, entities, _aliases(below), prefixes)
-    return Spaces(words, named_entities, readable, degrees, said, grams, prefixes)
+    named = Space("word", word_names, word_vectors), Space("entity", ids, entity_vectors, aliases, prefixes)
+    return Spaces(*named, table, said, grams, prefixes)
 
 
-def _named(table: pa.Table, column: str, vectors: Floats) -> Space:
-    """Those vectors of the first rows that a column names."""
-    names = table.column(column).slice(0, len(vectors)) if column in table.column_names else pa.nulls(len(vectors))
-    named = names.is_valid().to_numpy(zero_copy_only=False)
-    chosen = vectors if named.all() else vectors[named]
-    return Space("word", names.drop_null().to_pylist(), chosen)
+def _all_vectors(reader: RowReader, words: int, entities: int) -> tuple[Floats, Floats, Bools]:
+    layout, dim = reader.layout, reader.run.info.config.model.dim
+    of_words, of_entities = np.empty((words, dim), np.float32), np.empty((entities, dim), np.float32)
+    said = np.zeros(entities, np.bool_)
+    for shard in range(layout.shards):
+        rows, (read, made, tells) = layout.rows_of(shard), read_shard(reader, shard)
+        if read is not None:
+            places = layout.mentioned(rows[layout.has_word(shard)])
+            known = places < words
+            of_words[places[known]] = read[known]
+        if made is not None and tells is not None:
+            places = layout.entity_places(rows[layout.has_entity(shard)])
+            of_entities[places], said[places] = made, tells
+    return of_words, of_entities, said
 
 
-def _readable(entity: str, label: str | None, word: str | None) -> str | None:
-    """What people may read instead of an entity's id: its label or the word of its row; None where that is the id."""
-    if label is not None and label != entity:
-        return label
-    return word if word is not None and word.casefold() != entity.replace(" ", "_").casefold() else None
-
-
-def _aliases(entities: pa.Table) -> list[tuple[str, int]]:
-    """Words, then labels of entities, with their indices; of entities with one label the most frequent first."""
-    order = pc.sort_indices(entities, [("degree", "descending")]).to_numpy()
-    pairs: list[tuple[str, int]] = []
-    for column in ("word", "label"):
-        names = entities.column(column).to_pylist()
-        pairs += [(names[index], int(index)) for index in order if names[index] is not None]
-    pairs += [(name.replace(" ", "_"), index) for name, index in pairs if " " in name]
-    return pairs
+def _moments_by_block(vectors: StoredVectors) -> tuple[Doubles, Doubles]:
+    """Mean and deviation of the columns, in two passes: float64[dim] each."""
+    mean = sum((part.sum(0, dtype=np.float64) for _, part, _ in vectors.blocks()), np.zeros(vectors.shape[1]))
+    mean /= len(vectors)
+    squares = sum((np.square(part - mean).sum(0) for _, part, _ in vectors.blocks()), np.zeros(vectors.shape[1]))
+    return mean, np.sqrt(squares / len(vectors))
 
 
 def unknown(what: str, name: str, spaces: Sequence[Space]) -> str:

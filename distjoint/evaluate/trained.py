@@ -6,18 +6,23 @@ Ranking, validation during training, word tests and embeddings in use all read a
 from __future__ import annotations
 
 from functools import cached_property
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from distjoint.base.arrays import Bools
 from distjoint.base.errors import DistjointError
+from distjoint.base.progress import Progress
 from distjoint.couplings import Coupling, coupling_of
 from distjoint.couplings.base import word_block
-from distjoint.data.dataset import Triples
-from distjoint.evaluate.candidates import Candidates, all_finite, entity_rows, listed_rows
-from distjoint.evaluate.scoring import TripleModel
+from distjoint.evaluate.stored import RowReader
 from distjoint.runs.folder import Checkpoint, RunFolder
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from distjoint.data.dataset import Triples
+    from distjoint.evaluate.candidates import Candidates
+    from distjoint.evaluate.scoring import TripleModel
 
 
 class TrainedVectors:
@@ -33,10 +38,17 @@ class TrainedVectors:
         self, run: RunFolder, checkpoint: Checkpoint, device: torch.device | str = "cpu", memory: int = 0
     ) -> None:
         self.run, self.checkpoint, self.layout = run, checkpoint, run.layout
-        self._device = torch.device(device)
+        self._device = device
         size = 4 * (self.layout.aligned + self.layout.entities) * checkpoint.manifest.dim
         self._said: dict[int, Bools] = {}
         self._kept: dict[int, Tensor] | None = {} if size <= memory else None
+
+    def reader(self, progress: Progress | None = None) -> RowReader:
+        """The same rows without torch, one by one or by blocks.
+
+        progress   shown while files are fetched from a store
+        """
+        return RowReader(self.run, self.checkpoint, self.coupling, progress)
 
     @cached_property
     def dense(self) -> dict[str, Tensor]:
@@ -51,14 +63,20 @@ class TrainedVectors:
     @cached_property
     def model(self) -> TripleModel:
         """The scorer with its trained relations; only where a graph was trained."""
+        from distjoint.evaluate.scoring import TripleModel
+
         return TripleModel.of(self.run.info.config.model, self.dense)
 
     def candidates(self, *splits: Triples) -> Candidates:
         """The entities that occur in some splits, to rank answers among."""
+        from distjoint.evaluate.candidates import Candidates, entity_rows, listed_rows
+
         return Candidates(entity_rows(self.layout), self.entities, listed_rows(self.layout.rows, *splits))
 
     def entities(self, shard: int) -> Tensor:
         """float32[entities of the shard, dim], as the graph scores them. raises DistjointError for NaN or infinity"""
+        from distjoint.evaluate.candidates import all_finite
+
         if self._kept is not None and shard in self._kept:
             return self._kept[shard]
         vectors = self._entities(self._parts(shard), shard)
@@ -78,6 +96,8 @@ class TrainedVectors:
         """Both kinds by one reading of the shard: float32[n, dim] each, None where that kind was not trained; and of
         entities bool[n], `Coupling.says_something`.
         """
+        import torch
+
         parts, sources = self._parts(shard), self.run.info.sources
         words = word_block(parts) if "text" in sources else None
         if "graph" not in sources:
@@ -86,6 +106,8 @@ class TrainedVectors:
 
     def read_words(self, shard: int) -> Tensor:
         """float32[words of the shard, dim]: words, and n-grams, as entities read them."""
+        import torch
+
         parts = self._parts(shard)
         return torch.stack([parts[name] for name in self.coupling.read_parts]).sum(0)
 

@@ -1,85 +1,99 @@
-"""A trained result in memory: look names up, find neighbours, predict and score triples.
+"""A trained result: look names up, find neighbours, predict and score triples.
 
-Words and entities each have vectors of their own. An aligned row is a word and an entity, and has two.
+Words and entities each have vectors of their own. An aligned row is a word and an entity, and has two. Vectors that
+take more than the memory for them stay in their files, and are read as they are needed. Torch is loaded by what scores
+triples, not by look-ups and neighbours.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from distjoint.base.arrays import Bools, Doubles, Floats, Ints
+from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError, UsageError
-from distjoint.couplings.base import TEXT
-from distjoint.data.dataset import Triples
-from distjoint.data.of_run import open_dataset
-from distjoint.data.streams import SPLITS
+from distjoint.base.progress import Progress
+from distjoint.base.sizes import bytes_of
 from distjoint.evaluate.chosen import spaces_of
-from distjoint.evaluate.known import KnownAnswers
 from distjoint.evaluate.options import VectorKind, VectorParts
-from distjoint.evaluate.scoring import Side, TripleModel
 from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.results.answers import Neighbour, Prediction, largest, warn_of_chance
-from distjoint.results.explain import End, Explanation, parts_of, slopes_of, word_shares, words_of
-from distjoint.results.export import ExportKind, Say, export_run
+from distjoint.results.answers import AnswerList, Neighbour, Prediction
+from distjoint.results.graph import Choice, Filter, GraphAnswers, Known
+from distjoint.results.keyed import Keyed
+from distjoint.results.limits import Side
+from distjoint.results.neighbours import Neighbours
 from distjoint.results.relation_names import RelationNames
-from distjoint.results.typed import TypedText
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
 
+if TYPE_CHECKING:
+    from distjoint.results.explain import Explanation
+    from distjoint.results.export import ExportKind, Say
+    from distjoint.results.typed import TypedText
 
-def load(url: str, storage_options: Options | None = None, *, dataset: str | None = None) -> Embeddings:
+MEMORY = "2GB"
+"""Vectors that take more stay in their files."""
+
+
+def load(
+    url: str,
+    storage_options: Options | None = None,
+    *,
+    dataset: str | None = None,
+    memory: str | int = MEMORY,
+    progress: Progress | None = None,
+) -> Embeddings:
     """The result of the run at a URL.
 
-    dataset   where its dataset lies now, if it was moved to where it cannot be found
-    raises    DistjointError when there is no result, or it is damaged, or the dataset is another one
+    dataset    where its dataset lies now, if it was moved to where it cannot be found
+    memory     vectors that take more stay in their files and are read as they are needed; those of a store in a copy on
+               this machine, in the folder DISTJOINT_CACHE. Their files are compared with sizes, not with checksums
+    progress   shown while files are fetched from a store
+    raises     DistjointError when there is no result, or it is damaged, or the dataset is another one
     """
     run = RunFolder.open(url, storage_options, dataset)
     if dataset is not None:
+        from distjoint.data.of_run import open_dataset
+
         open_dataset(run)
-    return Embeddings.read(run)
+    return Embeddings.read(run, bytes_of("memory", memory), progress)
 
 
-class Embeddings:
+class Embeddings(Keyed):
     """The vectors of a run.
 
     words, entities   the names and vectors of each kind; empty where the run has none
     relations         names of the relations
+    graph             predictions and scores by number, for many questions at a time
     """
 
-    def __init__(
-        self,
-        run: RunFolder,
-        trained: TrainedVectors,
-        spaces: Spaces,
-        relations: RelationNames,
-    ) -> None:
-        self.run, self.words, self.entities, self.relations = run, spaces.words, spaces.entities, relations.names
-        self._trained, self._every, self._relations = trained, spaces, relations
-        self._model = trained.model if "relation" in trained.dense else None
-        self._plausible: Bools = (spaces.degrees > 0) | spaces.said
-        """bool[entities]: those whose vector means something; that of the others is chance."""
-        self._coupling, self._dense = trained.coupling, trained.dense
+    def __init__(self, trained: TrainedVectors, every: Spaces, relations: RelationNames) -> None:
+        self.run, self.words, self.entities, self.relations = trained.run, every.words, every.entities, relations.names
+        self.trained, self.every = trained, every
+        self.graph = GraphAnswers(trained, every, relations)
 
     @classmethod
-    def read(cls, run: RunFolder) -> Embeddings:
-        """The vectors of a run's result. raises DistjointError when it has none, or a file of it is damaged"""
+    def read(cls, run: RunFolder, memory: int | None = None, progress: Progress | None = None) -> Embeddings:
+        """The vectors of a run's result. raises DistjointError when it has none, or a file of it is damaged
+
+        memory   bytes that vectors may take to be read at once; None for any
+        """
         trained = TrainedVectors(run, run.result())
-        columns = run.relations().to_pydict() if "relation" in trained.dense else {"name": []}
-        spaces = read_spaces(trained)
-        return cls(run, trained, spaces, RelationNames(columns["name"], columns.get("label", ()), spaces.prefixes))
+        columns = run.relations().to_pydict() if "relation" in trained.reader().dense else {"name": []}
+        spaces = read_spaces(trained, memory, progress)
+        return cls(trained, spaces, RelationNames(columns["name"], columns.get("label", ()), spaces.prefixes))
 
     def __len__(self) -> int:
         """How many vectors there are; an aligned row counts twice."""
         return len(self.words) + len(self.entities)
 
-    def __contains__(self, name: str) -> bool:
-        return any(space.find(name) is not None for space in self._spaces(None))
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and any(space.find(name) is not None for space in self.spaces(None))
 
     @property
     def dim(self) -> int:
@@ -87,7 +101,7 @@ class Embeddings:
 
     def kinds(self, name: str) -> list[VectorKind]:
         """Which kinds of vector a name has."""
-        return [space.kind for space in self._spaces(None) if space.find(name) is not None]
+        return [space.kind for space in self.spaces(None) if space.find(name) is not None]
 
     def vector(self, name: str, kind: VectorKind | None = None) -> Floats:
         """float32[dim]: the vector of a word, or of an entity by its id or label.
@@ -95,7 +109,7 @@ class Embeddings:
         kind      `word` or `entity`; None for the first of the two that knows the name
         raises    DistjointError for an unknown name, with the nearest known ones
         """
-        space, index = self._find(name, kind)
+        space, index = self.find(name, kind)
         return space.vectors[index]
 
     def nearest(
@@ -106,7 +120,7 @@ class Embeddings:
         *,
         of: VectorKind | None = None,
         standardize: bool = True,
-    ) -> list[Neighbour]:
+    ) -> AnswerList[Neighbour]:
         """The words and entities nearest to a name or vector, by cosine, nearest first.
 
         Within a kind its own vectors are compared. Across kinds, entity vectors meet (W + C) M (coupling `dual`,
@@ -122,29 +136,40 @@ class Embeddings:
         if k < 1:
             raise UsageError(f"k = {k}: ask for at least one neighbour")
         if isinstance(name, str):
-            source, index = self._find(name, of)
+            source, index = self.find(name, of)
             vector, itself = source.vectors[index], name
-            self._warn(None, *([index] if source.kind == "entity" else []))
+            self.graph.warn(None, [index] if source.kind == "entity" else [])
         else:
-            source, vector, itself = self._spaces(of)[0], np.asarray(name, np.float32), None
+            source, vector, itself, index = self.spaces(of)[0], np.asarray(name, np.float32), None, -1
             if vector.shape != (self.dim,):
                 raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {self.dim} numbers")
-            index = -1
-        spaces = self._spaces(kind)
-        if kind not in (None, source.kind) and not self._coupling.kinds_meet:
+        spaces = self.meeting(source, kind, itself)
+        found = self.neighbours.nearest(source, np.array([index]), vector[None], k, spaces, standardize)
+        rows = zip(found.space[0].tolist(), found.places[0].tolist(), found.similarity[0].tolist(), strict=True)
+        return AnswerList(
+            Neighbour,
+            [
+                Neighbour(spaces[number].names[at], spaces[number].kind, cosine, self.label(spaces[number], at))
+                for number, at, cosine in rows
+                if at >= 0
+            ],
+        )
+
+    def meeting(self, source: Space, kind: VectorKind | None, name: str | None = None) -> list[Space]:
+        """The spaces whose vectors can be compared with those of a space.
+
+        kind     only this one
+        raises   UsageError where it cannot be
+        """
+        spaces = self.spaces(kind)
+        if self.trained.coupling.kinds_meet:
+            return spaces
+        if kind not in (None, source.kind):
             raise UsageError(
-                f"{itself or 'the vector'} is of kind {source.kind}, and without coupling the {kind} vectors lie in a "
+                f"{name or 'the vector'} is of kind {source.kind}, and without coupling the {kind} vectors lie in a "
                 f"space of their own; ask for kind {source.kind}"
             )
-        found: list[Neighbour] = []
-        for space in spaces:
-            if space.kind == source.kind:
-                left = space.to_unit(vector[None], standardize and space.kind == "word")[0]
-                cosines = space.unit(standardize and space.kind == "word") @ left
-                found += self._best(space, cosines, k, skip=index)
-            elif self._coupling.kinds_meet:
-                found += self._best(space, self._across(source, index, vector, space), k, skip=-1)
-        return sorted(found, key=lambda neighbour: -neighbour.similarity)[:k]
+        return [space for space in spaces if space.kind == source.kind]
 
     def text_vector(self, text: str) -> Floats:
         """float32[dim]: the vector of an entity of which a text is all that is known; reads the dataset.
@@ -159,58 +184,92 @@ class Embeddings:
         relation: str | None = None,
         tail: str | None = None,
         k: int = 10,
-        known: Literal["exclude", "include"] = "exclude",
+        known: Known = "exclude",
         *,
         head_text: str | None = None,
         tail_text: str | None = None,
         own_end: bool = False,
-    ) -> list[Prediction]:
-        """The entities that best complete (head, relation, ?) or (?, relation, tail), best first.
+        filter: Filter = "all",
+        candidates: Sequence[str] | None = None,
+        types: bool | Sequence[str] = False,
+        probabilities: bool = False,
+    ) -> AnswerList[Prediction]:
+        """What best completes (head, relation, ?), (?, relation, tail) or (head, ?, tail), best first.
 
-        Candidates are the entities with a training triple, or of which words say something that the coupling reads.
+        Candidates are the entities with a training triple, or of which words say something that the coupling reads;
+        and the relations with a training triple.
 
-        head, tail   the one that is given, by id, label or word
+        head, tail   one end, by id, label or word; both where the relation is predicted
         known        `exclude` leaves out triples of the dataset, which it reads; `include` marks them if it is there
         head_text, tail_text   instead of a name: what the given end is, in words (see `text_vector`)
         own_end      whether the given end may be an answer
-        raises       DistjointError for an unknown name, UsageError unless exactly one end and a relation are given
+        filter       which triples are known: `all`, those of `train`, or `none`, for which no dataset is read
+        candidates   the only entities that may be answers, by name
+        types        only entities of the types that stood there in training, or, where the dataset has no types, that
+                     stood there themselves; or names of types, one of which an answer must have
+        probabilities   with each answer, how likely its triple is true where one of two is (see docs/ask.md)
+        raises       DistjointError for an unknown name, UsageError unless exactly two of the three are given
         """
-        ends = [head, tail, head_text, tail_text]
-        if relation is None or sum(end is not None for end in ends) != 1:
-            raise UsageError("give a relation and one end, head or tail; the other end is predicted")
+        ends = [
+            None if head is None and head_text is None else 1,
+            relation,
+            None if tail is None and tail_text is None else 1,
+        ]
+        both = (head is not None and head_text is not None) or (tail is not None and tail_text is not None)
+        if both or sum(end is not None for end in ends) != 2:
+            raise UsageError("give a relation and one end, head or tail, or both ends; what is left out is predicted")
         if k < 1:
             raise UsageError(f"k = {k}: ask for at least one prediction")
-        side: Side = "tail" if tail is None and tail_text is None else "head"
+        choice = self.choice(known, filter, own_end, candidates, types)
+        if relation is None:
+            return self._relations(head, tail, k, choice, probabilities)
+        side: Side = "tail" if ends[2] is None else "head"
         name, text = (head, head_text) if side == "tail" else (tail, tail_text)
-        given, relation_id = self._entity(name) if text is None else None, self._relations.find(relation)
-        self._warn(relation_id, *([] if given is None else [given]))
-        vector = self.text_vector(text or "") if given is None else self.entities.vectors[given]
-        scores = np.where(self._plausible, self._scores(vector, relation_id, side), -np.inf)
-        answers = None
-        if given is not None:
-            answers = self._known_answers(given, relation_id, side, required=known == "exclude")
-            if not own_end:
-                scores[given] = -np.inf
-        if known == "exclude" and answers is not None:
-            scores[answers] = -np.inf
-        found: list[Prediction] = []
-        for index in largest(scores, k).tolist():
-            marked = None if answers is None else bool((answers == index).any())
-            readable = self._every.readable(index)
-            found.append(Prediction(self.entities.names[index], float(scores[index]), readable, marked))
-        return found
+        given, relation_id = self._entity(name) if text is None else -1, self.graph.names.find(relation)
+        self.graph.warn(relation_id, [given] if given >= 0 else [])
+        vector = self.text_vector(text or "") if given < 0 else self.entities.vectors[given]
+        asked = np.array([given]), np.array([relation_id])
+        places, scores, marks = self.graph.predict(vector[None], *asked, side, k, choice)
+        likely = self.graph.calibration.probability(scores) if probabilities else None
+        return AnswerList(
+            Prediction,
+            [
+                Prediction(
+                    self.entities.names[at],
+                    float(scores[0, rank]),
+                    self.every.readable(at),
+                    None if marks is None else bool(marks[0, rank]),
+                    None if likely is None else float(likely[0, rank]),
+                )
+                for rank, at in enumerate(places[0].tolist())
+                if at >= 0 and np.isfinite(scores[0, rank])
+            ],
+        )
+
+    def choice(
+        self,
+        known: Known = "exclude",
+        filter: Filter = "all",
+        own_end: bool = False,
+        candidates: Sequence[str] | None = None,
+        types: bool | Sequence[str] = False,
+    ) -> Choice:
+        """How answers are chosen, as `predict` takes it. raises DistjointError for an unknown candidate"""
+        listed = None
+        if candidates is not None:
+            names = list(candidates)
+            listed = self.spaces("entity")[0].find_all(names)
+            if not len(listed) or (listed < 0).any():
+                self._entity(next((name for name, at in zip(names, listed.tolist(), strict=True) if at < 0), ""))
+        names_of_types = () if isinstance(types, bool) else tuple(types)
+        return Choice(known, filter, own_end, listed, types is True, names_of_types)
 
     def score(self, head: str, relation: str, tail: str) -> float:
         """How plausible a triple is: the model's score; comparable between triples of one relation."""
-        model, relation_id, places = (
-            self._triple_model(),
-            self._relations.find(relation),
-            list(map(self._entity, (head, tail))),
-        )
-        self._warn(relation_id, *places)
-        ends = [torch.from_numpy(self.entities.vectors[[place]]) for place in places]
-        query = model.queries(ends[0], torch.tensor([relation_id]), "tail")
-        return float(model.score(query, ends[1])[0, 0])
+        predictor, relation_id = self.graph.predictor, self.graph.names.find(relation)
+        places = [self._entity(head), self._entity(tail)]
+        self.graph.warn(relation_id, places)
+        return float(predictor.scores(*(np.array([each]) for each in (places[0], relation_id, places[1])))[0])
 
     def explain(self, head: str, relation: str, tail: str, top: int = 8) -> Explanation:
         """What each part of a triple's ends, and each word of their texts, adds to its score.
@@ -219,25 +278,14 @@ class Embeddings:
         top          words of each end that are told apart; 0: no words, which the dataset would have to be read for
         raises       DistjointError for an unknown name, UsageError where no graph was trained
         """
-        self._triple_model()
+        from distjoint.results.explaining import explain_triple
+
+        self.graph.predictor  # noqa: B018 - tells of a run without a graph
         if top < 0:
             raise UsageError(f"top = {top}: ask for 0 words or more")
-        relation_id, ends = self._relations.find(relation), (self._entity(head), self._entity(tail))
-        self._warn(relation_id, *ends)
-        parts = [parts_of(self._trained, self._row(end)) for end in ends]
-        score, *slopes = slopes_of(self._trained, parts[0], relation_id, parts[1])
-        found: list[End] = []
-        sides: tuple[Side, Side] = ("head", "tail")
-        for side, end, other, own, slope in zip(sides, ends, ends[::-1], parts, slopes, strict=True):
-            shares = {name: float(slope @ part) for name, part in own.items()}
-            rank, among = self._rank(other, relation_id, end, side)
-            words = self._shares_of_words(end, slope, shares[TEXT], top) if top and TEXT in shares else {}
-            names, rest = (self.entities.names[end], self._every.readable(end)), score - sum(shares.values())
-            found.append(End(*names, rank, among, shares, rest, **words))
-        answers = self._known_answers(ends[0], relation_id, "tail", required=False)
-        known = None if answers is None else bool((answers == ends[1]).any())
-        readable = self._relations.readable(relation_id)
-        return Explanation(found[0], self.relations[relation_id], found[1], score, known, readable)
+        relation_id, ends = self.graph.names.find(relation), (self._entity(head), self._entity(tail))
+        self.graph.warn(relation_id, ends)
+        return explain_triple(self.graph, ends, relation_id, top, lambda: self.mentioned)
 
     def export(
         self,
@@ -260,134 +308,74 @@ class Embeddings:
         say       takes what is to be said of it, a line each: names that are escaped, say
         raises    UsageError for an unknown format, one without a binary form, or vectors that the run has not
         """
-        run, place = (self._trained, self._every, self.relations), locate(out, storage_options)
+        from distjoint.results.export import export_run
+
+        run, place = (self.trained, self.every, self.relations), locate(out, storage_options)
         return export_run(*run, place, form, kind, vectors, binary, say or (lambda _: None))
 
-    def _spaces(self, kind: VectorKind | None) -> list[Space]:
-        return spaces_of(self._trained, self._every, kind)
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """The vectors, compared: for many questions at a time."""
+        return Neighbours(self.trained, self.every, self.graph.plausible)
 
-    def _find(self, name: str, kind: VectorKind | None) -> tuple[Space, int]:
-        spaces = self._spaces(kind)
+    def spaces(self, kind: VectorKind | None) -> list[Space]:
+        """The spaces of a kind, or of both, that have vectors. raises UsageError where there is none"""
+        return spaces_of(self.trained, self.every, kind)
+
+    def find(self, name: str, kind: VectorKind | None) -> tuple[Space, int]:
+        """The space and place of a name. raises DistjointError for an unknown one, with the nearest known ones"""
+        spaces = self.spaces(kind)
         for space in spaces:
             index = space.find(name)
             if index is not None:
                 return space, index
         raise DistjointError(unknown(" or ".join(space.kind for space in spaces), name, spaces))
 
-    def _entity(self, name: str | None) -> int:
-        return self._find(name or "", "entity")[1]
-
-    def _warn(self, relation_id: int | None, *entities: int) -> None:
-        """Warn of a relation or entities whose vectors are as they began."""
-        chance = [self._every.shown(place) for place in dict.fromkeys(entities) if not self._plausible[place]]
-        untrained = relation_id is not None and not self._relation_trained[relation_id]
-        warn_of_chance(chance, self._relations.shown(relation_id) if relation_id is not None and untrained else None)
+    def label(self, space: Space, place: int) -> str | None:
+        """What people may read instead of an entity's name; None where that is its name."""
+        return self.every.readable(place) if space.kind == "entity" else None
 
     @cached_property
-    def _relation_trained(self) -> Bools:
-        """bool[relations]: those that a training triple has."""
-        return np.asarray(self.run.relations().column("frequency").to_numpy() > 0)
+    def mentioned(self) -> Space:
+        """What entities are said with, where they are: words, then n-grams of names."""
+        from distjoint.evaluate.stored import read_parts
 
-    def _triple_model(self) -> TripleModel:
-        if self._model is None:
-            raise UsageError(f"{self.run.folder}: was trained on text only, so it scores no triples")
-        return self._model
+        read = read_parts(self.trained.reader(), self.trained.coupling.read_parts)
+        names = [*self.words.names, *(f"#{gram}" for gram in self.every.grams)]
+        return Space("word", names, np.asarray(self.neighbours.among_entities(read), np.float32))
 
-    def _scores(self, vector: Floats, relation_id: int, side: Side) -> Floats:
-        """float32[entities]: scores of all as the other end.
+    def _relations(
+        self, head: str | None, tail: str | None, k: int, choice: Choice, probabilities: bool
+    ) -> AnswerList[Prediction]:
+        if head is None or tail is None:
+            raise UsageError(
+                "a relation is predicted between two entities; --head-text and --tail-text need a relation"
+            )
+        one, other = np.array([self._entity(head)]), np.array([self._entity(tail)])
+        self.graph.predictor  # noqa: B018 - tells of a run without a graph
+        self.graph.warn(None, [int(one[0]), int(other[0])], 1)
+        places, scores, marks = self.graph.predict_relations(one, other, k, choice)
+        likely = self.graph.calibration.probability(scores) if probabilities else None
+        found: list[Any] = []
+        for rank, at in enumerate(places[0].tolist()):
+            if at >= 0:
+                mark = None if marks is None else bool(marks[0, rank])
+                chance = None if likely is None else float(likely[0, rank])
+                found.append(
+                    Prediction(self.relations[at], float(scores[0, rank]), self.graph.names.readable(at), mark, chance)
+                )
+        return AnswerList(Prediction, found)
 
-        side   the end that they stand at
-        """
-        model = self._triple_model()
-        query = model.queries(torch.from_numpy(vector[None]), torch.tensor([relation_id]), side)
-        return np.asarray(model.score(query, torch.from_numpy(self.entities.vectors))[0].numpy())
-
-    def _rank(self, given: int, relation_id: int, answer: int, side: Side) -> tuple[int, int]:
-        """An answer's place among those that `predict` ranks, other known ones left out, and how many these are."""
-        scores, others = self._scores(self.entities.vectors[given], relation_id, side), self._plausible.copy()
-        known = self._known_answers(given, relation_id, side, required=False)
-        others[[given, answer, *(() if known is None else known.tolist())]] = False
-        return 1 + int((scores[others] > scores[answer]).sum()), 1 + int(others.sum())
-
-    def _shares_of_words(self, entity: int, slope: Doubles, text: float, top: int) -> dict[str, Any]:
-        """`word_shares` of an entity."""
-        words = words_of(self._trained, self._row(entity))
-        names = [self._mentioned.names[place] for place in words.places.tolist()]
-        return word_shares(words, names, self._mentioned.vectors[words.places], slope, text, top)
-
-    def _best(self, space: Space, cosines: Floats, k: int, skip: int) -> list[Neighbour]:
-        if skip >= 0:
-            cosines = cosines.copy()
-            cosines[skip] = -np.inf
-        if space.kind == "entity":
-            cosines = np.where(self._plausible, cosines, -np.inf)
-        readable = self._every.readable if space.kind == "entity" else lambda _: None
-        return [
-            Neighbour(space.names[index], space.kind, float(cosines[index]), readable(index))
-            for index in largest(cosines, k).tolist()
-        ]
-
-    def _across(self, source: Space, index: int, vector: Floats, space: Space) -> Floats:
-        """float32[n]: cosines between a vector of one kind and all of the other, in the entities' space.
-
-        index   place of the vector in its space, -1 for one that was given
-        """
-        if source.kind == "word":
-            known = self._words_among_entities.vectors[index] if index >= 0 else self._among_entities(vector[None])[0]
-            return space.unit(False) @ space.to_unit(known[None], False)[0]
-        return self._words_among_entities.unit(False) @ space.to_unit(vector[None], False)[0]
-
-    def _among_entities(self, words: Floats) -> Floats:
-        """Vectors of words where the coupling puts them beside entities."""
-        every = torch.from_numpy(self.words.vectors)
-        return self._coupling.words_among_entities(torch.from_numpy(words), self._dense, every).numpy()
+    def _entity(self, name: str | None) -> int:
+        return self.find(name or "", "entity")[1]
 
     @cached_property
     def _typed(self) -> TypedText:
-        if not self._coupling.reads_text:
+        from distjoint.results.typed import TypedText
+
+        if not self.trained.coupling.reads_text:
             raise UsageError(
-                f"{self.run.folder}: coupling {self._coupling.name} makes no vectors of text; train with "
+                f"{self.run.folder}: coupling {self.trained.coupling.name} makes no vectors of text; train with "
                 "model.coupling=described"
             )
-        return TypedText(open_dataset(self.run), self._mentioned, self._every.grams.names)
-
-    @cached_property
-    def _words_among_entities(self) -> Space:
-        return Space("word", self.words.names, self._mentioned.vectors[: len(self.words)])
-
-    @cached_property
-    def _mentioned(self) -> Space:
-        """What entities are said with, where they are: words, then n-grams of names."""
-        layout, grams = self.run.layout, self._every.grams.names
-        read = np.empty((len(self.words) + len(grams), self.dim), np.float32)
-        for shard in range(layout.shards):
-            rows = layout.rows_of(shard)[layout.has_word(shard)]
-            read[layout.mentioned(rows)] = self._trained.read_words(shard).cpu().numpy()
-        every = torch.from_numpy(read[: len(self.words)])
-        found = self._coupling.words_among_entities(torch.from_numpy(read), self._dense, every).numpy()
-        return Space("word", [*self.words.names, *(f"#{gram}" for gram in grams)], found)
-
-    def _known_answers(self, given: int, relation_id: int, side: Side, required: bool) -> Ints | None:
-        """int64[n]: indices of the entities that complete a triple of the dataset.
-
-        required   raise DistjointError where the dataset is gone, instead of returning None
-        """
-        try:
-            triples = self._dataset_triples
-        except DistjointError as error:
-            if required:
-                raise DistjointError(f"{error}; known triples cannot be left out, include them instead") from error
-            return None
-        rows = np.array([self._row(given)])
-        answers = KnownAnswers(triples, side, rows, np.array([relation_id])).answers
-        return self.run.layout.entity_places(answers)
-
-    def _row(self, entity: int) -> int:
-        """The row id of an entity, by its place among them."""
-        return int(self.run.layout.entity_rows[entity])
-
-    @cached_property
-    def _dataset_triples(self) -> Triples:
-        """The triples of all splits."""
-        dataset = open_dataset(self.run)
-        return Triples.together(*(dataset.split(split) for split in SPLITS))
+        return TypedText(self.graph.dataset, self.mentioned, self.every.grams)

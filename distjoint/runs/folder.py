@@ -6,22 +6,25 @@ tensors per shard, one of the dense parameters, and a manifest written last: it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from torch import Tensor
 
+from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
-from distjoint.config import Config
+from distjoint.config import RECORDED, Config
+from distjoint.runs.tensors import LazyFile, arrays_of, mapped_bytes
 from distjoint.storage import Location, Options, locate
 from distjoint.table.layout import Layout, Sizes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 RUN = "run.json"
@@ -185,21 +188,50 @@ class Checkpoint:
 
     def tensors(self, path: str) -> dict[str, Tensor]:
         """One file's tensors. raises DistjointError when it is missing, cut short or changed"""
-        place = self.folder / path
+        from safetensors.torch import load
+
+        content = self._content(path)
+        try:
+            return dict(load(content))
+        except SafetensorError as error:
+            raise DistjointError(f"{self.folder / path}: not a safetensors file ({error})") from error
+
+    def arrays(self, path: str) -> dict[str, Floats]:
+        """One file's tensors as arrays, which cannot be written to: torch is not loaded. Raises as `tensors` does"""
+        return arrays_of(self._content(path, mapped=True), str(self.folder / path))
+
+    def dense_arrays(self) -> dict[str, Floats]:
+        """`dense`, as arrays."""
+        return self.arrays(DENSE) if any(file.path == DENSE for file in self.manifest.files) else {}
+
+    def lazy(self, path: str, advance: Callable[[float], Any]) -> LazyFile:
+        """A file that is read row by row: not compared with its checksum, unless it has to be fetched from a store.
+
+        advance   told how many bytes of it have been fetched since it was last told
+        """
+        expected = self._expected(path)
+        return LazyFile(self.folder / path, expected.bytes, expected.checksum, advance)
+
+    def _expected(self, path: str) -> CheckpointFile:
         expected = next((file for file in self.manifest.files if file.path == path), None)
         if expected is None:
             raise DistjointError(f"{self.folder / MANIFEST}: does not list {path}; the checkpoint is damaged")
+        return expected
+
+    def _content(self, path: str, mapped: bool = False) -> bytes:
+        """A file's bytes, which are those that its checksum says.
+
+        mapped   not copied, where the file is on this machine: half the time of reading it
+        """
+        place, expected = self.folder / path, self._expected(path)
         if not place.exists():
             raise DistjointError(f"{place}: missing, though the checkpoint's manifest lists it")
-        content = place.read_bytes()
+        content = mapped_bytes(place.path) if mapped and place.is_local else place.read_bytes()
         if len(content) != expected.bytes:
             raise DistjointError(f"{place}: {len(content)} bytes, the manifest says {expected.bytes}; it is damaged")
         if f"xxh3:{xxhash.xxh3_64(content).hexdigest()}" != expected.checksum:
             raise DistjointError(f"{place}: does not match its checksum in the manifest; it is damaged")
-        try:
-            return dict(load_tensors(content))
-        except SafetensorError as error:
-            raise DistjointError(f"{place}: not a safetensors file ({error})") from error
+        return content
 
 
 @dataclass(frozen=True)
@@ -223,10 +255,13 @@ class RunFolder:
     def layout(self) -> Layout:
         return Layout(**self.info.layout.model_dump())
 
-    def rows(self) -> pa.Table:
-        """rows.parquet: row, entity, label, word, count, degree, gram where there are any; in order of row id."""
+    def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """rows.parquet: row, entity, label, word, count, degree, gram where there are any; in order of row id.
+
+        columns   only these of them
+        """
         grams = {"gram": pa.string()} if self.layout.grams else {}
-        table = _table(self.folder / "rows.parquet", _ROWS | grams)
+        table = _table(self.folder / "rows.parquet", _ROWS | grams, wanted=columns)
         if len(table) != self.layout.rows:
             raise DistjointError(f"{self.folder}/rows.parquet: {len(table)} rows, {RUN} says {self.layout.rows}")
         return table
@@ -278,7 +313,7 @@ def _parse(record: type[_Record], place: Location) -> _Record:
     if found != FORMAT:
         raise DistjointError(f"{place}: format {found}, this distjoint reads {FORMAT}")
     try:
-        return record.model_validate(content)
+        return record.model_validate(content, context=RECORDED)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -286,17 +321,21 @@ def _parse(record: type[_Record], place: Location) -> _Record:
 
 
 def _table(
-    place: Location, columns: Mapping[str, pa.DataType], also: Mapping[str, pa.DataType] | None = None
+    place: Location,
+    columns: Mapping[str, pa.DataType],
+    also: Mapping[str, pa.DataType] | None = None,
+    wanted: Sequence[str] | None = None,
 ) -> pa.Table:
-    """A table of these columns, and of those that there are also in some.
+    """A table of these columns, and of those that there are also in some; or only the wanted ones of them.
 
     The names and types of the columns lie in the footer, which has no checksum of its own.
     """
     try:
-        table = pq.read_table(pa.BufferReader(place.read_bytes()), page_checksum_verification=True)
-        if {field.name: field.type for field in table.schema} not in ({**columns}, {**columns, **(also or {})}):
-            raise pa.ArrowInvalid(f"its columns are not {', '.join(columns)}")
-        return table
+        with pq.ParquetFile(pa.BufferReader(place.read_bytes()), page_checksum_verification=True) as file:
+            found = {field.name: field.type for field in file.schema_arrow}
+            if found not in ({**columns}, {**columns, **(also or {})}):
+                raise pa.ArrowInvalid(f"its columns are not {', '.join(columns)}")
+            return file.read(columns=wanted)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise DistjointError(f"{place}: damaged or not Parquet ({reason})") from error

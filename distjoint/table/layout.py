@@ -231,6 +231,21 @@ class Layout:
         run, place = self._runs(rows)
         return np.asarray(place + self._before(_ALIGNED, _ENTITY)[run])
 
+    def entities_at(self, places: Ints) -> Ints:
+        """int64[n]: row ids of entities, by their places; the inverse of `entity_places`."""
+        return self._at(places, _ALIGNED, _ENTITY)
+
+    def words_at(self, places: Ints) -> Ints:
+        """int64[n]: row ids of words of the vocabulary, by their places; the inverse of `mentioned` among them."""
+        return self._at(places, _WORD, _ALIGNED)
+
+    def _at(self, places: Ints, *counted: int) -> Ints:
+        """int64[n]: ids of rows of some kinds, by their places among these."""
+        runs = np.flatnonzero(np.isin(np.arange(len(self._starts)) % 4, counted))
+        before = self._before(*counted)[runs]
+        run = np.searchsorted(before, places, side="right") - 1
+        return np.asarray(self._starts[runs][run] + places - before[run])
+
     @cached_property
     def word_rows(self) -> Ints:
         """int64[with_word]: ids of the rows with a word, n-grams too; the inverse of `word_places`."""

@@ -75,9 +75,13 @@ class Export(ABC):
 
 def blocks(space: NamedVectors) -> Iterator[tuple[Sequence[str], Floats]]:
     """Names and vectors of a space, ROWS_AT_ONCE at a time: str[n], float32[n, dim]."""
-    for start in range(0, len(space), ROWS_AT_ONCE):
-        part = slice(start, start + ROWS_AT_ONCE)
-        yield space.names[part], space.vectors[part]
+    # Vectors that stay in their files lie there in another order, so many are read at a time.
+    at_once = getattr(space.vectors, "rows_at_once", ROWS_AT_ONCE)
+    for first in range(0, len(space), at_once):
+        read = space.vectors[first : first + at_once]
+        for start in range(0, len(read), ROWS_AT_ONCE):
+            part = slice(first + start, first + start + len(read[start : start + ROWS_AT_ONCE]))
+            yield space.names[part], read[start : start + ROWS_AT_ONCE]
 
 
 def row_offsets(vectors: Floats) -> Offsets:

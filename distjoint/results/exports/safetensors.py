@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from safetensors.numpy import save
 
 from distjoint.data.vectors.safetensors import NAMES
-from distjoint.results.exports.base import Export, NamedVectors, open_whole
+from distjoint.results.exports.base import Export, NamedVectors, blocks, open_whole
 from distjoint.storage import Location
 
 
@@ -25,10 +24,23 @@ class Safetensors(Export):
     holds_model: ClassVar[bool] = True
 
     def write(self, spaces: Sequence[NamedVectors], out: Location) -> None:
-        tensors = {space.kind: np.ascontiguousarray(space.vectors) for space in spaces}
+        names = {space.kind: json.dumps(list(space.names), ensure_ascii=False).encode() for space in spaces}
+        header: dict[str, Any] = {"__metadata__": {"distjoint": json.dumps(self.about)}} if self.about else {}
+        end = 0
         for space in spaces:
-            names = json.dumps(list(space.names), ensure_ascii=False).encode()
-            tensors[space.kind + NAMES] = np.frombuffer(names, np.uint8)
-        content = save(tensors, metadata={"distjoint": json.dumps(self.about)} if self.about else None)
+            count, width = space.vectors.shape
+            for name, kind, shape, size in (
+                (space.kind, "F32", [count, width], 4 * count * width),
+                (space.kind + NAMES, "U8", [len(names[space.kind])], len(names[space.kind])),
+            ):
+                header[name] = {"dtype": kind, "shape": shape, "data_offsets": [end, end + size]}
+                end += size
+        content = json.dumps(header).encode()
+        content += b" " * (-len(content) % 8)
+        # By blocks, which package safetensors does not write: the vectors may be more than memory.
         with open_whole(out) as stream:
-            stream.write(content)
+            stream.write(len(content).to_bytes(8, "little") + content)
+            for space in spaces:
+                for _, vectors in blocks(space):
+                    stream.write(np.ascontiguousarray(vectors, "<f4").tobytes())
+                stream.write(names[space.kind])
