@@ -28,4 +28,5 @@ def prepare(out: str, options: dict[str, Any], storage_options: StorageOptions =
     with interruptible(f"{out} is not a complete dataset; run the same command again to make it"):
         summary = distjoint.prepare(out, **options, progress=progress())
     print_result(summary, as_json)
-    say_next(as_json, f"distjoint train {out} --out RUN")
+    grown = " --from OLD_RUN" if options["parent"] else ""
+    say_next(as_json, f"distjoint train {out}{grown} --out RUN")
