@@ -145,7 +145,7 @@ def test_an_entity_without_a_triple_begins_at_zero_and_goes_to_its_words(
 def test_rotating_shards_threads_and_a_stop_within_an_epoch_change_no_bit(
     coupling: str, run: Train, paired: str, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {"model.coupling": coupling, "train.lanes": 2, "train.groups": 5}
+    settings: dict[str, Any] = {"model.coupling": coupling, "train.lanes": 2, "train.groups": 5, "train.epochs": 2}
     whole = run(settings, paired)
     for line in losses(whole):
         assert line["pairs"] == 2 * (24 + 8)  # each pair once a pass, wherever it lies
