@@ -71,6 +71,7 @@ def notes(graph: Graph) -> str:
         ("rel,from,to", (1, 0, 2)),
         ("src,dst,kind of edge", (0, 2, 1)),
         (":START_ID(Person),:END_ID(Person),:TYPE", (0, 2, 1)),
+        ("from_id:START_ID(Person),to_id:END_ID(Person),type:TYPE", (0, 2, 1)),
     ],
 )
 def test_headers_are_known_by_their_names_which_say_the_order_too(
@@ -281,6 +282,7 @@ def test_tables_of_a_program_make_the_dataset_that_a_file_makes(tmp_path: Path) 
     table = pa.table({name: [each[k] for each in KIN] for k, name in enumerate(("head", "relation", "tail"))})
     swapped = table.select(["tail", "head", "relation"])
     kinds = {"tuples": KIN, "lists": map(list, KIN), "numpy": np.array(KIN), "arrow": table, "capsule": Stream(swapped)}
+    kinds |= {"records": swapped.to_pylist(), "columns": swapped.to_pydict()}
     distjoint.prepare(str(tmp_path / "file"), triples=write(tmp_path / "kg.tsv", lines(KIN)), align="none")
     rows = Dataset.open(str(tmp_path / "file")).rows()
     for name, kind in kinds.items():
@@ -288,7 +290,8 @@ def test_tables_of_a_program_make_the_dataset_that_a_file_makes(tmp_path: Path) 
         data = Dataset.open(str(tmp_path / name))
         assert data.rows().equals(rows)
         assert "of 3 rows, xxh3:" in data.manifest.options["triples"]
-    for wrong in (5, ["kg.tsv"], np.zeros((2, 7)), [("a", "b")], [("a", 1.5, "b")]):
+    mixed = [{"head": "a", "relation": "r", "tail": "b"}, ("a", "r", "b")]
+    for wrong in (5, ["kg.tsv"], np.zeros((2, 7)), [("a", "b")], [("a", 1.5, "b")], mixed, [{"a": 1, "b": 2}]):
         with pytest.raises(DistjointError, match=r"--triples|triples\.parquet"):
             distjoint.prepare(str(tmp_path / "wrong"), triples=wrong)
 

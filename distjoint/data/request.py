@@ -77,7 +77,7 @@ class PrepareOptions(CallOptions):
         metavar="FILE",
         doc="Training triples: TSV, CSV, JSON Lines, SIF or Parquet of head, relation, tail, or of the three columns "
         "of `triple_columns`; or RDF, whose labels and descriptions come along. Or a table of pandas, Polars or Arrow, "
-        "an array of three columns, a sequence of triples; so for the other splits.",
+        "an array of three columns, a sequence of triples or of records; so for the other splits.",
     )
     valid: str | Any | None = option("Validation triples.", default=None, checked=False, metavar="FILE")
     test: str | Any | None = option("Test triples.", default=None, checked=False, metavar="FILE")
