@@ -13,6 +13,7 @@ import pyarrow.csv as pa_csv
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.columns import Chosen, TableForm, is_header
+from distjoint.data.encodings import marked_wide, wide_encoding
 from distjoint.data.lines import decoded, open_text
 from distjoint.data.noticed import Noticed
 from distjoint.data.tables.base import NotAHeaderError, TripleBatch, TripleFile, TripleFormat, note_columns
@@ -139,7 +140,11 @@ def note_header(noticed: Noticed, source: TripleFile, fields: list[str]) -> None
 
 
 def refuse_binary(source: TripleFile) -> None:
-    """raises DistjointError where a file's first bytes are no text"""
+    """raises DistjointError where a file's first bytes are no text, or in UTF-16"""
+    if wide := marked_wide(source.begin) or (b"\0" in source.begin and wide_encoding(source.begin)):
+        raise DistjointError(
+            f"{source.file}: in {wide.upper()}, not UTF-8; convert it with 'iconv -f {wide.upper()} -t UTF-8'"
+        )
     if (at := source.begin.find(b"\0")) >= 0:
         line = source.begin.count(b"\n", 0, at) + 1
         raise DistjointError(
