@@ -5,6 +5,7 @@ that every word around them stays. A file where they are many is refused, with t
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ _FEW = 3
 _BAD_SHARE, _NUL_SHARE = 5_000, 100
 """Of so many bytes one may be bad; a file of another encoding has more."""
 _SAMPLE = 1 << 16
-_CONTROLS = [bytes([code]) for code in (*range(9), *range(14, 27), *range(28, 32))]
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 """Characters that text of no encoding has."""
 _BESIDE = 20
 
@@ -78,7 +79,7 @@ class _Damage:
                     "give the encoding that it has, or leave --encoding out for UTF-8"
                 )
             sample = block.text[max(0, first - _SAMPLE // 2) :][:_SAMPLE]
-            if sum(map(sample.count, _CONTROLS)) * _NUL_SHARE > len(sample):
+            if len(_CONTROL.findall(sample)) * _NUL_SHARE > len(sample):
                 raise DistjointError(
                     f"{place}: byte 0x{block.text[first]:02x} among control characters: binary, no text"
                 )

@@ -137,8 +137,8 @@ class QuestionFile:
         if len(first) != self.unnamed:
             wanted = f"{self.unnamed} ({', '.join(self.columns[: self.unnamed])})"
             raise DistjointError(
-                f"{self.place}, line 1: {len(first)} column{'s' * (len(first) != 1)} and no header; give {wanted}, or a "
-                f"header line of {', '.join(self.columns)}"
+                f"{self.place}, line 1: {len(first)} column{'s' * (len(first) != 1)} and no header; give {wanted}, "
+                f"or a header line of {', '.join(self.columns)}"
             )
         return list(self.columns[: self.unnamed])
 
