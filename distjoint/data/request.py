@@ -366,6 +366,8 @@ class PrepareOptions(CallOptions):
             raise UsageError("--type-columns belongs to a file of types; name it with --types")
         self._check_descriptions()
         has_text = self.corpus or self.reads_descriptions
+        if self.encoding is not None and not (has_text or self.about):
+            raise UsageError("--encoding belongs to --corpus and --descriptions; triples are UTF-8")
         if self.about and not has_text:
             raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")
         if self.align not in ("auto", "none") and not (has_text and (is_given(self.triples) or self.graph)):

@@ -68,7 +68,7 @@ def parse_settings(settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any
 def _read(url: str, options: Options | None) -> dict[str, Any]:
     """The tree of a YAML file; an empty file is an empty tree."""
     try:
-        tree = yaml.load(locate(url, options).read_bytes(), Loader=_OnceLoader) or {}
+        tree = _OnceLoader(locate(url, options).read_bytes()).get_single_data() or {}
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise UsageError(f"{url}: not YAML: {where}{error.problem or error.context}") from error
