@@ -362,6 +362,8 @@ def test_neighbours_of_a_file(folder: Path, tmp_path: Path) -> None:
         ("q.tsv", b"e1\tr1\t\xff\xff\n", "not UTF-8|invalid UTF"),
         ("q.jsonl", b'{"head": "e1"', "q.jsonl"),
         ("q.jsonl", b'{"head": "e1", "relation": "r1", "tail": "zz"}\n', "give exactly two"),
+        ("q.json", b'[{"head": "e1", "relation": "r1"}]', "one JSON array; write JSON Lines"),
+        ("q.tsv", "e1\tr1\t?\n".encode("utf-16"), "q.tsv: in UTF-16, not UTF-8; convert it with 'iconv"),
         ("gone.tsv", None, "no such file"),
     ],
 )
@@ -451,6 +453,8 @@ def test_types_say_what_may_stand_where(tmp_path: Path) -> None:
         assert {each.name for each in cities} == {"city_0", "city_1", "city_2"}
         people = result.predict(relation="lives_in", tail="city_2", k=99, filter="none", types=["person", "river"])
         assert {each.name for each in people} == set(names) - {"city_0", "city_1", "city_2"}
+        with pytest.raises(DistjointError, match=r"--candidates: unknown entity 'ghost'.*, one of 1 unknown"):
+            result.predict("person_1", "lives_in", candidates=["person_1", "ghost"])
         with pytest.raises(UsageError, match=r"--type ghost: no entity has this type; there is city, person, river"):
             result.predict("person_1", "lives_in", types=["ghost"])
 
@@ -461,6 +465,8 @@ def test_a_first_line_is_a_header_or_a_question(folder: Path, tmp_path: Path) ->
     for content, expected in (
         (b'head\tr1\tbody\n"e1\tr1\t?\n', [("head", "r1", "body"), ('"e1', "r1", None)]),
         (b"\xef\xbb\xbfrelation\thead\r\nr1\te1\r\n", [("e1", "r1", None)]),
+        (b"Object\tPredicate\tSubject\n?\tr1\te1\n", [("e1", "r1", None)]),
+        (b'e1;"r;1";?\n', [("e1", "r;1", None)]),
     ):
         file.write_bytes(content)
         (table,) = QuestionFile(locate(str(file)), ("head", "relation", "tail"), 3).batches(9)

@@ -103,11 +103,21 @@ def test_what_is_wrong_is_one_sentence_with_key_and_value(settings: list[str], s
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["model: [", "- 1\n- 2\n", "just text", "\x00"])
-def test_a_file_that_is_not_a_configuration_is_named(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("model: [", ""),
+        ("- 1\n- 2\n", ""),
+        ("just text", ""),
+        ("\x00", ""),
+        ("model:\n\tdim: 8\n", "not YAML: line 2: found character"),
+        ("train:\n  epochs: 3\nmodel:\n  dim: 8\ntrain:\n  seed: 1\n", "line 5: the key 'train' is there already"),
+    ],
+)
+def test_a_file_that_is_not_a_configuration_is_named(text: str, says: str, tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(text)
-    with pytest.raises(UsageError, match=r"wrong\.yaml: "):
+    with pytest.raises(UsageError, match=rf"wrong\.yaml: .*{says}"):
         load_config(str(file))
 
 

@@ -241,7 +241,10 @@ def test_folders_and_globs_leave_licences_out(tmp_path: Path) -> None:
         (b"a b 1\na b inf\nc d 2\n", "line 2: 'a b inf' .* 'inf' in column 2 is no number"),
         (b"a b nan\nb c 1\nc d 2\n", "line 1: 'a b nan' .* 'nan' in column 2 is no number"),
         (b"a b\nb c 1\nc d 2\nd e 1\n", "line 1: 'a b' is not two words and a score"),
-        (b"a;b;1\nb;c;3,5\nc;d;2\n", "line 2: .* '3,5' in column 2 is no number; write it with a point"),
+        (b"a;b;1.2\nb;c;3,5\nc;d;2\n", "line 2: .* '3,5' in column 2 is no number; write it with a point"),
+        (b"a,b,3,5\nb,c,3,1\nc,d,2\n", "line 1: .* two whole numbers, which may be one .* --pair-columns 0,1,2"),
+        (b"a\tb\t75%\nb\tc\t5%\nc\td\t1%\n", "line 1: .* is the first line of a file of no known form"),
+        (b"word1\tword2\tscore\n", "line 1: .* is the first line of a file of no known form"),
         (b"a b what\nb c 1\nc d 2\nd e 1\n", "line 1: 'a b what' is neither a pair .* nor a header that is known"),
         (b"1 2 3\n4 5 6\n7 8 9\n", "line 1: '1 2 3' is the first line of a file of no known form .*pairs: car TAB"),
         (b"x,1,a,4\ny,2,b,5\nz,3,c,6\n", "line 1: .* has numbers where words are sought"),
@@ -281,6 +284,17 @@ def test_bad_similarity_files_are_named(tmp_path: Path, content: bytes, message:
 def test_bad_analogy_files_are_named(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(DistjointError, match=rf"bad\.txt.*{message}"):
         read_analogies([write(tmp_path / "bad.txt", content)])
+
+
+@pytest.mark.parametrize("between", [";", "\t", " ", " | "])
+def test_decimal_commas_and_bars_are_read_where_they_part_nothing_else(between: str, tmp_path: Path) -> None:
+    rows = [("a", "b", "7,5"), ("b", "c", "10"), ("c", "d", "-0,25")]
+    place = write(tmp_path / "s.txt", "".join(f"{between.join(row)}\n" for row in rows))
+    found, said = read_similarity([place])
+    assert found.pairs[0].pairs == (("a", "b"), ("b", "c"), ("c", "d"))
+    assert found.pairs[0].scores == (7.5, 10.0, -0.25) and "with decimal commas" in said[0]
+    whole = write(tmp_path / "counts.txt", "a,b,3,5\nb,c,3,1\nc,d,2,9\n")
+    assert read_similarity([whole], columns=("0", "1", "2"))[0].pairs[0].scores == (3.0, 3.0, 2.0)
 
 
 def test_a_column_that_may_hold_words_or_labels_is_asked_about(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -84,6 +85,8 @@ def test_the_function_gets_a_checked_and_frozen_object() -> None:
     made = bake("tart", minutes=10, with_=["plum"], size=500)
     assert made == BakeOptions("tart", minutes=10, with_=("plum",), size=500)
     assert bake("tart", with_=(name for name in "ab")).with_ == ("a", "b")  # type: ignore[arg-type]
+    assert bake(Path("tart"), with_="plum").with_ == ("plum",)  # type: ignore[arg-type]
+    assert bake("tart", with_=[Path("plum")]).with_ == ("plum",)  # type: ignore[list-item]
     assert hash(made) == hash(replace(made))
     with pytest.raises(FrozenInstanceError):
         made.minutes = 5  # type: ignore[misc]
@@ -99,7 +102,7 @@ def test_the_function_gets_a_checked_and_frozen_object() -> None:
         ({"minutes": 0}, "--minutes is 0; it must be at least 1"),
         ({"minutes": 91}, "--minutes is 91; it must be at most 90"),
         ({"minutes": "long"}, "--minutes is 'long'; it must be a valid integer"),
-        ({"with_": "plum"}, "--with is 'plum'; it must be"),
+        ({"with_": 3}, "--with is 3; it must be"),
         ({"shape": "oval"}, "--shape is 'oval'; it must be 'round' or 'square'"),
         ({"size": []}, "--size is []; it must be a valid string or a valid integer"),
         ({"corners": 3}, "--corners is 3; it must be a valid string or a sequence"),

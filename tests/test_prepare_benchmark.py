@@ -151,6 +151,8 @@ def test_openkes_numbers_are_read_as_their_names(tmp_path: Path) -> None:
     ("file", "text", "says"),
     [
         ("train2id.txt", "3\n0 1 0\n", "train2id.txt: line 1 says 3 triples, there are 1; get it again"),
+        ("train2id.txt", "0 1 0\n1 2 0\n", "train2id.txt, line 1: '0 1 0'; expected the count of the triples below it"),
+        ("train2id.txt", "2\n0 1 0\n0 1\n", "train2id.txt, line 3: '0 1'; expected three numbers"),
         ("train2id.txt", "1\n0 1 7\n", "train2id.txt, line 2: relation 7, but relation2id.txt numbers 0 to 1"),
         ("train2id.txt", "2\n0 1 0\n0 9 0\n", "train2id.txt, line 3: entity 9, but entity2id.txt numbers 0 to 3"),
         ("train2id.txt", "1\ndog is_a cat\n", "train2id.txt, line 2: 'dog is_a cat'; expected three numbers"),

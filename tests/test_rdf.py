@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
+from unicodedata import normalize
 
 import fsspec
 import pyoxigraph as ox
@@ -133,7 +134,7 @@ def test_every_format_compressed_or_not_says_the_same(format: str, tmp_path: Pat
 
 
 IRIS = st.builds(
-    lambda name: ox.NamedNode(R + name),
+    lambda name: ox.NamedNode(R + normalize("NFC", name)),
     st.text(st.characters(categories=["L", "N"], exclude_characters="#"), max_size=9),
 )
 NODES = st.builds(ox.BlankNode, st.from_regex(r"[a-z]{1,3}[0-9]", fullmatch=True))
@@ -290,6 +291,20 @@ def test_wrong_lines_are_skipped_up_to_a_number(tmp_path: Path) -> None:
         read(place, skip_errors=1)
     with pytest.raises(DistjointError, match=r"not Turtle .*; --skip-errors goes on past lines, of files that"):
         read(place, skip_errors=9, format="turtle")
+
+
+def test_lines_about_quoted_triples_of_older_dumps_are_left_out_and_counted(tmp_path: Path) -> None:
+    place = tmp_path / "facts.nt"
+    place.write_text(
+        '<x:a> <x:r> <x:b> .\n<< <x:a> <x:r> <x:b> >> <x:since> "2001" .\n<< <x:a> <x:r> <x:b> >> <x:by> <x:c> .\n'
+    )
+    rdf = RdfGraph(RdfReading())
+    graph = read_graph({"train": str(place)}, rdf=rdf)
+    assert graph.entities.list() == ["x:a", "x:b"] and len(graph.splits["train"]) == 1
+    assert "Statements about quoted triples, left out: 2" in "\n".join(rdf.notes())
+    place.write_text("<< <x:a> <x:r> >> <x:by> <x:c> .\n")
+    with pytest.raises(DistjointError, match=r"facts\.nt, line 1"):
+        read_graph({"train": str(place)})
 
 
 def test_the_entities_of_a_dtd_that_people_write_are_read(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def notes(graph: Graph) -> str:
         ("rel,from,to", (1, 0, 2)),
         ("src,dst,kind of edge", (0, 2, 1)),
         (":START_ID(Person),:END_ID(Person),:TYPE", (0, 2, 1)),
+        ("from_id:START_ID(Person),to_id:END_ID(Person),type:TYPE", (0, 2, 1)),
     ],
 )
 def test_headers_are_known_by_their_names_which_say_the_order_too(
@@ -281,6 +282,7 @@ def test_tables_of_a_program_make_the_dataset_that_a_file_makes(tmp_path: Path) 
     table = pa.table({name: [each[k] for each in KIN] for k, name in enumerate(("head", "relation", "tail"))})
     swapped = table.select(["tail", "head", "relation"])
     kinds = {"tuples": KIN, "lists": map(list, KIN), "numpy": np.array(KIN), "arrow": table, "capsule": Stream(swapped)}
+    kinds |= {"records": swapped.to_pylist(), "columns": swapped.to_pydict()}
     distjoint.prepare(str(tmp_path / "file"), triples=write(tmp_path / "kg.tsv", lines(KIN)), align="none")
     rows = Dataset.open(str(tmp_path / "file")).rows()
     for name, kind in kinds.items():
@@ -288,7 +290,8 @@ def test_tables_of_a_program_make_the_dataset_that_a_file_makes(tmp_path: Path) 
         data = Dataset.open(str(tmp_path / name))
         assert data.rows().equals(rows)
         assert "of 3 rows, xxh3:" in data.manifest.options["triples"]
-    for wrong in (5, ["kg.tsv"], np.zeros((2, 7)), [("a", "b")], [("a", 1.5, "b")]):
+    mixed = [{"head": "a", "relation": "r", "tail": "b"}, ("a", "r", "b")]
+    for wrong in (5, ["kg.tsv"], np.zeros((2, 7)), [("a", "b")], [("a", 1.5, "b")], mixed, [{"a": 1, "b": 2}]):
         with pytest.raises(DistjointError, match=r"--triples|triples\.parquet"):
             distjoint.prepare(str(tmp_path / "wrong"), triples=wrong)
 
@@ -362,6 +365,48 @@ def test_other_forms_of_triples(tmp_path: Path) -> None:
     ):
         with pytest.raises(DistjointError, match=says):
             graph_of(write(tmp_path / "wrong.jsonl", wrong))
+
+
+def test_blanks_part_columns_where_nothing_else_does_and_all_lines_have_as_many(tmp_path: Path) -> None:
+    graph = graph_of(write(tmp_path / "kg.txt", lines(KIN, " ")))
+    assert triples_of(graph) == KIN and "Columns that blanks part, as the lines say" in notes(graph)
+    edges = graph_of(write(tmp_path / "edges.csv", "anna;ben\nben;cara\n"), relation="knows")
+    assert triples_of(edges) == KIN[:2]
+    assert triples_of(graph_of(write(tmp_path / "edges.txt", "anna ben\nben cara\n"), relation="knows")) == KIN[:2]
+    weighed = write(tmp_path / "w.txt", "anna knows ben 1\nben knows cara 2\n")
+    assert triples_of(graph_of(weighed, weight="3")) == KIN[:2]
+    for text, says in (("anna knows ben\nben knows cara well\n", "anna knows ben"), ("a r b 1\nb r c 2\n", "a r b 1")):
+        with pytest.raises(DistjointError, match=f"line 1: 1 column instead of 3 .*'{says}'; put tabs between"):
+            graph_of(write(tmp_path / "not.txt", text))
+
+
+def test_an_encoding_without_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--encoding belongs to --corpus and --descriptions; triples are UTF-8"):
+        distjoint.prepare(str(tmp_path / "out"), triples=write(tmp_path / "kg.tsv", lines(KIN)), encoding="latin-1")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lines(KIN).encode("utf-16"), "in UTF-16, not UTF-8; convert it with 'iconv -f UTF-16"),
+        (lines(KIN).encode("utf-16-le"), "in UTF-16-LE, not UTF-8"),
+        (b"a" * 70_000 + b"\tknows\tben\n", "line 1: longer than 65,536 bytes"),
+        ('<?xml version="1.0"?>\n<!-- made -->\n<graphml xmlns="x"><graph/></graphml>', "GraphML, which .* networkx"),
+        ("graph [\n  directed 1\n]\n", "GML, which is not read"),
+        ("digraph kg {\n  anna -> ben;\n}\n", "DOT, which is not read"),
+        ("*Vertices 2\n1 a\n2 b\n", "Pajek, which is not read"),
+        ("%%MatrixMarket matrix coordinate\n2 2 1\n1 2 1\n", "Matrix Market, .* 'source,target,label'"),
+        ("CREATE (a:Person)-[:KNOWS]->(b);\n", "Cypher, which is not read"),
+        ("format-version: 1.2\n\n[Term]\nid: x\n", "OBO, which is not read; .*robot convert"),
+        ("Prefix(:=<http://o/>)\nOntology(<http://o>\n)\n", "OWL in functional syntax"),
+        ("Prefix: : <http://o/>\nClass: Dog\n", "OWL in Manchester syntax"),
+    ],
+)
+def test_what_is_no_table_is_named_with_what_to_do(content: str | bytes, says: str, tmp_path: Path) -> None:
+    for name in ("kg.tsv", "kg.owl") if "OWL" in says else ("kg.tsv",):
+        with pytest.raises(DistjointError, match=says) as caught:
+            graph_of(write(tmp_path / name, content))
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,10 @@ def test_encodings_are_told_or_named(tmp_path: Path) -> None:
         "shift_jis", "replace"
     )
     assert prepared(tmp_path, lines, "a.jsonl", encoding="shift_jis")[0][0] == "the"
+    with pytest.raises(
+        DistjointError, match=r"a\.txt, line 1: not ascii, at 9 places of .*leave --encoding out for UTF-8"
+    ):
+        prepared(tmp_path, "the café\n".encode("latin-1") * 9, encoding="ascii")
     with pytest.raises(UsageError, match=r"'klingon'.*such as latin-1"):
         prepared(tmp_path, b"a", encoding="klingon")
 
@@ -175,7 +179,9 @@ def test_a_bad_byte_costs_no_word_and_is_counted(tmp_path: Path) -> None:
         ("le café était fermé, où êtes-vous allés à la forêt ? ".encode("latin-1") * 9, "--encoding cp1252"),
         ("Съешь ещё этих мягких французских булок, да выпей чаю.\n".encode("koi8-r") * 9, "--encoding koi8-r"),
         ("the cat sat on the mat\n".encode("utf-16-le") * 9, "NUL bytes.*--encoding utf-16-le"),
-        (bytes(range(256)) * 9, "a.txt, line 1: 9 NUL bytes.*|not UTF-8"),
+        ("Η Άννα κάθεται στο ποτάμι\n".encode("utf-16-be") * 9, "NUL bytes.*--encoding utf-16-be"),
+        (bytes(range(256)) * 9, "a.txt, line 2: byte 0x80 among control characters: binary, no text"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0" * 90, "NUL bytes in the first .*, so it is binary, no text"),
         (b"<!-- saved --><!DOCTYPE html>\n<html><p>one", "HTML.*trafilatura"),
         (b'<mediawiki xmlns="http://www.mediawiki.org/">', "MediaWiki.*wikiextractor"),
         (b"WARC/1.0\r\n", "WARC"),

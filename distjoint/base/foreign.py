@@ -35,6 +35,8 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     # scorer and comparison
     "model": ("model.scorer",),
     "model_name": ("model.scorer",),
+    "name": ("model.scorer",),
+    "score_function": ("model.scorer",),
     "interaction": ("model.scorer",),
     "scoring_type": ("model.scorer",),
     "operator": ("model.scorer",),
@@ -119,6 +121,8 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "negatives": ("graph.negatives",),
     "num_negs": ("graph.negatives",),
     "num_negs_per_pos": ("graph.negatives",),
+    "neg_ratio": ("graph.negatives",),
+    "nneg": ("graph.negatives",),
     "num_samples": ("graph.negatives",),
     "num_uniform_negs": ("graph.negatives",),
     "num_batch_negs": ("graph.in_batch",),

@@ -9,6 +9,7 @@ need not wait for pydantic: it is imported when the first object is made, and ch
 from __future__ import annotations
 
 import inspect
+import os
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
@@ -219,6 +220,12 @@ def _checked(model: type[CallOptions], name: str, value: Any) -> Any:
 
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Sequence | Mapping):
         value = tuple(value)  # such as a set, or what globbing yields
+    if isinstance(value, list | tuple):
+        value = [os.fspath(each) if isinstance(each, os.PathLike) else each for each in value]
+    elif isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str) and type_of(model, name) == Sequence[str]:
+        value = (value,)  # one of them is no sequence of its letters
     try:
         found = _adapter(model, name).validate_python(value)  # type: ignore[arg-type]
         return tuple(found) if isinstance(found, list) else found

@@ -13,15 +13,17 @@ from distjoint.base.errors import DistjointError, UsageError
 PARTS = ("head", "relation", "tail")
 KNOWN = {
     "head": "head h headid headentity subject subj s subjectid source src sourceid from fromid fromnodeid start "
-    "startid node1 entity1 lhs",
+    "startid node1 entity1 arg1 lhs",
     "relation": "relation rel r relationid relationship predicate pred p predicateid property metaedge edgetype "
     "relationtype relationshiptype edge edgelabel type label rtype interaction",
     "tail": "tail t tailid tailentity object obj o objectid target tgt targetid dst dest destination to toid tonodeid "
-    "end endid node2 entity2 rhs",
+    "end endid node2 entity2 arg2 rhs",
 }
 """Names of columns, likelier ones first, without case and marks."""
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: 0|")
 """Columns that pandas makes of an index."""
+_NEO4J = re.compile(r":(START_ID|END_ID|TYPE)(?:\(.*\))?\s*$")
+"""Ends of names of columns by which Neo4j knows them, whatever stands before."""
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 _HINT = "name them with --triple-columns"
 
@@ -245,5 +247,7 @@ def two_columns(flag: str, given: str | Sequence[str] | None, takes: str) -> tup
 
 
 def _plain(name: str) -> str:
-    """`:START_ID(Movie)` as `startid`."""
+    """`:START_ID(Movie)` and `movie:START_ID(Movie)` as `startid`."""
+    if said := _NEO4J.search(name):
+        name = said[1]
     return re.sub(r"\(.*\)|[\W_]", "", name.strip().casefold())

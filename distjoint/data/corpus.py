@@ -144,9 +144,9 @@ class Corpus:
             return mended(table_blocks(part.file, self.column))
         if name.endswith(ENDINGS):
             return mended(
-                _json(mended(text_blocks(part, self.encoding)), self.field)
+                _json(mended(text_blocks(part, self.encoding), self.encoding), self.field)
             )  # "\\u0000" is a NUL byte only then
-        return mended(looked_at(text_blocks(part, self.encoding)))
+        return mended(looked_at(text_blocks(part, self.encoding)), self.encoding)
 
 
 def _descriptions(

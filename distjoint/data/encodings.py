@@ -23,11 +23,19 @@ _MARKS = {
 """Byte order marks, longer ones first, and the codec that reads what follows and them."""
 _TYPOGRAPHY = "\u00a0«»‘’“”–—…€£§°·"
 _ERRORS = "distjoint-bad-byte"
+_MOSTLY = 0.75
+"""Share of letters, marks, digits and blanks in text of any language, at least."""
 
 
 def marked_encoding(begin: bytes) -> str | None:
     """Encoding by the byte order mark that a file begins with; None where there is none. begin: 4 bytes or more"""
     return next((name for mark, name in _MARKS.items() if begin.startswith(mark)), None)
+
+
+def marked_wide(begin: bytes) -> str | None:
+    """UTF-16 or UTF-32 by the byte order mark that a file begins with; None for UTF-8 and others."""
+    marked = marked_encoding(begin)
+    return None if marked == UTF8_MARKED else marked
 
 
 def encoding_of(file: Location) -> str | None:
@@ -54,13 +62,24 @@ def transcoded(pieces: Iterable[bytes], encoding: str, place: str) -> Iterator[b
 
 def guess_encoding(sample: bytes) -> str:
     """The likely encoding of some bytes that are not UTF-8, as Python calls it."""
-    zeros = sample[::2].count(0), sample[1::2].count(0)
-    if max(zeros) * 4 > len(sample):
-        return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    if b"\0" in sample and (wide := wide_encoding(sample)):
+        return wide
     best = from_bytes(sample).best()
     if best is None or _is_western(sample, best.encoding):
         return "cp1252"
     return best.encoding.replace("_", "-")
+
+
+def wide_encoding(sample: bytes) -> str | None:
+    """UTF-16 of either order where some bytes with NULs among them are text in it; None where they are in none."""
+    zeros = sample[::2].count(0), sample[1::2].count(0)
+    name = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    text = sample[: len(sample) & ~1].decode(name, "replace")
+    ascii_ = [c for c in text if c < "\x80"]
+    plain = sum(c.isalnum() or c.isspace() or unicodedata.category(c)[0] in "PM" for c in text)
+    # Of other alphabets, little is ASCII but what separates words.
+    separating = 2 * len(ascii_) > len(text) or 2 * sum(not c.isalpha() for c in ascii_) >= len(ascii_) > 0
+    return name if plain > _MOSTLY * len(text) and separating and "\0" not in ascii_ else None
 
 
 def _is_western(sample: bytes, other: str) -> bool:

@@ -1,4 +1,5 @@
-"""Triples that a program hands over: tables of pandas, Polars or Arrow, arrays of NumPy, sequences of triples.
+"""Triples that a program hands over: tables of pandas, Polars or Arrow, arrays of NumPy, sequences of triples
+or of records (mappings).
 
 They are written as Parquet into the scratch folder and read like any file. What a dataset records of them is what they
 were, with their number and a fingerprint, so that an interrupted `prepare` goes on only with the same ones.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _TAKES = (
-    "takes a path, a table that has __arrow_c_stream__ (pandas, Polars, Arrow), an array of three columns, or a "
-    "sequence of triples"
+    "takes a path (a glob or a folder of several files), a table that has __arrow_c_stream__ (pandas, Polars, Arrow), "
+    "an array of three columns, columns by name, or a sequence of triples or of records"
 )
 
 
@@ -99,18 +100,30 @@ def _table(given: Any) -> pa.Table:
         return pa.table(pa.record_batch(given))
     if isinstance(given, str | bytes) or not (hasattr(given, "__iter__") or isinstance(given, np.ndarray)):
         raise TypeError("no table")
+    if isinstance(given, Mapping):
+        return _named({name: list(values) for name, values in given.items()})
     if isinstance(given, np.ndarray):
         if given.ndim != 2 or given.shape[1] not in (2, 3, 4) or given.dtype.kind not in "iuUSO":
             raise ValueError(f"shape {given.shape} of {given.dtype}")
         columns = [_column(given[:, k].tolist()) for k in range(given.shape[1])]
     else:
-        rows = [tuple(row) for row in given if not isinstance(row, str | bytes) or _refuse(row)]
+        given = list(given)
+        if given and all(isinstance(row, Mapping) for row in given):
+            names = dict.fromkeys(name for row in given for name in row)
+            return _named({name: [row.get(name) for row in given] for name in names})
+        rows = [tuple(row) for row in given if not isinstance(row, str | bytes | Mapping) or _refuse(row)]
         widths = {len(row) for row in rows}
         if len(widths) > 1 or not widths <= {2, 3, 4}:
             raise ValueError(f"rows of {', '.join(map(str, sorted(widths)))} values")
         columns = [_column([row[k] for row in rows]) for k in range(max(widths, default=3))]
-    names = {2: ("head", "tail"), 3: ("head", "relation", "tail"), 4: ("head", "relation", "tail", "weight")}
-    return pa.table(dict(zip(names[len(columns)], columns, strict=True)))
+    by_width = {2: ("head", "tail"), 3: ("head", "relation", "tail"), 4: ("head", "relation", "tail", "weight")}
+    return pa.table(dict(zip(by_width[len(columns)], columns, strict=True)))
+
+
+def _named(columns: Mapping[str, list[Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({str(name): _column(values) for name, values in columns.items()})
 
 
 def _refuse(row: Any) -> bool:

@@ -62,7 +62,7 @@ class _Text:
 
     def blocks(self) -> Iterator[Block]:
         blocks = text_blocks(self.part, self.encoding)
-        return mended(blocks) if self.mend else blocks
+        return mended(blocks, self.encoding) if self.mend else blocks
 
 
 def read_records(

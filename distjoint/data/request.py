@@ -84,7 +84,7 @@ class PrepareOptions(CallOptions):
         metavar="FILE",
         doc="Training triples: TSV, CSV, JSON Lines, SIF or Parquet of head, relation, tail, or of the three columns "
         "of `triple_columns`; or RDF, whose labels and descriptions come along. Or a table of pandas, Polars or Arrow, "
-        "an array of three columns, a sequence of triples; so for the other splits.",
+        "an array of three columns, a sequence of triples or of records; so for the other splits.",
     )
     valid: str | Any | None = option("Validation triples.", default=None, checked=False, metavar="FILE")
     test: str | Any | None = option("Test triples.", default=None, checked=False, metavar="FILE")
@@ -373,6 +373,8 @@ class PrepareOptions(CallOptions):
             raise UsageError("--type-columns belongs to a file of types; name it with --types")
         self._check_descriptions()
         has_text = self.corpus or self.reads_descriptions
+        if self.encoding is not None and not (has_text or self.about):
+            raise UsageError("--encoding belongs to --corpus and --descriptions; triples are UTF-8")
         if self.parent:
             return  # it has words, and entities
         if self.about and not has_text:

@@ -16,6 +16,21 @@ from distjoint.recipes import find
 from distjoint.storage import Options, locate
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """YAML, in which a mapping may name a key once only: of two values one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping. raises YAMLError for a key that it has already"""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise yaml.YAMLError(f"line {line}: the key {key.value!r} is there already; put both together")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_config(
     url: str | None = None,
     overrides: Iterable[str] | Mapping[str, Any] = (),
@@ -53,7 +68,10 @@ def parse_settings(settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any
 def _read(url: str, options: Options | None) -> dict[str, Any]:
     """The tree of a YAML file; an empty file is an empty tree."""
     try:
-        tree = yaml.safe_load(locate(url, options).read_bytes()) or {}
+        tree = _OnceLoader(locate(url, options).read_bytes()).get_single_data() or {}
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise UsageError(f"{url}: not YAML: {where}{error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{url}: not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(tree, dict):

@@ -259,8 +259,13 @@ class Embeddings(Keyed):
         if candidates is not None:
             names = list(candidates)
             listed = self.spaces("entity")[0].find_all(names)
-            if not len(listed) or (listed < 0).any():
-                self._entity(next((name for name, at in zip(names, listed.tolist(), strict=True) if at < 0), ""))
+            if not len(listed):
+                raise DistjointError("--candidates: no names in it")
+            if len(unknown := np.flatnonzero(listed < 0)):
+                try:
+                    self._entity(names[int(unknown[0])])
+                except DistjointError as error:
+                    raise DistjointError(f"--candidates: {error}, one of {len(unknown):,} unknown") from error
         names_of_types = () if isinstance(types, bool) else tuple(types)
         return Choice(known, filter, own_end, listed, types is True, names_of_types)
 

@@ -20,6 +20,8 @@ import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from distjoint.base.errors import DistjointError, UsageError
+from distjoint.data.columns import PARTS, roles
+from distjoint.data.encodings import marked_wide, wide_encoding
 from distjoint.results.exports.base import open_whole
 from distjoint.storage import Location
 
@@ -31,6 +33,8 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 }
 _PACKED = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}
 _MISSING = ["", "?"]
+_OTHERS = ";|"
+"""What parts columns where the mark of the ending parts nothing."""
 _HEAD = 1 << 20
 """Bytes within which the first line of a file must end."""
 
@@ -91,9 +95,29 @@ class QuestionFile:
     @cached_property
     def header(self) -> str | None:
         """The first line where it is taken for a header; None for a format that has none."""
-        if format_of(self.place)[0] in ("parquet", "jsonl") or self._names != self._first:
+        if format_of(self.place)[0] in ("parquet", "jsonl") or not self._has_header:
             return None
         return ", ".join(self._first)
+
+    @property
+    def renamed(self) -> bool:
+        """Whether the header has other names for the columns of a triple, such as subject."""
+        return bool(self.header) and self._names != self._first
+
+    @property
+    def marked(self) -> str | None:
+        """What parts columns where it is not what the ending says; None where it is, or the format has none."""
+        if format_of(self.place)[0] in ("parquet", "jsonl"):
+            return None
+        return self.between if self.between in _OTHERS else None
+
+    @cached_property
+    def between(self) -> str:
+        """What parts the columns of a TSV or CSV: as its ending says; another mark where that parts nothing."""
+        usual = "\t" if format_of(self.place)[0] == "tsv" else ","
+        if len(self.columns) == 1 or usual in self._line:
+            return usual
+        return next((mark for mark in _OTHERS if len(_cut(self._line, mark)) >= self.unnamed), usual)
 
     @cached_property
     def _names(self) -> list[str]:
@@ -107,35 +131,47 @@ class QuestionFile:
         if form == "jsonl":
             return []
         first = self._first
-        # One alone may be a name: `head part_of body` is a triple.
-        if sum(name in self.columns for name in first) >= min(2, len(self.columns)):
-            return first
+        if self._has_header:
+            found = {place: part for part, place in roles(first).items()}
+            return [name if name in self.columns else found.get(place, name) for place, name in enumerate(first)]
         if len(first) != self.unnamed:
+            wanted = f"{self.unnamed} ({', '.join(self.columns[: self.unnamed])})"
             raise DistjointError(
-                f"{self.place}, line 1: {len(first)} columns and no header; give {self.unnamed} "
-                f"({', '.join(self.columns[: self.unnamed])}), or a header line of {', '.join(self.columns)}"
+                f"{self.place}, line 1: {len(first)} column{'s' * (len(first) != 1)} and no header; give {wanted}, "
+                f"or a header line of {', '.join(self.columns)}"
             )
         return list(self.columns[: self.unnamed])
 
     @cached_property
+    def _has_header(self) -> bool:
+        """Whether the first line of a TSV or CSV has names of columns, or all of a triple as tables call them."""
+        # One alone may be a name: `head part_of body` is a triple.
+        if sum(name in self.columns for name in self._first) >= min(2, len(self.columns)):
+            return True
+        return len(self.columns) >= len(PARTS) and len(set(roles(self._first).values())) == len(PARTS)
+
+    @cached_property
     def _first(self) -> list[str]:
         """The fields of the first line of a TSV or CSV."""
+        return _cut(self._line, self.between)
+
+    @cached_property
+    def _line(self) -> str:
+        """The first line of a TSV or CSV."""
         with self._opened() as stream:
             start = stream.read(_HEAD)
         line = start.split(b"\n", 1)[0].rstrip(b"\r").removeprefix(b"\xef\xbb\xbf")
         if not start:
             raise DistjointError(f"{self.place}: no questions in it")
+        if wide := marked_wide(start) or (b"\0" in line and wide_encoding(start)):
+            convert = f"convert it with 'iconv -f {wide.upper()} -t UTF-8'"
+            raise DistjointError(f"{self.place}: in {wide.upper()}, not UTF-8; {convert}")
         if len(line) == _HEAD:
             raise DistjointError(f"{self.place}: its first line has no end within {_HEAD:,} bytes")
         try:
-            text = line.decode()
+            return str(line.decode())
         except UnicodeDecodeError as error:
             raise DistjointError(f"{self.place}, line 1: not UTF-8 ({error.reason})") from error
-        if format_of(self.place)[0] == "tsv":
-            return text.split("\t")
-        import csv
-
-        return next(csv.reader([text]), [""])
 
     def _tables(self) -> Iterator[pa.Table]:
         form, _ = format_of(self.place)
@@ -146,15 +182,16 @@ class QuestionFile:
                     yield pa.Table.from_batches([batch])
                 return
             if form == "jsonl":
+                self._refuse_array()
                 schema = pa.schema([(name, pa.string()) for name in self.columns])
                 options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
                 reader = pajson.open_json(stream, parse_options=options)
             else:
                 names = self._names
-                separator, quote = ("\t", False) if form == "tsv" else (",", '"')
+                separator, quote = self.between, False if self.between == "\t" else '"'
                 reader = pacsv.open_csv(
                     stream,
-                    pacsv.ReadOptions(column_names=names, skip_rows=int(names == self._first)),
+                    pacsv.ReadOptions(column_names=names, skip_rows=int(self._has_header)),
                     pacsv.ParseOptions(delimiter=separator, quote_char=quote, double_quote=bool(quote)),
                     pacsv.ConvertOptions(
                         column_types={name: pa.string() for name in names},
@@ -164,6 +201,11 @@ class QuestionFile:
                 )
             for batch in reader:
                 yield pa.Table.from_batches([batch])
+
+    def _refuse_array(self) -> None:
+        with self._opened() as stream:
+            if stream.read(_HEAD).lstrip().startswith(b"["):
+                raise DistjointError(f"{self.place}: one JSON array; write JSON Lines, a line for each of its objects")
 
     def _of_columns(self, table: pa.Table) -> pa.Table:
         """The columns that are read, as strings."""
@@ -186,6 +228,15 @@ class QuestionFile:
         form, packed = format_of(self.place)
         with self.place.open_input(ranges=form == "parquet") as stream:
             yield pa.CompressedInputStream(stream, packed) if packed else stream
+
+
+def _cut(line: str, between: str) -> list[str]:
+    """The fields of a line; quotes are such where no tabs part columns."""
+    if between == "\t":
+        return line.split("\t")
+    import csv
+
+    return next(csv.reader([line], delimiter=between), [""])
 
 
 class AnswerFile:

@@ -204,8 +204,13 @@ def refuse(tally: AnswerTally, place: Location, skip: bool) -> None:
 
 
 def ignored(asked: QuestionFile) -> list[str]:
-    """What is to be said of columns that are not read."""
-    others = asked.ignored
-    if asked.header and len(asked.columns) == 1:
-        return [f"{asked.place}: its first line, '{asked.header}', is taken for a header"]
-    return [f"{asked.place}: columns {', '.join(others[:5])} are not read"] if others else []
+    """What is to be said of a header, of columns that are not read, and of what parts them."""
+    notes = []
+    names_alone = len(asked.columns) == 1
+    if asked.renamed or (asked.header and names_alone):
+        notes.append(f"{asked.place}: its first line, '{asked.header}', is taken for a header")
+    if asked.ignored and not (asked.header and names_alone):
+        notes.append(f"{asked.place}: columns {', '.join(asked.ignored[:5])} are not read")
+    if asked.marked:
+        notes.append(f"{asked.place}: columns lie between '{asked.marked}', as its first line says")
+    return notes

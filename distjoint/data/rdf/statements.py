@@ -15,10 +15,11 @@ from itertools import islice
 from typing import IO, cast
 
 import pyoxigraph
-from pyoxigraph import Quad, QuadParser, RdfFormat
+from pyoxigraph import Quad, QuadParser, RdfFormat, Triple
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
+from distjoint.data.graph_formats import refuse_graph
 from distjoint.data.lines import Slice, decoded, line_blocks, open_text
 from distjoint.data.packing import inner_name
 from distjoint.data.rdf.declared import DeclaredPrefixes
@@ -128,7 +129,10 @@ def recognise(file: Location, reading: RdfReading) -> RdfFile | None:
         raise DistjointError(f"{file}: {_NOT_READ[ending]} is not read; convert it to N-Triples")
     if ending in _NEVER:
         return None
-    said, seen = ENDINGS.get(ending), _by_content(_begin(file))
+    begin = _begin(file)
+    said, seen = ENDINGS.get(ending), _by_content(begin)
+    if seen is None and reading.format == "auto":
+        refuse_graph(file, begin)
     if said is None or seen in _OVERRULED_BY[said]:
         return RdfFile(file, seen, "content") if seen else None
     return RdfFile(file, said, "ending")
@@ -222,12 +226,28 @@ class _Lines:
                 try:
                     quads += [*_parse(self.rdf, line)]
                 except SyntaxError as error:
+                    if (about := self._quoted(line)) is not None:
+                        quads += about
+                        continue
                     if not self._left:
                         raise _wrong_line(self.rdf, at, line, error, self.allowed) from None
                     self._left -= 1
                     self.skipped.add(f"{self.rdf.file}, line {at}: {line.decode(errors='replace')[:_SHOWN]!r}")
         self.number += text.count(b"\n")
         return quads
+
+    def _quoted(self, line: bytes) -> list[Quad] | None:
+        """Which triple a line is about that quotes one, `<< s p o >> p o .`, as dumps older than RDF 1.2 have it.
+
+        None for other lines. What it says is of a node that has no name, so it is left out.
+        """
+        if not line.lstrip().startswith(b"<<"):
+            return None
+        try:
+            quads = [*pyoxigraph.parse(line, format=RdfFormat.TURTLE)]
+        except SyntaxError:
+            return None
+        return [quad for quad in quads if isinstance(quad.object, Triple)]
 
 
 def _wrong_line(rdf: RdfFile, number: int, line: bytes, error: SyntaxError, allowed: int) -> DistjointError:

@@ -13,11 +13,12 @@ import pyarrow.csv as pa_csv
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.columns import Chosen, TableForm, is_header
+from distjoint.data.encodings import marked_wide, wide_encoding
 from distjoint.data.lines import decoded, open_text
 from distjoint.data.noticed import Noticed
 from distjoint.data.tables.base import NotAHeaderError, TripleBatch, TripleFile, TripleFormat, note_columns
 
-SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", " ": "blanks"}
 _SAMPLED = 50
 _AT_ONCE = 8 << 20
 _EMPTY = "Empty CSV"
@@ -56,13 +57,17 @@ class Delimited(TripleFormat):
         if not source.lines:
             raise DistjointError(f"{source.file}: no triples in it")
         refuse_binary(source)
+        if source.cut and len(source.begin.splitlines()) < 2:
+            raise DistjointError(
+                f"{source.file}, line 1: longer than {len(source.begin):,} bytes; a line holds one triple of names"
+            )
         layout = _layout(source, form, noticed)
         first, names = layout.first, layout.names
         try:
             chosen = source.table(len(first), names).choose(form)
         except DistjointError:
-            if form.columns is None and form.weight is None and form.relation is None:
-                self._diagnose(source, layout, 3)
+            if form.columns is None and form.weight is None and (form.relation is None or len(first) == 1):
+                self._diagnose(source, layout, _wanted(form))
             raise
         if names:
             note_columns(noticed, source, chosen, names if form.columns is None else None)
@@ -139,7 +144,11 @@ def note_header(noticed: Noticed, source: TripleFile, fields: list[str]) -> None
 
 
 def refuse_binary(source: TripleFile) -> None:
-    """raises DistjointError where a file's first bytes are no text"""
+    """raises DistjointError where a file's first bytes are no text, or in UTF-16"""
+    if wide := marked_wide(source.begin) or (b"\0" in source.begin and wide_encoding(source.begin)):
+        raise DistjointError(
+            f"{source.file}: in {wide.upper()}, not UTF-8; convert it with 'iconv -f {wide.upper()} -t UTF-8'"
+        )
     if (at := source.begin.find(b"\0")) >= 0:
         line = source.begin.count(b"\n", 0, at) + 1
         raise DistjointError(
@@ -151,7 +160,7 @@ def refuse_binary(source: TripleFile) -> None:
 def _layout(source: TripleFile, form: TableForm, noticed: Noticed) -> LineLayout:
     comments = _comments(source)
     lines = source.lines[len(comments) :]
-    separator = _separator(source, lines, noticed)
+    separator = _separator(source, lines, form, noticed)
     first = fields_of(lines[0], separator)
     above = _above(source, len(comments))
     if comments:
@@ -176,17 +185,31 @@ def _comments(source: TripleFile) -> list[str]:
     return comments if any(line.count("\t") != width for line in comments) and "\t" in "".join(rest) else []
 
 
-def _separator(source: TripleFile, lines: list[str], noticed: Noticed) -> str:
+def _separator(source: TripleFile, lines: list[str], form: TableForm, noticed: Noticed) -> str:
     """What parts columns: by the ending of the name, unless that parts nothing and another parts all lines alike."""
     usual = "," if source.name.endswith(".csv") else "\t"
     if usual in lines[0]:
         return usual
     for separator in SEPARATORS:
-        widths = {len(fields_of(line, separator)) for line in lines[:_SAMPLED]}
-        if len(widths) == 1 and widths.pop() >= 3:
+        rows = [fields_of(line, separator) for line in lines[:_SAMPLED]]
+        widths = {len(row) for row in rows}
+        enough = len(widths) == 1 and widths.pop() >= _wanted(form)
+        if enough and (separator != " " or (all(map(all, rows)) and _is_whole(rows, form))):
             noticed.add(f"Columns that {SEPARATORS[separator]} part, as the lines say, in files", str(source.file))
             return separator
     return usual
+
+
+def _wanted(form: TableForm) -> int:
+    """Columns of a triple."""
+    return 3 if form.relation is None else 2
+
+
+def _is_whole(rows: list[list[str]], form: TableForm) -> bool:
+    """Whether several rows have no more columns than a triple, or an option says which: names may hold blanks."""
+    if len(rows) < 2:
+        return False
+    return len(rows[0]) == _wanted(form) or form.columns is not None or form.weight is not None
 
 
 def _open(
@@ -271,6 +294,8 @@ def _diagnose_line(source: TripleFile, number: int, line: bytes, separator: str,
         if number == 1 and wanted == 3:
             hint = "; name the three of a triple with --triple-columns" * (fields > wanted)
             hint += "; --relation NAME says the relation of all triples" * (fields == 2)
+        if number == 1 and fields == 1:
+            hint = "; put tabs between its columns, or commas in a file called .csv"
         raise DistjointError(
             f"{source.file}, line {number}: {fields} column{'s' * (fields != 1)} instead of {wanted} (separated by "
             f"{SEPARATORS[separator]}) in {text[:80]!r}{hint}"

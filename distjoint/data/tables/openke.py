@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -35,8 +36,8 @@ class OpenKE(TripleFormat):
         entities, relations = (read_dictionary(place, what, strict=True) for place, what in whats)
         assert entities and relations
         count, numbers = _numbers(file)
-        if len(numbers) % 3 or len(numbers) // 3 != count:
-            there = f"{len(numbers) / 3:,.4g}"
+        if count != len(numbers) // 3:
+            there = f"{len(numbers) // 3:,}"
             raise DistjointError(f"{file}: line 1 says {count:,} triples, there are {there}; get it again")
         triples = numbers.reshape(-1, 3)
         for column, dictionary in ((0, entities), (1, entities), (2, relations)):
@@ -64,19 +65,33 @@ def _check(file: Location, numbers: Ints, dictionary: Dictionary) -> None:
 
 
 def _numbers(file: Location) -> tuple[int, Ints]:
+    """The count of the first line, and the numbers of all lines below it, three a line."""
     with open_text(file) as (stream, _):
         content = b"".join(iter(lambda: bytes(stream.read(1 << 24)), b""))
+    content = content.removeprefix(BOM_UTF8)
     fields = content.split()
+    if not fields:
+        raise DistjointError(f"{file}: the file is empty")
+    first = content.lstrip().partition(b"\n")[0].split()
     try:
-        numbers = np.array(fields).astype(np.int64) if fields else np.empty(0, np.int64)
-        if not len(numbers):
-            raise DistjointError(f"{file}: the file is empty")
-        return int(numbers[0]), numbers[1:]
+        numbers = np.array(fields).astype(np.int64)
+        if len(first) == 1 and len(numbers) % 3 == 1:
+            return int(numbers[0]), numbers[1:]
     except (ValueError, OverflowError):
-        for at, line in enumerate(content.split(b"\n"), 1):
-            parts = line.split()
-            if parts and not (len(parts) == (1 if at == 1 else 3) and all(part.isdigit() for part in parts)):
-                text = line[:80].decode(errors="replace")
-                expected = "the count of triples" if at == 1 else "three numbers, 'head tail relation'"
-                raise DistjointError(f"{file}, line {at}: {text!r}; expected {expected}") from None
-        raise DistjointError(f"{file}: not OpenKE's numbers") from None
+        pass
+    raise _wrong_line(file, content)
+
+
+def _wrong_line(file: Location, content: bytes) -> DistjointError:
+    """The error of the first line that is not what it must be."""
+    counted = False
+    for at, line in enumerate(content.split(b"\n"), 1):
+        parts = line.split()
+        if not parts:
+            continue
+        if len(parts) != (3 if counted else 1) or not all(part.isdigit() for part in parts):
+            text = line[:80].decode(errors="replace")
+            expected = "three numbers, 'head tail relation'" if counted else "the count of the triples below it"
+            return DistjointError(f"{file}, line {at}: {text!r}; expected {expected}")
+        counted = True
+    return DistjointError(f"{file}: not OpenKE's numbers")

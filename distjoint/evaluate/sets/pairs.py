@@ -15,7 +15,8 @@ from distjoint.evaluate.options import SetForm
 from distjoint.evaluate.sets.base import LEAST, EvaluationSets, Form, SetFile, SetLine, WordPairs, most
 from distjoint.evaluate.sets.files import number_of
 
-_SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", None: "blanks"}
+_SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars", None: "blanks"}
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
 _WORD = re.compile(r"(?:word|w|term|entity|item|noun|verb|string|target)[ _-]?(?:[12ab]|one|two)|first|second")
 _SCORE = re.compile(r"simlex|score|human|mean|average|rating|similarity|relatedness|gold|value|assigned_sim")
 _TAGGED = re.compile(r"(.+)-[nvjar]")
@@ -45,7 +46,10 @@ class PairColumns:
 
 
 class Pairs(Form):
-    """Lines of two words and a score between tabs, semicolons, commas or blanks; further columns are left alone.
+    """Lines of two words and a score between tabs, semicolons, commas, bars or blanks; further columns are left alone.
+
+    Where commas part no columns, `7,5` is 7.5.
+
 
     columns   of words and score, by the header's names or by numbers from 0; None for what names and numbers tell
     """
@@ -63,9 +67,11 @@ class Pairs(Form):
 
     def read(self, files: Sequence[SetFile], found: EvaluationSets) -> tuple[str, str]:
         (file,) = files
-        separator, rows = _rows(file.lines)
+        between, rows = _rows(file.lines)
         _check_count(file, len(rows))
-        columns = replace(self._columns_of(file, rows), separator=_SEPARATORS[separator])
+        if between == _SEPARATORS[","] and self._columns is None:
+            _refuse_halves(file, rows)
+        columns = replace(self._columns_of(file, rows), separator=between)
         pairs, scores = [], []
         for line, row in rows[bool(columns.header) :]:
             first, second = (_cell(file, line, row, column) for column in (columns.first, columns.second))
@@ -146,22 +152,44 @@ def _check_count(file: SetFile, count: int) -> None:
         )
 
 
-def _rows(lines: Sequence[SetLine]) -> tuple[str | None, list[Row]]:
-    """Fields of every line by the first separator that gives most lines three; and that separator."""
+def _rows(lines: Sequence[SetLine]) -> tuple[str, list[Row]]:
+    """Fields of every line by the first separator that gives most lines three; and what lies between them, in words."""
     for separator in _SEPARATORS:
         rows = [(line, _split(line.text, separator)) for line in lines]
         if most(lines, [len(row) > 2 for _, row in rows]):
-            return separator, rows
-    return None, [(line, line.text.split()) for line in lines]
+            break
+    between = _SEPARATORS[separator]
+    if separator == "," or any("." in cell and number_of(cell) is not None for _, row in rows for cell in row[2:]):
+        return between, rows
+    pointed = [(line, _with_points(row)) for line, row in rows]
+    return between + ", with decimal commas" * (pointed != rows), pointed
 
 
 def _split(text: str, separator: str | None) -> list[str]:
+    if separator == "|":
+        text = text.strip().removeprefix("|").removesuffix("|")
     if separator in (";", ",") and '"' in text:
         try:
             return [field.strip() for field in next(csv.reader([text], delimiter=separator, strict=True))]
         except (csv.Error, StopIteration):
             return [text]
     return [field.strip() for field in text.split(separator)]
+
+
+def _with_points(row: Sequence[str]) -> list[str]:
+    """The fields with `7,5` as `7.5`, but for the two first, which hold words."""
+    return [*row[:2], *(_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row[2:])]
+
+
+def _refuse_halves(file: SetFile, rows: Sequence[Row]) -> None:
+    """raises DistjointError where commas part whole numbers, two a line, that may be the halves of one: `a,b,7,5`"""
+    halves = [row[2:] for _, row in rows if len(row) == 4]
+    if 2 * len(halves) > len(rows) and all(cell.isdecimal() for pair in halves for cell in pair):
+        raise file.error(
+            rows[0][0],
+            "has two whole numbers, which may be one with a decimal comma; write it with a point, or name the columns, "
+            "like --pair-columns 0,1,2",
+        )
 
 
 def _is_pair(row: Sequence[str]) -> bool:

@@ -23,6 +23,8 @@ _MOST_PAIRS = 1000
 """Pairs of a BATS relation; published ones have 50. Every two make a question each way."""
 _SYNTACTIC = re.compile(r"gram\d")
 _TAG = re.compile(r"[A-Z$]+_[A-Z$]+")
+_NO_WORD = re.compile(r"[\d{}\[\]\":%]")
+"""In three fields of which, as a question has three words, one is no word: a percentage, a header, JSON."""
 _PARTS = {"J": "adjectives", "N": "nouns", "V": "verbs"}
 _OTHER = "other"
 
@@ -71,7 +73,8 @@ class Microsoft(Form):
     together = True
 
     def knows(self, lines: Sequence[SetLine]) -> bool:
-        return any(most(lines, [_is_words(line, count) for line in lines]) for count in (5, 3)) or _are_answers(lines)
+        asked = [_is_words(line, 3) and not _NO_WORD.search(line.text) for line in lines]
+        return most(lines, [_is_words(line, 5) for line in lines]) or most(lines, asked) or _are_answers(lines)
 
     def read(self, files: Sequence[SetFile], found: EvaluationSets) -> tuple[str, str]:
         by_relation: dict[str, list[Question]] = {}
