@@ -36,6 +36,8 @@ _AT_ONCE = 4
 """Requests that a replica has at a time: one is answered, the others are read or written meanwhile."""
 _ENDING = 10.0
 """Seconds that requests have to be answered after the server was asked to stop."""
+_CHECKED = 2.0
+"""Seconds between two looks at whether a replica lives."""
 _METRICS = "ray_serve_"
 _SECONDS = 5.0
 """How long Ray's own metrics are waited for."""
@@ -57,6 +59,7 @@ def application(settings: ServeSettings) -> serve.Application:
         max_ongoing_requests=_AT_ONCE,
         max_queued_requests=settings.max_waiting,
         max_constructor_retry_count=1,
+        health_check_period_s=_CHECKED,
         graceful_shutdown_timeout_s=_ENDING,
         graceful_shutdown_wait_loop_s=0.2,
         ray_actor_options={"num_cpus": 1},
@@ -138,10 +141,10 @@ def _start(settings: ServeSettings, host: str, port: int, timeout: float, progre
         except RuntimeError as error:
             status = serve.status().applications.get(NAME)
             said = [str(error), *(each.message for each in status.deployments.values())] if status else [str(error)]
-            raise DistjointError(_cause("\n".join(said))) from error
+            raise DistjointError(cause_of("\n".join(said))) from error
 
 
-def _cause(text: str) -> str:
+def cause_of(text: str) -> str:
     """Why replicas did not start: the sentence of the error in what Ray says of it."""
     found = re.findall(r"distjoint\.base\.errors\.\w+: (.+)", text) or re.findall(r"(?m)^\w*Error: (.+)", text)
     return found[-1] if found else f"replicas did not start: {text.strip()}"
