@@ -32,6 +32,7 @@ COMMANDS = (
     "predict",
     "explain",
     "export",
+    "serve",
     "demo",
     "doctor",
     "submit",
@@ -89,7 +90,7 @@ def test_help_imports_nothing_heavy() -> None:
         "from distjoint.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'ray', 'numba', 'pyarrow', 'pandas', 'scipy', 'pydantic'} & set(sys.modules)\n"
+        "heavy = {'torch', 'ray', 'numba', 'pyarrow', 'pandas', 'scipy', 'pydantic', 'fastapi'} & set(sys.modules)\n"
         "print(sorted(heavy), file=sys.stderr)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,8 +13,11 @@ from distjoint.base.progress import Progress
 
 
 @contextmanager
-def ray_session(progress: Progress) -> Iterator[None]:
-    """Connect to Ray for the length of a `with` block; does nothing where this process is connected already."""
+def ray_session(progress: Progress, dashboard: bool = True) -> Iterator[None]:
+    """Connect to Ray for the length of a `with` block; does nothing where this process is connected already.
+
+    dashboard   whether a Ray that is started here has one
+    """
     if ray.is_initialized():
         yield
         return
@@ -23,7 +26,8 @@ def ray_session(progress: Progress) -> Iterator[None]:
     if own:  # otherwise Ray writes an access token into the home folder and demands it of every later process
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
-    ray.init(log_to_driver=False, logging_level="error", configure_logging=True)
+    shown = {"include_dashboard": False} if own and not dashboard else {}
+    ray.init(log_to_driver=False, logging_level="error", configure_logging=True, **shown)
     try:
         yield
     finally:

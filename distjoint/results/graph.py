@@ -16,7 +16,7 @@ from distjoint.evaluate.names import numbers_of
 from distjoint.evaluate.space import Spaces
 from distjoint.evaluate.stored import StoredVectors
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.results.answers import warn_of_chance
+from distjoint.results.answers import chance_notes, warn_of_chance
 from distjoint.results.calibration import Calibration, fit
 from distjoint.results.limits import NONE, Ends, Limits, Side, ends_of, of_types
 from distjoint.results.relation_names import RelationNames
@@ -82,13 +82,17 @@ class GraphAnswers:
         except DistjointError:
             return None
 
-    def warn(self, relation: int | None, entities: Sequence[int], frames: int = 0) -> None:
-        """Warn of a relation or entities whose vectors are as they began."""
+    def notes(self, relation: int | None, entities: Sequence[int]) -> list[str]:
+        """What is to be said of a relation or entities whose vectors are as they began."""
         places = np.array(list(dict.fromkeys(entities)), np.int64)
         chance = places[~self.plausible(places)] if len(places) else places
         untrained = relation is not None and not self.relation_trained[relation]
         names = [self.spaces.shown(place) for place in chance.tolist()]
-        warn_of_chance(names, self.names.shown(relation) if relation is not None and untrained else None, frames)
+        return chance_notes(names, self.names.shown(relation) if relation is not None and untrained else None)
+
+    def warn(self, relation: int | None, entities: Sequence[int], frames: int = 0) -> None:
+        """Warn of a relation or entities whose vectors are as they began."""
+        warn_of_chance(self.notes(relation, entities), frames)
 
     @cached_property
     def relation_trained(self) -> Bools:
