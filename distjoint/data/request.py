@@ -359,7 +359,7 @@ class PrepareOptions(CallOptions):
             raise UsageError(f"--tokenizer is {self.tokenizer!r}; choose {', '.join(TOKENIZERS.names())}")
         if self.encoding is not None and not is_encoding(self.encoding):
             raise UsageError(
-                f"--encoding is {self.encoding!r}; it takes an encoding that Python knows, such as latin-1 or cp1252"
+                f"--encoding is {self.encoding!r}; it takes one that Python knows, such as latin-1 or cp1252"
             )
         for name, number in (("min-count", self.min_count), ("memory", self.memory_bytes)):
             if number < 1:

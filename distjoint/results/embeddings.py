@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distjoint.base.arrays import Floats
-from distjoint.base.errors import UnknownNameError, UsageError
+from distjoint.base.errors import DistjointError, UnknownNameError, UsageError
 from distjoint.base.progress import Progress
 from distjoint.base.sizes import bytes_of
 from distjoint.evaluate.chosen import spaces_of
