@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,24 @@ def begin(folder: Path) -> None:
     distjoint.train("data/mine", "runs/mine", {**FAST, "model.coupling": "described"})
 
 
-def test_the_commands_grow_what_they_say(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    begin(tmp_path)
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with that, to be copied."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        begin(folder)
+    return folder
+
+
+@pytest.fixture
+def here(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of it is the folder in which commands run."""
+    monkeypatch.chdir(shutil.copytree(begun, tmp_path / "here"))
+
+
+@pytest.mark.usefixtures("here")
+def test_the_commands_grow_what_they_say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     lines = re.findall(r"^distjoint .*$", PAGE, re.MULTILINE)
     assert len(lines) == 6
     for line in lines:
@@ -67,9 +81,8 @@ def test_the_commands_grow_what_they_say(
     assert np.allclose(held.vector("club", kind="word"), 0.5, atol=1e-6)
 
 
-def test_the_python_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    begin(tmp_path)
+@pytest.mark.usefixtures("here")
+def test_the_python_does_the_same() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     names: dict[str, Any] = {"distjoint": distjoint}
     exec(compile(code, "grow.py", "exec"), names)
