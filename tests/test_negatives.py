@@ -162,9 +162,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "data")
 
 
-@pytest.mark.parametrize(
-    ("key", "groups"), [("graph.mask_known", 4), ("graph.typed", 2), ("graph.typed", 4), ("graph.subsampling", 2)]
-)
+@pytest.mark.parametrize(("key", "groups"), [("graph.mask_known", 4), ("graph.typed", 4), ("graph.subsampling", 2)])
 def test_a_run_learns_with_each_option_and_is_tested_in_the_end(
     typed: str, tmp_path: Path, known: Train, key: str, groups: int
 ) -> None:

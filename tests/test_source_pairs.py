@@ -116,7 +116,7 @@ def closeness(run: Path) -> tuple[float, float]:
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
 def test_pairs_meet_and_a_stronger_pull_brings_them_closer(coupling: str, known: Train, paired: str) -> None:
-    settings = {"model.coupling": coupling, "train.epochs": 6}
+    settings = {"model.coupling": coupling, "train.epochs": 4}
     runs = [known({**settings, "model.coupling_options.pull": pull}, paired) for pull in (0, 0.1, 1)]
     near = [closeness(run) for run in runs]
     assert near[0][0] < near[1][0] < near[2][0]

@@ -227,7 +227,7 @@ def test_a_failure_to_read_ahead_is_raised_where_it_is_needed(make: Make, monkey
 
 
 def test_memory_for_partitions_changes_no_bit(small: Small, tmp_path: Path) -> None:
-    settings = {"train.groups": 4, "train.epochs": 2}
+    settings = {"train.groups": 3, "train.epochs": 2}
     made = []
     for number, options in enumerate(({}, {"budget": 30_000}, {"budget": 10_000, "disk": 20_000})):
         with pytest.MonkeyPatch.context() as patch:

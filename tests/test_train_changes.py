@@ -202,7 +202,7 @@ def test_training_leaves_the_process_as_it_was(small: Small, tmp_path: Path, mon
 
 
 def test_the_epoch_that_is_kept_is_the_one_that_is_told(small: Small, tmp_path: Path) -> None:
-    settings = {"train.epochs": 60, "train.validate_every": 2, "train.patience": 2, "graph.learning_rate": 2.0}
+    settings = {"train.epochs": 60, "train.validate_every": 2, "train.patience": 1, "graph.learning_rate": 2.0}
     result = distjoint.train(small.graph, str(tmp_path / "run"), config(settings))
     kept = int(str(info(tmp_path / "run")["result"]).rpartition("-")[2])
     assert result.metrics["epoch"] == kept < result.last_epoch < 60

@@ -45,8 +45,7 @@ STOPS: list[tuple[int, tuple[Any, ...]]] = [
     (2, (Worker, "train_epoch", 3)),  # between epochs
     (1, (Location, "write_bytes", 4, "/epoch-00001/shard")),  # in the middle of a checkpoint
     (1, (CheckpointManifest, "write", 2)),  # after its files, before its manifest
-    (1, (Worker, "publish", 2)),  # after the checkpoint, before its result is told
-    (2, (Worker, "publish", 3)),  # the same, in the last epoch
+    (2, (Worker, "publish", 3)),  # after the last checkpoint, before its result is told
 ]
 
 

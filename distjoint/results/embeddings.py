@@ -246,7 +246,7 @@ class Embeddings(Keyed):
         candidates: Sequence[str] | None = None,
         types: bool | Sequence[str] = False,
     ) -> Choice:
-        """How answers are chosen, as `predict` takes it. raises DistjointError for an unknown candidate"""
+        """How answers are chosen, as `predict` takes it. raises UnknownNameError for an unknown candidate"""
         listed = None
         if candidates is not None:
             names = list(candidates)
@@ -256,8 +256,8 @@ class Embeddings(Keyed):
             if len(unknown := np.flatnonzero(listed < 0)):
                 try:
                     self._entity(names[int(unknown[0])])
-                except DistjointError as error:
-                    raise DistjointError(f"--candidates: {error}, one of {len(unknown):,} unknown") from error
+                except UnknownNameError as error:
+                    raise UnknownNameError(f"--candidates: {error}, one of {len(unknown):,} unknown") from error
         names_of_types = () if isinstance(types, bool) else tuple(types)
         return Choice(known, filter, own_end, listed, types is True, names_of_types)
 
