@@ -120,6 +120,16 @@ def test_what_is_named_goes_before_what_is_found(tmp_path: Path) -> None:
 BLP = {"train": "ind-train.tsv", "valid": "ind-dev.tsv", "test": "ind-test.tsv"}
 
 
+def test_of_two_files_of_one_split_the_other_is_named(tmp_path: Path) -> None:
+    folder = plain(tmp_path / "graph")
+    write(folder / "train.tsv", TRAIN[:1])
+    write(folder / "test.del", TEST)
+    summary = distjoint.prepare(str(tmp_path / "data"), graph=str(folder))
+    assert summary.counts["triples/train"] == 3
+    said = "train.txt, valid.txt, test.txt; not train.tsv, test.del, of the same splits: --triples"
+    assert any(said in note for note in summary.notes)
+
+
 def test_blps_split_by_entities_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
     alone = plain(tmp_path / "alone", **BLP)
     found = find_benchmark(locate(str(alone)))
