@@ -22,7 +22,10 @@ def read_label_table(file: Location) -> dict[str, list[str]]:
     label = next((lower[name] for name in LABEL_COLUMNS if name in lower and lower[name] != entity), None)
     if entity is None or label is None:
         missing = " or ".join(map(repr, ENTITY_COLUMNS if entity is None else LABEL_COLUMNS))
-        raise DistjointError(f"{file}: no column {missing}; it has {', '.join(names[:20]) or 'nothing'}")
+        there_are = ", ".join(names[:20]) or "nothing"
+        raise DistjointError(
+            f"{file}: no column {missing}; it has {there_are}; its first line must name the columns, like 'entity,label'"
+        )
     labels: dict[str, dict[str, None]] = {}
     for records in read_records(Slice(file), (entity, label), mend=False):
         for name, text in records.pairs:

@@ -16,6 +16,7 @@ from distjoint.storage import Location
 
 ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
 """Names of columns that are taken where none are named: the first that is there."""
+WORD_COLUMNS = ("word", "words", "token", "term")
 HINT = "name the columns with --description-columns ENTITY,TEXT"
 _TABLES = (".parquet", ".pq", ".csv", ".jsonl", ".ndjson")
 
@@ -53,6 +54,15 @@ def by_position(file: Location, names: Sequence[str], columns: Columns) -> Colum
     if max(places) >= len(names):
         raise DistjointError(f"{file}: it has columns 0 to {len(names) - 1}, not {','.join(columns)}")
     return names[places[0]], names[places[1]]
+
+
+def is_pair_header(fields: Sequence[str], values: Sequence[str]) -> bool:
+    """Whether a first line of an entity and a value has names of columns instead: `id`, `label`.
+
+    values   names of columns of such values; none where there is never a header
+    """
+    names = [field.strip().casefold() for field in fields[:2]]
+    return len(names) == 2 and names[0] in ENTITY_COLUMNS and names[1] in values and names[0] != names[1]
 
 
 def is_table(file: Location) -> bool:
