@@ -24,7 +24,7 @@ def read_label_table(file: Location) -> dict[str, list[str]]:
         missing = " or ".join(map(repr, ENTITY_COLUMNS if entity is None else LABEL_COLUMNS))
         there_are = ", ".join(names[:20]) or "nothing"
         raise DistjointError(
-            f"{file}: no column {missing}; it has {there_are}; its first line must name the columns, like 'entity,label'"
+            f"{file}: no column {missing}; it has {there_are}; its first line names the columns, like 'entity,label'"
         )
     labels: dict[str, dict[str, None]] = {}
     for records in read_records(Slice(file), (entity, label), mend=False):
