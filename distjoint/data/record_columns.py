@@ -44,8 +44,16 @@ def choose_one(file: Location, names: Sequence[str], usual: Sequence[str], named
     lower = {name.lower(): name for name in reversed(names)}
     found = next((lower[name] for name in usual if name in lower), None)
     if found is None:
-        raise DistjointError(f"{file}: no column {' or '.join(map(repr, usual))}; it has {there_are}; {hint}")
+        raise DistjointError(
+            f"{file}: no column {' or '.join(map(repr, usual))}; it has {there_are}; {hint_of(names, hint)}"
+        )
     return found
+
+
+def hint_of(names: Sequence[str], hint: str) -> str:
+    """What to do about columns that are not known: where there is one, another mark than commas may part them."""
+    mark = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
+    return f"put commas between its columns, which {mark!r} parts" if mark else hint
 
 
 def by_position(file: Location, names: Sequence[str], columns: Columns) -> Columns:
