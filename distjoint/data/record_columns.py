@@ -53,7 +53,7 @@ def choose_one(file: Location, names: Sequence[str], usual: Sequence[str], named
 def hint_of(names: Sequence[str], hint: str) -> str:
     """What to do about columns that are not known: where there is one, another mark than commas may part them."""
     mark = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
-    return f"put commas between its columns, which {mark!r} parts" if mark else hint
+    return f"put commas between its columns in the place of {mark!r}" if mark else hint
 
 
 def by_position(file: Location, names: Sequence[str], columns: Columns) -> Columns:
