@@ -1,7 +1,8 @@
-"""How many questions a second `distjoint serve` answers, how long each takes, and what memory its replicas have: a run of
-random vectors, `--rows` entities of `--dim` numbers, asked by `--clients` at once for `--seconds` on each route.
+"""How many questions a second `distjoint serve` answers, how long each takes, and what memory its replicas have.
 
-    python scripts/bench/serve.py /tmp/bench --rows 1_000_000 --dim 100 --replicas 2 --memory 2GB --clients 4 --seconds 10
+A run of random vectors, `--rows` entities of `--dim` numbers, asked by `--clients` at once, `--seconds` on each route:
+
+    python scripts/bench/serve.py /tmp/bench --rows 1_000_000 --dim 100 --replicas 2 --clients 4 --seconds 10
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from typing import Any
 
 import numpy as np
 from lookups import write
+
+from distjoint.runs.folder import CheckpointManifest, describe
+from distjoint.storage import locate
 
 Make = Callable[[np.random.Generator, int], tuple[str, bytes | None]]
 BATCH = 64
@@ -68,6 +72,7 @@ def main() -> None:
     run = given.folder / f"run-{given.rows}-{given.dim}"
     if not (run / "run.json").exists():
         write(run, given.rows, given.dim)
+        with_checksums(run / "checkpoints/epoch-00001")
     options = ["--port", "0", "--json", "--memory", given.memory, "--replicas", str(given.replicas)]
     command = [sys.executable, "-m", "distjoint", "serve", str(run), *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -85,6 +90,14 @@ def main() -> None:
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
+
+
+def with_checksums(checkpoint: Path) -> None:
+    """Give files their checksums: `write` leaves them out, and a table that fits memory is compared with them."""
+    place = locate(str(checkpoint))
+    manifest = CheckpointManifest.read(place)
+    files = tuple(describe(place, file.path) for file in manifest.files)
+    manifest.model_copy(update={"files": files}).write(place)
 
 
 def measure(host: str, make: Make, count: int, given: argparse.Namespace) -> dict[str, Any]:
