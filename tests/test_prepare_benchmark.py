@@ -120,6 +120,28 @@ def test_what_is_named_goes_before_what_is_found(tmp_path: Path) -> None:
 BLP = {"train": "ind-train.tsv", "valid": "ind-dev.tsv", "test": "ind-test.tsv"}
 
 
+def test_of_two_files_of_one_split_the_other_is_named(tmp_path: Path) -> None:
+    folder = plain(tmp_path / "graph")
+    write(folder / "train.tsv", TRAIN[:1])
+    write(folder / "test.del", TEST)
+    summary = distjoint.prepare(str(tmp_path / "data"), graph=str(folder))
+    assert summary.counts["triples/train"] == 3
+    said = "train.txt, valid.txt, test.txt; not train.tsv, test.del, of the same splits: --triples"
+    assert any(said in note for note in summary.notes)
+
+
+def test_numbers_with_openkes_names_beside_them_are_read_as_names(tmp_path: Path) -> None:
+    """As ICEWS has them: no line of their count, time in a fourth column."""
+    folder = write(tmp_path / "graph" / "entity2id.txt", []).parent
+    (folder / "entity2id.txt").write_text("dog\t0\ncat\t1\n")
+    (folder / "relation2id.txt").write_text("likes\t0\n")
+    (folder / "train.txt").write_text("0\t0\t1\t24\n1\t0\t0\t48\n")
+    summary = distjoint.prepare(str(tmp_path / "data"), graph=str(folder), triple_columns="0,1,2")
+    found = triples_of(Dataset.open(str(tmp_path / "data")), "train")
+    assert found == {("dog", "likes", "cat"), ("cat", "likes", "dog")}
+    assert any("Numbers read as names of entity2id.txt" in note for note in summary.notes)
+
+
 def test_blps_split_by_entities_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
     alone = plain(tmp_path / "alone", **BLP)
     found = find_benchmark(locate(str(alone)))

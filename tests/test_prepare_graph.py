@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import distjoint
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.data import triples as triples_module
 from distjoint.data.alignment import Alignment, Name, align_by_names, align_by_pairs, names_of, read_labels, read_pairs
@@ -227,3 +228,36 @@ def test_pairs_need_two_columns(tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_text("a\tb\nc\td\te\n")
     with pytest.raises(DistjointError, match="line 2: expected 'entity TAB word', found 3 columns"):
         read_pairs(locate(str(tmp_path / "pairs.tsv")))
+
+
+def test_headers_of_pairs_are_no_pairs_and_are_said(tmp_path: Path) -> None:
+    files = {
+        "k.tsv": "anna\tknows\tben\nben\tknows\tanna\n",
+        "labels.tsv": "\ufeffID\tLabel\nanna\tAnna\n",
+        "types.tsv": "entity\ttype\nanna\tperson\n",
+        "about.tsv": "id\tdescription\nanna\ta woman here\n",
+        "pairs.tsv": "entity\tword\nanna\twoman\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    at = {name: str(tmp_path / f"{name}.tsv") for name in ("labels", "types", "about", "pairs")}
+    summary = distjoint.prepare(
+        str(tmp_path / "data"),
+        triples=str(tmp_path / "k.tsv"),
+        labels=at["labels"],
+        types=at["types"],
+        descriptions=at["about"],
+        align=at["pairs"],
+        min_count=1,
+    )
+    notes = "\n".join(summary.notes)
+    assert summary.counts["entities"] == 2 and summary.counts["words"] == 3
+    for first in ("'ID, Label'", "'entity, type'", "'entity, word'"):
+        assert f"its first line, {first}, is taken for a header." in notes
+    assert "First lines of descriptions taken for headers: 1 (such as id, description" in notes
+    assert "left out" not in notes and "in no triple" not in notes
+    (tmp_path / "labels.tsv").write_text("name\tname\nanna\tAnna\n")  # an entity called by its own name
+    assert read_labels(locate(at["labels"])) == {"name": ["name"], "anna": ["Anna"]}
+    (tmp_path / "labels.csv").write_text("id;label\nanna;Anna\n")
+    with pytest.raises(DistjointError, match=r"labels\.csv: .*; put commas between its columns in the place of ';'"):
+        read_labels(locate(str(tmp_path / "labels.csv")))

@@ -171,19 +171,18 @@ def test_each_request_is_answered_when_a_replica_is_killed(server: Server) -> No
         time.sleep(1)
         os.kill(before[0], signal.SIGKILL)
         killed.set()
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline and len(set(processes("ray::ServeReplica")) - {before[0]}) < 2:
-            time.sleep(0.5)
-        time.sleep(1)
+        time.sleep(4)
     finally:
         stop.set()
         for client in clients:
             client.join(90)
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and len(set(processes("ray::ServeReplica")) - {before[0]}) < 2:
+        time.sleep(0.5)
     assert not any(client.is_alive() for client in clients)
     assert len(set(processes("ray::ServeReplica")) - {before[0]}) == 2, "no new replica has come"
-    print(seen)
     assert seen.keys() <= {200, 500, 503, "after"}, seen
-    assert seen["after"] > 10
+    assert seen["after"] > 10, seen
     assert ask(f"{server.url}/predict?{QUESTION}") == (200, expected)
 
 

@@ -380,6 +380,21 @@ def test_blanks_part_columns_where_nothing_else_does_and_all_lines_have_as_many(
             graph_of(write(tmp_path / "not.txt", text))
 
 
+def test_lines_end_as_those_of_files_do(tmp_path: Path) -> None:
+    """Unicode and Python have more ends of lines than files have: a name or a comment may hold one."""
+    graph = graph_of(write(tmp_path / "kg.tsv", "# made\u2028by\tme\tor\tyou\n" + lines(KIN)))
+    assert triples_of(graph) == KIN
+    found = graph_of(write(tmp_path / "odd.tsv", "an\x0bna\tknows\tben\nben\tknows\tca\u2028ra\n"))
+    assert triples_of(found) == [("an na", "knows", "ben"), ("ben", "knows", "ca ra")]
+
+
+def test_names_in_quotation_marks_are_counted_where_they_stay(tmp_path: Path) -> None:
+    text = lines([('"anna"', "knows", '"ben"')])
+    assert 'in quotation marks, which stay: 2 (such as "anna")' in notes(graph_of(write(tmp_path / "kg.tsv", text)))
+    comma = graph_of(write(tmp_path / "kg.csv", text.replace("\t", ",")))
+    assert triples_of(comma) == KIN[:1] and "quotation" not in notes(comma)
+
+
 def test_an_encoding_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--encoding belongs to --corpus and --descriptions; triples are UTF-8"):
         distjoint.prepare(str(tmp_path / "out"), triples=write(tmp_path / "kg.tsv", lines(KIN)), encoding="latin-1")
@@ -392,6 +407,10 @@ def test_an_encoding_without_text_is_refused(tmp_path: Path) -> None:
         (lines(KIN).encode("utf-16-le"), "in UTF-16-LE, not UTF-8"),
         (b"a" * 70_000 + b"\tknows\tben\n", "line 1: longer than 65,536 bytes"),
         ('<?xml version="1.0"?>\n<!-- made -->\n<graphml xmlns="x"><graph/></graphml>', "GraphML, which .* networkx"),
+        ("| head | relation | tail |\n|---|---|---|\n| anna | knows | ben |\n", "a table drawn with bars and dashes"),
+        (" h | r | t \n---+---+---\n a | b | c\n(1 row)\n", "a table drawn"),
+        ("('anna', 'knows', 'ben')\n('ben', 'knows', 'cara')\n", "line 1: .* as Python prints it; write JSON Lines"),
+        ("sep=;\nhead;relation;tail\nanna;knows;ben\n", "line 1: 'sep=;' is for Excel alone; take this line out"),
         ("graph [\n  directed 1\n]\n", "GML, which is not read"),
         ("digraph kg {\n  anna -> ben;\n}\n", "DOT, which is not read"),
         ("*Vertices 2\n1 a\n2 b\n", "Pajek, which is not read"),

@@ -82,6 +82,8 @@ def test_what_export_writes_comes_back(form: Any, known: Train, tmp_path: Path) 
         ("dog 1 2\n\ncat nan 1\n", "v.txt, line 3: 'nan' is not a finite number"),
         ("dog 1 1e99\n", "v.txt, line 1: '1e99' is not a finite number"),
         ("dog 1 2\ncat 1_0 2\n", "v.txt, line 2: '1_0' is not a finite number"),
+        ("dog 0,5 0,25\ncat 1,5 2,5\n", "v.txt, line 1: numbers with decimal commas; write them with points"),
+        ('{"name": "dog", "vector": [1, 2]}\n', "v.txt: JSON; write a line of text for each vector"),
         ("dog,1,2\n", "v.txt: numbers between commas; put blanks or tabs between them"),
         ("<html>\n", "v.txt: a web page, not vectors"),
         ("3 2\ndog 1 2\ncat 1 2\n", "v.txt: the file is cut short: 2 of the 3 vectors of its header"),

@@ -193,6 +193,12 @@ def test_files_that_are_no_text_are_named_with_the_tool(tmp_path: Path, content:
         prepared(tmp_path, content)
 
 
+def test_text_among_other_columns_is_said(tmp_path: Path) -> None:
+    found, notes = prepared(tmp_path, b"id,text\n1,the cat sat\n", "a.csv")
+    assert "id" in found and "whose names say that they hold more: 1 (such as a.csv: id,text)" in notes
+    assert "hold more" not in prepared(tmp_path, b"the cat sat\n", "a.txt")[1]
+
+
 def test_a_folder_of_the_library_datasets(tmp_path: Path) -> None:
     folder = tmp_path / "wiki" / "data"
     folder.mkdir(parents=True)

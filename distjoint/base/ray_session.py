@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import ray
 
+from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress
 
 
@@ -17,6 +18,7 @@ def ray_session(progress: Progress, dashboard: bool = True) -> Iterator[None]:
     """Connect to Ray for the length of a `with` block; does nothing where this process is connected already.
 
     dashboard   whether a Ray that is started here has one
+    raises      DistjointError where none can be started here
     """
     if ray.is_initialized():
         yield
@@ -27,7 +29,12 @@ def ray_session(progress: Progress, dashboard: bool = True) -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
     shown = {"include_dashboard": False} if own and not dashboard else {}
-    ray.init(log_to_driver=False, logging_level="error", configure_logging=True, **shown)
+    try:
+        ray.init(log_to_driver=False, logging_level="error", configure_logging=True, **shown)
+    except Exception as error:
+        if not own:
+            raise
+        raise DistjointError(f"Ray did not start on this machine: {error}") from error
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from distjoint.base.arrays import Ints
 from distjoint.base.errors import DistjointError
 from distjoint.data.alignment import Alignment, Name, align_by_names, align_by_pairs, read_pairs
+from distjoint.data.record_columns import WORD_COLUMNS
 from distjoint.data.request import PrepareOptions
 from distjoint.data.summary import Aligned
 from distjoint.data.triples import Graph
@@ -20,17 +21,18 @@ from distjoint.storage import locate
 EXAMPLES = 5
 
 
-def named_pairs(options: PrepareOptions, graph: Graph) -> list[tuple[int, str]]:
+def named_pairs(options: PrepareOptions, graph: Graph, notes: list[str]) -> list[tuple[int, str]]:
     """Pairs (entity, word) of the file that `align` names; none where it names no file.
 
-    raises DistjointError for a file that is not there, or names an entity that the graph does not have
+    notes    gets a sentence about a header that is left out
+    raises   DistjointError for a file that is not there, or names an entity that the graph does not have
     """
     if options.align in ("auto", "none"):
         return []
     place = locate(options.align, options.storage_options)
     if not place.exists():
         raise DistjointError(f"{place}: no such file; --align takes 'auto', 'none' or a file of pairs")
-    pairs = [(graph.cleaning.clean(entity), word) for entity, word in read_pairs(place)]
+    pairs = [(graph.cleaning.clean(entity), word) for entity, word in read_pairs(place, WORD_COLUMNS, notes)]
     for entity, word in pairs:
         if entity not in graph.entities:
             raise DistjointError(f"{place}: entity {entity!r} (word {word!r}) is in no triple and has no label")

@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from distjoint.base.errors import DistjointError
-from distjoint.data.label_tables import read_label_table
+from distjoint.data.label_tables import LABEL_COLUMNS, read_label_table
 from distjoint.data.lines import decoded, open_text
 from distjoint.data.packing import inner_name
-from distjoint.data.record_columns import is_table
+from distjoint.data.record_columns import is_pair_header, is_table
 from distjoint.data.records import read_json_object
 from distjoint.data.tables.dictionaries import name_files
 from distjoint.data.vocabulary import key
@@ -74,18 +74,19 @@ class NoLabelsError(DistjointError):
     """A file without labels, which is wrong only where it is not one of several parts."""
 
 
-def read_labels(file: Location) -> dict[str, list[str]]:
+def read_labels(file: Location, notes: list[str] | None = None) -> dict[str, list[str]]:
     """Labels of entities: entity -> label, alias, alias... from lines `entity TAB label [TAB alias...]`, or from JSON.
 
     JSON is `{entity: label}`, `{entity: [label, alias...]}` or `{entity: {"label": ..., "alternatives": [...]}}`. The
     entities of LibKGE's labels are numbers of a file beside them, see `tables.dictionaries`.
 
-    raises DistjointError naming the line, or the entity, that is wrong
+    notes    gets a sentence about a header that is left out
+    raises   DistjointError naming the line, or the entity, that is wrong
     """
     if is_table(file):
         labels = read_label_table(file)
     else:
-        labels = _json_labels(file) if inner_name(file.path).endswith(".json") else _label_lines(file)
+        labels = _json_labels(file) if inner_name(file.path).endswith(".json") else _label_lines(file, notes)
     if not labels:
         raise NoLabelsError(f"{file}: no labels in it")
     for place in name_files(file):
@@ -96,9 +97,9 @@ def read_labels(file: Location) -> dict[str, list[str]]:
     return labels
 
 
-def _label_lines(file: Location) -> dict[str, list[str]]:
+def _label_lines(file: Location, notes: list[str] | None) -> dict[str, list[str]]:
     labels: dict[str, list[str]] = {}
-    for number, fields in fields_of_lines(file):
+    for number, fields in fields_of_lines(file, LABEL_COLUMNS, notes):
         if len(fields) < 2 or not fields[0] or not fields[1]:
             raise DistjointError(f"{file}, line {number}: expected 'entity TAB label [TAB alias...]'")
         if fields[0] in labels:
@@ -130,13 +131,14 @@ def _stripped(name: str | None) -> str:
     return (name or "").encode(errors="replace").decode().strip()
 
 
-def read_pairs(file: Location) -> list[tuple[str, str]]:
+def read_pairs(file: Location, values: Sequence[str] = (), notes: list[str] | None = None) -> list[tuple[str, str]]:
     """Pairs of entity and word, from lines `entity TAB word`.
 
-    raises DistjointError naming the line that is not one
+    values, notes   as `fields_of_lines` takes them
+    raises          DistjointError naming the line that is not one
     """
     pairs: dict[tuple[str, str], None] = {}
-    for number, fields in fields_of_lines(file):
+    for number, fields in fields_of_lines(file, values, notes):
         if len(fields) != 2 or not all(fields):
             raise DistjointError(f"{file}, line {number}: expected 'entity TAB word', found {len(fields)} columns")
         pairs[fields[0], fields[1]] = None
@@ -145,16 +147,28 @@ def read_pairs(file: Location) -> list[tuple[str, str]]:
     return list(pairs)
 
 
-def fields_of_lines(file: Location) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line that is not empty, parted by tabs. raises DistjointError for what is not UTF-8"""
+def fields_of_lines(
+    file: Location, values: Sequence[str] = (), notes: list[str] | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line that is not empty, parted by tabs. raises DistjointError for what is not UTF-8
+
+    values   names of a column of values: a first line of an entities' column and one of these is a header, left out
+    notes    gets a sentence about it
+    """
     if file.size() == 0:
         raise DistjointError(f"{file}: the file is empty")
     with open_text(file) as (stream, _):
         content = bytes(stream.read())
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         text = decoded(file, line, number).rstrip("\r")
-        if text.strip():
-            yield number, [part.strip() for part in text.split("\t")]
+        if not text.strip():
+            continue
+        fields = [part.strip() for part in text.split("\t")]
+        if number == 1 and is_pair_header(fields, values):
+            if notes is not None:
+                notes.append(f"{file}: its first line, '{fields[0]}, {fields[1]}', is taken for a header.")
+            continue
+        yield number, fields
 
 
 def names_of(entities: Sequence[str], labels: dict[str, list[str]] | None) -> list[list[Name]]:

@@ -39,6 +39,8 @@ _FOREIGN = {
     "page": rb"\s*(?i:<!doctype html|<html)",
     "lfs": rb"version https://git-lfs",
     "utf-16": rb"\xff\xfe|\xfe\xff",
+    "json": rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?(?:\{\s*"[^"\n]*"\s*:|\[\s*"[^"\n]*"\s*,)',
+    "gguf": rb"GGUF[\x00-\x08]",
 }
 """Formats -> how their files begin, as patterns."""
 WHATEVER = {

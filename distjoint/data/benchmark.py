@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.families import FAMILIES, Benchmark
@@ -66,7 +67,8 @@ def find_benchmark(folder: Location, format: str = "auto") -> Benchmark:
         if found := _splits({item.name: item for item in there}):
             around = [*_around(folder), *(there if place == folder else [*folder.list(), *there])]
             by_entities = [*_by_entities({item.name: item for item in there}).values()]
-            return _benchmark(place, found, by_entities, {item.name: item.url for item in around})
+            made = _benchmark(place, found, by_entities, {item.name: item.url for item in around})
+            return replace(made, twins=_twins(found, {item.name: item for item in there}))
         if below in ("triples", "data", "data/triples", ""):
             several += [item for item in there if item.name not in _BELOW and item.is_dir() and _holds(item)]
     if not several and (dump := _dump(folder)):
@@ -146,6 +148,13 @@ def _splits(there: Mapping[str, Location]) -> dict[str, str]:
     usual = {name: place for name, place in there.items() if not name.startswith(_BY_ENTITIES)}
     numbered = {split: there[f"{split}2id.txt"].url for split in SPLITS if f"{split}2id.txt" in there}
     return next((found for found in (_named(usual), numbered, _by_entities(there)) if "train" in found), {})
+
+
+def _twins(found: Mapping[str, str], there: Mapping[str, Location]) -> tuple[str, ...]:
+    """Names of files that are called like a split that is read from another one: `train.tsv` beside `train.txt`."""
+    taken = {url.rpartition("/")[2] for url in found.values()}
+    names = [item.name for split in found for item in _matching(re.compile(split + _FORMATS), there)]
+    return tuple(name for name in names if name not in taken)
 
 
 def _by_entities(there: Mapping[str, Location]) -> dict[str, str]:

@@ -197,7 +197,7 @@ def _named(options: PrepareOptions, rdf: RdfGraph, notes: list[str]) -> dict[str
     for file in full:
         within = _of_rdf(file, rdf.reading, "labels", notes)
         try:
-            found = within.labels() if within else read_labels(file)
+            found = within.labels() if within else read_labels(file, notes)
         except NoLabelsError:
             if file is full[-1] and not named:
                 raise

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from distjoint.base.errors import DistjointError
 from distjoint.data.lines import Slice
-from distjoint.data.record_columns import ENTITY_COLUMNS, column_names
+from distjoint.data.record_columns import ENTITY_COLUMNS, column_names, hint_of
 from distjoint.data.records import read_records
 from distjoint.storage import Location
 
+_HINT = "its first line names the columns, like 'entity,label'"
 LABEL_COLUMNS = ("label", "name", "title", "text")
 
 
@@ -22,7 +23,8 @@ def read_label_table(file: Location) -> dict[str, list[str]]:
     label = next((lower[name] for name in LABEL_COLUMNS if name in lower and lower[name] != entity), None)
     if entity is None or label is None:
         missing = " or ".join(map(repr, ENTITY_COLUMNS if entity is None else LABEL_COLUMNS))
-        raise DistjointError(f"{file}: no column {missing}; it has {', '.join(names[:20]) or 'nothing'}")
+        there_are = ", ".join(names[:20]) or "nothing"
+        raise DistjointError(f"{file}: no column {missing}; it has {there_are}; {hint_of(names, _HINT)}")
     labels: dict[str, dict[str, None]] = {}
     for records in read_records(Slice(file), (entity, label), mend=False):
         for name, text in records.pairs:

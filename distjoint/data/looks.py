@@ -30,6 +30,9 @@ _LOOKED_AT = 1 << 16
 _TAG = re.compile(rb"(?i)</?(?:p|div|a|span|li|ul|td|tr|table|br|script|style|img|h[1-6]|b|i)\b[^<>\n]{0,200}>")
 _ENTITY = re.compile(rb"&(?:[a-z]{2,8}|#\d{1,6});")
 _SOME = 10
+_SHOWN = 60
+_MORE = (".csv", ".tsv", ".tab", ".srt", ".vtt", ".conll", ".conllu", ".ipynb", ".tex", ".bib", ".xml", ".sql", ".log")
+"""Endings of files whose text is one field among others."""
 _DATA = (".parquet", ".pq", ".arrow", ".jsonl", ".ndjson")
 _BESIDE = re.compile(
     r"(?i)(readme|licen[cs]e|copying|citation|notice|changelog)(\.\w+)?|dataset_infos?\.json|dataset_dict\.json|state\.json"
@@ -44,12 +47,21 @@ def looked_at(blocks: Iterator[Block]) -> Iterator[Block]:
         return
     if not first.start:
         refuse_markup(first)
-        begin = first.text[:_LOOKED_AT]
+        begin, name = first.text[:_LOOKED_AT], posixpath.basename(first.file.path)
+        if inner_name(name).endswith(_MORE):
+            line = begin.strip().partition(b"\n")[0][:_SHOWN].decode(errors="replace").strip()
+            said = (
+                "Files read as plain text whose names say that they hold more",
+                f"{name}: {line}",
+                "what parts and numbers records is read as words: give the text alone, or as a field of JSON Lines",
+                1,
+            )
+            first = replace(first, noticed=(*first.noticed, said))
         tags = [*_TAG.findall(begin), *_ENTITY.findall(begin)]
         if len(tags) >= _SOME:
             said = (
                 "Files with tags or entities of HTML, which are read as words",
-                f"{posixpath.basename(first.file.path)}: {tags[0].decode(errors='replace')}",
+                f"{name}: {tags[0].decode(errors='replace')}",
                 "take the text out first, for example with trafilatura",
                 1,
             )

@@ -147,7 +147,7 @@ class _Preparation:
                 known = replace(known, labels={**named, **(known.labels or {})})
         labels = known.labels
         names = names_of(graph.entities.list(), labels) if self.options.align == "auto" else []
-        pairs = named_pairs(self.options, graph)
+        pairs = named_pairs(self.options, graph, self.notes)
         with self._timed("text"):
             spelled = [name.text for called in names for name in called] + [word for _, word in pairs]
             earlier = growing.before.vocabulary if growing else None

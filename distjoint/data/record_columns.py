@@ -16,6 +16,7 @@ from distjoint.storage import Location
 
 ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
 """Names of columns that are taken where none are named: the first that is there."""
+WORD_COLUMNS = ("word", "words", "token", "term")
 HINT = "name the columns with --description-columns ENTITY,TEXT"
 _TABLES = (".parquet", ".pq", ".csv", ".jsonl", ".ndjson")
 
@@ -43,8 +44,16 @@ def choose_one(file: Location, names: Sequence[str], usual: Sequence[str], named
     lower = {name.lower(): name for name in reversed(names)}
     found = next((lower[name] for name in usual if name in lower), None)
     if found is None:
-        raise DistjointError(f"{file}: no column {' or '.join(map(repr, usual))}; it has {there_are}; {hint}")
+        raise DistjointError(
+            f"{file}: no column {' or '.join(map(repr, usual))}; it has {there_are}; {hint_of(names, hint)}"
+        )
     return found
+
+
+def hint_of(names: Sequence[str], hint: str) -> str:
+    """What to do about columns that are not known: where there is one, another mark than commas may part them."""
+    mark = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
+    return f"put commas between its columns in the place of {mark!r}" if mark else hint
 
 
 def by_position(file: Location, names: Sequence[str], columns: Columns) -> Columns:
@@ -53,6 +62,15 @@ def by_position(file: Location, names: Sequence[str], columns: Columns) -> Colum
     if max(places) >= len(names):
         raise DistjointError(f"{file}: it has columns 0 to {len(names) - 1}, not {','.join(columns)}")
     return names[places[0]], names[places[1]]
+
+
+def is_pair_header(fields: Sequence[str], values: Sequence[str]) -> bool:
+    """Whether a first line of an entity and a value has names of columns instead: `id`, `label`.
+
+    values   names of columns of such values; none where there is never a header
+    """
+    names = [field.strip().casefold() for field in fields[:2]]
+    return len(names) == 2 and names[0] in ENTITY_COLUMNS and names[1] in values and names[0] != names[1]
 
 
 def is_table(file: Location) -> bool:

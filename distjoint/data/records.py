@@ -24,7 +24,7 @@ from distjoint.data.damage import mended
 from distjoint.data.lines import BLOCK, Block, Said, Slice, decoded, text_blocks, whole_lines
 from distjoint.data.packing import inner_name
 from distjoint.data.rdf import RdfReading, recognise, texts_of
-from distjoint.data.record_columns import HINT, TEXT_COLUMNS, Columns, by_position, choose, choose_one
+from distjoint.data.record_columns import HINT, TEXT_COLUMNS, Columns, by_position, choose, choose_one, is_pair_header
 from distjoint.data.tables.base import is_text
 from distjoint.storage import Location
 
@@ -136,6 +136,10 @@ class _Lines:
         self._read, self._noticed = 0, []
         return Records(pairs, read, guessed, noticed=noticed)
 
+    def say(self, what: str, example: str) -> None:
+        """Notice something in the last line."""
+        self._noticed.append((what, example, "", 1))
+
     def error(self, what: str) -> DistjointError:
         """What is wrong with the last line."""
         return DistjointError(f"{self.file}, line {self.number}: {what}")
@@ -173,6 +177,9 @@ def _tabbed(text: _Text) -> Iterator[Records]:
                 continue
             if not tab or not entity.strip():
                 raise lines.error("expected 'entity TAB text'")
+            if lines.number == 1 and not text.part.start and is_pair_header((entity, said), TEXT_COLUMNS):
+                lines.say("First lines of descriptions taken for headers", f"{entity}, {said} of {lines.file}")
+                continue
             yield entity.strip(), said.replace("\t", " ").strip()
 
     return _batches(pairs(), lines)

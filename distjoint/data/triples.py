@@ -236,6 +236,9 @@ class _Reader:
         cleaning, noticed = self.graph.cleaning, self.graph.noticed
         entities = cleaning.all(numbers.entities.list(), "entities", noticed)
         relations = cleaning.all(numbers.relations.list(), "relations", noticed)
+        if not kind and (quoted := [name for name in entities if len(name) > 1 and name[0] == name[-1] == '"']):
+            fix = "CSV takes them off, TSV does not"
+            noticed.add("Names of entities in quotation marks, which stay", quoted[0], fix, len(quoted))
         if kind or self.rdf.reading.format == TABLE or numbers.named:
             return entities, relations
         always = file.name.endswith(".del") or file.name.startswith("numeric_triples")

@@ -71,7 +71,7 @@ def read_types(file: Location, columns: Columns | None = None, notes: list[str] 
             if entity and names:
                 types[entity] = dict.fromkeys(names)
     else:
-        for number, fields in fields_of_lines(file):
+        for number, fields in fields_of_lines(file, TYPE_COLUMNS, notes):
             if len(fields) != 2 or not all(fields):
                 raise DistjointError(f"{file}, line {number}: expected 'entity TAB type', found {len(fields)} columns")
             types.setdefault(fields[0], {})[fields[1]] = None

@@ -22,6 +22,7 @@ class Benchmark:
     texts         URLs of files of descriptions, the one to read first
     labels        URL of the labels of entities
     left          names of files that are known and not read, and why, as a part of a sentence
+    twins         names of other files of the same splits, which are not read
     """
 
     layout: str
@@ -32,6 +33,7 @@ class Benchmark:
     texts: tuple[str, ...] = ()
     labels: str | None = None
     left: str = ""
+    twins: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         shown = [path for path in (*self.paths.values(), self.types) if path]
@@ -39,7 +41,9 @@ class Benchmark:
         layout = "" if self.layout == "plain" else f" (the layout of {self.layout})"
         beside = f"; not {', '.join(self.by_entities)}, a split by entities: name them with --triples, --valid, --test"
         left = f"; not {self.left}" * bool(self.left)
-        return f"{self.folder}: {', '.join(names)}{layout}{beside * bool(self.by_entities)}{left}"
+        twins = f"; not {', '.join(self.twins)}, of the same splits: --triples, --valid, --test take others"
+        more = f"{beside * bool(self.by_entities)}{left}{twins * bool(self.twins)}"
+        return f"{self.folder}: {', '.join(names)}{layout}{more}"
 
 
 class Family(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -52,9 +53,15 @@ class TripleFile:
         return cls(file, inner_name(file.path), begin, len(begin) == LOOKED_AT)
 
     @cached_property
+    def all_lines(self) -> list[str]:
+        """The first lines, empty ones too, without their ends: those of a file, not all that Unicode has (U+2028)."""
+        begin = self.begin.removeprefix(BOM_UTF8)
+        return [line.decode(errors="replace") for line in begin.splitlines()]
+
+    @cached_property
     def lines(self) -> list[str]:
         """The first lines with something in them; what is no UTF-8 replaced."""
-        lines = self.begin.decode(errors="replace").removeprefix("\ufeff").splitlines()
+        lines = self.all_lines
         return [line for line in (lines[:-1] if self.cut and len(lines) > 1 else lines) if line.strip()]
 
     @property

@@ -17,6 +17,7 @@ from distjoint.data.encodings import marked_wide, wide_encoding
 from distjoint.data.lines import decoded, open_text
 from distjoint.data.noticed import Noticed
 from distjoint.data.tables.base import NotAHeaderError, TripleBatch, TripleFile, TripleFormat, note_columns
+from distjoint.data.tables.drawn import refuse_drawn
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", " ": "blanks"}
 _SAMPLED = 50
@@ -61,6 +62,7 @@ class Delimited(TripleFormat):
             raise DistjointError(
                 f"{source.file}, line 1: longer than {len(source.begin):,} bytes; a line holds one triple of names"
             )
+        refuse_drawn(source)
         layout = _layout(source, form, noticed)
         first, names = layout.first, layout.names
         try:
@@ -232,14 +234,12 @@ def _open(
 
 def _has_more(source: TripleFile, layout: LineLayout) -> bool:
     """Whether there is a line with something in it below what is above the triples."""
-    lines = source.begin.decode(errors="replace").splitlines()
-    return source.cut or any(line.strip() for line in lines[layout.above :])
+    return source.cut or any(line.strip() for line in source.all_lines[layout.above :])
 
 
 def _above(source: TripleFile, comments: int) -> int:
     """Lines above the first one that is no comment and has something in it."""
-    lines = source.begin.decode(errors="replace").removeprefix("\ufeff").splitlines()
-    full = [number for number, line in enumerate(lines) if line.strip()]
+    full = [number for number, line in enumerate(source.all_lines) if line.strip()]
     return full[comments]
 
 

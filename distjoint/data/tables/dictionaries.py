@@ -22,8 +22,9 @@ _PAIRS = (
     ("entity_to_id.tsv.gz", "relation_to_id.tsv.gz"),
     ("entity_to_id.tsv", "relation_to_id.tsv"),
     ("entities.tsv", "relations.tsv"),
+    OPENKE,
 )
-"""Of KnowledgeGraphEmbedding and DGL-KE, LibKGE, PyKEEN, and DGL-KE for data of one's own."""
+"""Of KnowledgeGraphEmbedding and DGL-KE, LibKGE, PyKEEN, DGL-KE for data of one's own, and ICEWS."""
 _OGB = ("../../mapping/nodeidx2entityid.csv.gz", "../../mapping/reltype2relid.csv.gz")
 _OF_OGB = re.compile(r"(train|valid|test)\.(pt|npz|csv\.gz)")
 _FOLDERS = ("", "base", "../base")

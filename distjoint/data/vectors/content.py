@@ -27,6 +27,8 @@ _VECTORS = {
     "sqlite": "an SQLite database; write the vectors as text",
     "excel": "a workbook of Excel; write the vectors as text",
     "utf-16": "not UTF-8 but, it seems, UTF-16; convert it with 'iconv -f UTF-16 -t UTF-8'",
+    "json": "JSON; write a line of text for each vector, its name and its numbers",
+    "gguf": "a model in GGUF, not vectors of names",
     **WHATEVER,
     "page": "a web page, not vectors; download the file itself",
 }

@@ -23,6 +23,7 @@ from distjoint.data.vectors.names import decoded
 
 _BLOCK = 1 << 20
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_COMMA = re.compile(rb"[+-]?\d+,\d+")
 HEADER = re.compile(rb"\d+[ \t]+\d+")
 """word2vec's first line: how many vectors there are, and of how many numbers."""
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
@@ -135,6 +136,8 @@ def _shape(source: VectorFile, dim: int) -> tuple[int | None, int, bool]:
     if width != dim:
         if b"," in first and len(fields[0]) < 3:
             raise DistjointError(f"{source.file}: numbers between commas; put blanks or tabs between them")
+        if len(fields[0]) > 1 and all(_COMMA.fullmatch(field) for field in fields[0][1:]):
+            raise DistjointError(f"{source.file}, line 1: numbers with decimal commas; write them with points")
         if not width:
             raise DistjointError(
                 f"{source.file}, line 1: 0 numbers after the name instead of {dim}; lines must be a name and {dim} "
