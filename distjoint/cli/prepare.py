@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from distjoint.cli.common import Json, StorageOptions, interruptible, print_result, progress, say_next
@@ -27,4 +28,4 @@ def prepare(out: str, options: dict[str, Any], storage_options: StorageOptions =
     with interruptible(f"{out} is not a complete dataset; run the same command again to make it"):
         summary = distjoint.prepare(out, **options, progress=progress())
     print_result(summary, as_json)
-    say_next(as_json, f"distjoint train {out} --out RUN")
+    say_next(as_json, f"distjoint train {shlex.quote(out)} --out RUN")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -73,7 +74,7 @@ def train(
         raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")
     else:
         run, configuration = out, _configuration(config, recipe, changes | _begun(init))
-    with interruptible(f"continue with: distjoint train --resume {run}"):
+    with interruptible(f"continue with: distjoint train --resume {shlex.quote(str(run))}"):
         result = distjoint.train(
             dataset,
             run,
@@ -92,8 +93,8 @@ def train(
 
 def _questions(run: str, metrics: Mapping[str, Any]) -> list[str]:
     """Commands that fit what a run has trained."""
-    of_graph = [f"distjoint evaluate {run} --link-prediction test"] if "graph_loss" in metrics else []
-    return [*of_graph, f"distjoint nearest {run} NAME"]
+    of_graph = [f"distjoint evaluate {shlex.quote(str(run))} --link-prediction test"] if "graph_loss" in metrics else []
+    return [*of_graph, f"distjoint nearest {shlex.quote(str(run))} NAME"]
 
 
 def _begun(init: list[str] | None) -> dict[str, Any]:
