@@ -293,7 +293,11 @@ class Train(_Section):
     freeze: Annotated[tuple[Annotated[str, NameOf(Freezable())], ...], BeforeValidator(_listed)] = Field(
         (),
         description="What takes no step: any of words, contexts, entities, relations, and what a coupling has besides: "
-        "the map of dual, described and project.",
+        "the map of dual, described and project; old: all that a run has from another (--from); given: words and "
+        "entities that begin with vectors of init.",
+    )
+    old_rate: float = Field(
+        1.0, gt=0, description="Factor on the step sizes of all that a run has from another (--from)."
     )
     keep: int = Field(2, ge=1, description="Checkpoints kept, besides the best.")
     max_failures: int = Field(

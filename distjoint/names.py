@@ -19,12 +19,16 @@ class Choices(Protocol):
         """All names, in order."""
 
 
+OLD, GIVEN = "old", "given"
+"""What `train.freeze` calls all that a run has from another, and rows that begin with vectors of `train.init`."""
+
+
 class Freezable:
     """Groups of parameters that can be frozen: those of every run, and what couplings have of their own."""
 
     def names(self) -> tuple[str, ...]:
         own = (group for name in COUPLINGS.names() for group in COUPLINGS[name].groups)
-        return tuple(dict.fromkeys(["words", "contexts", "entities", "relations", *own]))
+        return tuple(dict.fromkeys(["words", "contexts", "entities", "relations", *own, OLD, GIVEN]))
 
 
 @dataclass(frozen=True)

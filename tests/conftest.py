@@ -1,4 +1,5 @@
-"""Shared by all tests: no deadline for properties (machines are shared), and the small dataset, made once.
+"""Shared by all tests: no deadline for properties (machines are shared) and 40 examples of each, others in each run,
+DISTJOINT_EXAMPLES for more; and the small dataset, made once.
 
 Tests start some hundred interpreters: each would compile the package anew if modules' bytecode were not kept.
 """
@@ -19,7 +20,7 @@ from small import Small, Train, config, make, make_paired
 
 import distjoint
 
-settings.register_profile("distjoint", deadline=None)
+settings.register_profile("distjoint", deadline=None, max_examples=int(os.environ.get("DISTJOINT_EXAMPLES", "40")))
 settings.load_profile("distjoint")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -67,7 +68,7 @@ def known(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Train:
     made: dict[str, Path] = {}
 
     def go(settings: dict[str, Any] | None = None, data: str = small.joint) -> Path:
-        key = json.dumps([settings or {}, data])
+        key = json.dumps([config(settings).model_dump(mode="json"), data])
         if key not in made:
             made[key] = tmp_path_factory.mktemp("known") / "run"
             distjoint.train(data, str(made[key]), config(settings))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from importlib import import_module
+from itertools import product
 from pkgutil import walk_packages
 from types import ModuleType
+from typing import Any
 
 from distjoint.registry import Registry
 
@@ -15,6 +18,12 @@ PACKAGE = "distjoint."
 def names_of(registry: Registry) -> tuple[str, ...]:
     """Names of a registry's classes that are the package's own."""
     return tuple(name for name in registry.names() if registry[name].__module__.startswith(PACKAGE))
+
+
+def alternating(*members: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Every combination of members, with a truth that is another for each next one: every pair with it is met too."""
+    numbered = product(*(enumerate(each) for each in members))
+    return [(*(one for _, one in chosen), sum(place for place, _ in chosen) % 2 == 0) for chosen in numbered]
 
 
 def classes_below(base: type, room: ModuleType) -> set[type]:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import Rows, write_dataset, write_run
+from safetensors.numpy import load_file
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
@@ -27,6 +28,8 @@ from distjoint.results.best import Best
 from distjoint.results.calibration import fit
 from distjoint.results.embeddings import Embeddings
 from distjoint.results.files import QuestionFile
+from distjoint.runs.folder import shard_file
+from distjoint.runs.tensors import TensorFile
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit
@@ -428,13 +431,12 @@ def test_neighbours_load_neither_torch_nor_numba(folder: Path) -> None:
     """Torch alone takes a second and a half."""
     code = (
         "import sys; from distjoint.cli.app import app\n"
-        "app(sys.argv[1:], standalone_mode=False)\n"
+        "for run in sys.argv[1:]: app(['nearest', run, 'word_3'], standalone_mode=False)\n"
         "print({'torch', 'numba', 'ray', 'scipy', 'pandas'} & set(sys.modules), file=sys.stderr)"
     )
-    for coupling in ("none", "dual"):
-        command = [sys.executable, "-c", code, "nearest", run(folder, coupling), "word_3"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stderr.strip() == "set()" and "similarity" in done.stdout
+    command = [sys.executable, "-c", code, *(run(folder, coupling) for coupling in ("none", "dual"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "set()" and done.stdout.count("similarity") == 2 * 2  # of words and entities
 
 
 def test_types_say_what_may_stand_where(tmp_path: Path) -> None:
@@ -476,3 +478,13 @@ def test_a_first_line_is_a_header_or_a_question(folder: Path, tmp_path: Path) ->
     names.write_text("name\nw1\n")
     tally = nearest_file(distjoint.load(run(folder)), locate(str(names)), locate(str(tmp_path / "o.csv")), 2)
     assert tally.questions == 1 and "'name', is taken for a header" in tally.notes[0]
+
+
+def test_rows_of_a_file_come_as_asked_some_of_them_twice(folder: Path) -> None:
+    """Three rows from the third to the fifth need not be the third, fourth and fifth."""
+    path = Path(run(folder)) / "checkpoints/epoch-00001" / shard_file(0)
+    whole, file = load_file(path)["X"], TensorFile.open(str(path), "shard 0")
+    random = np.random.default_rng(3)
+    lists = [[3, 3, 5], [5, 3, 3], [7], *(random.integers(0, 30, size).tolist() for size in (5, 20, 60))]
+    for places in map(np.array, lists):
+        assert np.array_equal(file.rows("X", places), whole[places]), places

@@ -78,8 +78,9 @@ def test_examples_of_coming_from_run(here: Path, monkeypatch: pytest.MonkeyPatch
     lines = [line for line in (DOCS / "coming-from.md").read_text().splitlines() if line.startswith("| ")][1:]
     examples = [code for line in lines for code in re.findall(r"`([^`]+)`", line.split(" | ")[-1])]
     assert len(examples) > len(lines) > 20
+    run = distjoint.load("runs/joint")
     for example in examples:
-        perform(example, {"run": distjoint.load("runs/joint")})
+        perform(example, {"run": run})
 
 
 def test_commands_of_files(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

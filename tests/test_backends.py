@@ -6,14 +6,14 @@ distinct rows of a batch, and these have an order of their own on each backend.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from members import names_of
+from members import alternating, names_of
 from problem import ComparableBackend, Problem
 from tucker import TuckER
 
@@ -68,12 +68,6 @@ COMPARED: list[Settings] = [
 
 def named(settings: Settings) -> str:
     return "-".join(f"{key.partition('.')[2]}={value}" for key, value in settings.items())
-
-
-def alternating(*members: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Every combination of members, with a truth that is another for each next one: every pair with it is met too."""
-    numbered = product(*(enumerate(each) for each in members))
-    return [(*(one for _, one in chosen), sum(place for place, _ in chosen) % 2 == 0) for chosen in numbered]
 
 
 def test_every_pair_with_what_alternates_is_met() -> None:

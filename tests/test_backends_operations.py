@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,8 +202,9 @@ def word_parts(backend: Backend, rows: int, dim: int) -> WordParts:
     vectors = [draw(rows, dim, seed=seed).float() for seed in (0, 1)]
     biases = [draw(rows, seed=seed).float() for seed in (2, 3)]
     states = [draw(rows, seed=seed).float().abs() + 0.5 for seed in range(4, 8)]
-    frozen = torch.zeros(0, dtype=torch.bool)
-    return WordParts(*(there(backend, part) for part in (*vectors, *biases, *states, frozen, frozen)))
+    frozen, pace = torch.zeros(0, dtype=torch.bool), torch.zeros(0)
+    each = (*vectors, *biases, *states, frozen, frozen, pace, pace)
+    return WordParts(*(there(backend, part) for part in each))
 
 
 def tile_of(rows: np.ndarray, columns: np.ndarray, row_base: int, column_base: int, seed: int = 0) -> TileCells:
@@ -230,24 +232,29 @@ def expected_wave(parts: WordParts, rate: float) -> tuple[WordParts, float, floa
         gradient = weight * difference
         cost += float((0.5 * gradient * difference).sum())
         squares += float((gradient.square() * (w.square().sum(1) + c.square().sum(1))).sum())
-        for at, other, part, state, bias, bias_state, frozen in (
-            (i, c, new.W, new.W_state, new.W_bias, new.W_bias_state, new.W_frozen),
-            (j, w, new.C, new.C_state, new.C_bias, new.C_bias_state, new.C_frozen),
+        for at, other, part, state, bias, bias_state, frozen, pace in (
+            (i, c, new.W, new.W_state, new.W_bias, new.W_bias_state, new.W_frozen, new.W_pace),
+            (j, w, new.C, new.C_state, new.C_bias, new.C_bias_state, new.C_frozen, new.C_pace),
         ):
+            own = rate * pace[at] if len(pace) else torch.full((len(at),), rate)
             g = gradient if not len(frozen) else gradient * ~frozen[at]
             state[at] += g.square() * other.square().mean(1)
-            part[at] -= (rate * g / state[at].sqrt())[:, None] * other
+            part[at] -= (own * g / state[at].sqrt())[:, None] * other
             bias_state[at] += g.square()
-            bias[at] -= rate * g / bias_state[at].sqrt()
+            bias[at] -= own * g / bias_state[at].sqrt()
     return new, cost, squares
 
 
-@pytest.mark.parametrize("frozen", ["none", "some"])
+@pytest.mark.parametrize("frozen", ["none", "some", "paced"])
 def test_a_wave_is_an_adagrad_step_of_every_cell(backend: Backend, frozen: str) -> None:
     parts = word_parts(backend, 16, 33)
     if frozen == "some":
         masks = [torch.arange(16) % 3 == 0, torch.ones(16, dtype=torch.bool)]
         parts = WordParts(*list(vars(parts).values())[:8], *(there(backend, mask) for mask in masks))
+        parts = replace(parts, W_pace=there(backend, torch.zeros(0)), C_pace=there(backend, torch.zeros(0)))
+    if frozen == "paced":
+        paces = [there(backend, draw(16, seed=seed).float().abs()) for seed in (8, 9)]
+        parts = replace(parts, W_pace=paces[0], C_pace=paces[1])
     expected, cost, squares = expected_wave(parts, 0.3)
     found = backend.wave(parts, wave_of(), 0.3)
     assert found.failed is None

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from members import assert_covers
+from members import alternating, assert_covers
 from problem import LAYOUT, RELATIONS, Problem
 from reference.couplings import leaves, stepped, term_vectors
 from reference.losses import Chunks, Compare, FullQueries, Kind, Objective, full_loss, relation_loss, sampled_loss
@@ -253,9 +253,7 @@ PLAIN: Settings = {"model.scorer": "transe"}
 LOSSES: list[Kind] = ["softmax", "logistic", "margin", "adversarial"]
 
 
-@pytest.mark.parametrize("in_batch", [True, False])
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(("sampler", "loss", "in_batch"), alternating(list(SAMPLERS), LOSSES))
 def test_a_step_on_sampled_negatives(backend: Backend, sampler: str, loss: Kind, in_batch: bool) -> None:
     check_step(backend, {**PLAIN, **SAMPLERS[sampler][1], "graph.loss": loss, "graph.in_batch": in_batch})
 

@@ -105,7 +105,7 @@ def test_a_bit_flipped_in_a_dataset_is_named_or_makes_no_difference(dataset: Pat
     whole, found = whole_dataset(dataset), [0]
 
     @given(at=places, bit=st.integers(0, 7))
-    @settings(max_examples=15, database=None)
+    @settings(max_examples=12, database=None)
     def flip(at: float, bit: int) -> None:
         found[0] += check(dataset / path, at, bit, lambda: whole_dataset(dataset), whole)
 
@@ -118,7 +118,7 @@ def test_a_bit_flipped_in_a_run_is_named_or_makes_no_difference(run: Path, path:
     whole, found = whole_run(run), [0]
 
     @given(at=places, bit=st.integers(0, 7))
-    @settings(max_examples=20, database=None)
+    @settings(max_examples=12, database=None)
     def flip(at: float, bit: int) -> None:
         found[0] += check(run / path, at, bit, lambda: whole_run(run), whole)
 

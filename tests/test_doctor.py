@@ -23,6 +23,7 @@ import pytest
 from object_store import SECRET, ObjectStore, program, serve
 from rich.console import Console
 
+from distjoint.cli import main
 from distjoint.doctor import machine, packages
 from distjoint.doctor.cluster import ray_cluster, resources, same_version
 from distjoint.doctor.examine import bounded, examine, without_secrets
@@ -287,15 +288,21 @@ def test_secrets_of_urls_options_and_environment_are_left_out(monkeypatch: pytes
 
 
 @unit
-def test_the_command_says_all_and_leaves_with_one_on_a_problem(tmp_path: Path) -> None:
-    said = run("doctor", str(tmp_path), "sftp://me:planted-4711@host/x", "--address", UNREACHABLE, "--json")
-    report = json.loads(said.stdout)
+def test_the_command_says_all_and_leaves_with_one_on_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["doctor", str(tmp_path), "sftp://me:planted-4711@host/x", "--address", UNREACHABLE, "--json"]
+    monkeypatch.setattr(sys, "argv", ["distjoint", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said, err = capsys.readouterr()
+    report = json.loads(said)
     checks = {result["check"]: result["status"] for result in report["results"]}
-    assert (said.returncode, report["ok"], said.stderr) == (1, False, "")
+    assert (stopped.value.code, report["ok"], err) == (1, False, "")
     assert (checks["Ray cluster"], checks[str(tmp_path)]) == ("problem", "ok")
     assert {"Python", "torch", "ray", "pyarrow", "numba", "cores", "memory", "open files"} <= checks.keys()
     assert report["problems"] == sum(status == "problem" for status in checks.values())
-    assert "planted-4711" not in said.stdout
+    assert "planted-4711" not in said
 
 
 @unit

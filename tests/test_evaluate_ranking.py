@@ -86,7 +86,7 @@ def some_types(random, entities, relations):
     ("cosine", "reciprocal", "norm"),
     [(False, True, 2), (True, True, 2), (False, False, 2), (True, False, 2), (False, True, 1)],
 )
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     ties=st.booleans(),

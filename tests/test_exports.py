@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,8 @@ from distjoint.evaluate.space import Space
 from distjoint.registry import EXPORTS
 from distjoint.results import exports
 from distjoint.results.export import export
-from distjoint.results.exports.base import ROWS_AT_ONCE, Export
+from distjoint.results.exports import base, usearch
+from distjoint.results.exports.base import Export
 from distjoint.storage import locate
 
 pytestmark = pytest.mark.unit
@@ -160,9 +161,20 @@ def test_entities_alone_go_by_their_bare_names(name: str, binary: bool, tmp_path
         assert [found for _, found in reader(out)] == ENTITIES.names
 
 
+ROWS = 256
+
+
+@pytest.fixture
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ROWS vectors are written at a time."""
+    for module in (base, usearch):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", ROWS)
+
+
+@pytest.mark.usefixtures("few_at_once")
 @pytest.mark.parametrize(("name", "binary"), CASES)
 def test_more_vectors_than_are_written_at_a_time(name: str, binary: bool, tmp_path: Path) -> None:
-    count = 2 * ROWS_AT_ONCE + 1
+    count = 2 * ROWS + 1
     many = Space("word", [f"w{place}" for place in range(count)], vectors(count, 2))
     out = tmp_path / "vectors"
     assert export([many], locate(str(out)), name, binary) == count
@@ -180,15 +192,16 @@ class _Unwritable:
         return [f"w{place}" for place in range(part.start, part.stop)]
 
     def __len__(self) -> int:
-        return 2 * ROWS_AT_ONCE
+        return 2 * ROWS
 
     def __iter__(self) -> Any:
         raise RuntimeError("in the middle")
 
 
+@pytest.mark.usefixtures("few_at_once")
 @pytest.mark.parametrize(("name", "binary"), CASES)
 def test_a_write_that_fails_leaves_nothing_and_keeps_what_was_there(name: str, binary: bool, tmp_path: Path) -> None:
-    half: Any = Space("word", _Unwritable(), vectors(2 * ROWS_AT_ONCE, 3))
+    half: Any = Space("word", _Unwritable(), vectors(2 * ROWS, 3))
     out = tmp_path / "vectors"
     export([WORDS], locate(str(out)), name, binary)
     before = {place: place.read_bytes() for place in tmp_path.rglob("*") if place.is_file()}
@@ -275,15 +288,24 @@ main()
 '''
 
 
-def test_a_format_of_a_users_own_is_exported_from_the_command_line(joint: str, tmp_path: Path) -> None:
+def test_a_format_of_a_users_own_is_exported_from_the_command_line(
+    joint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a script, as it runs when it is the program."""
     (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
 
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "mine.py", *words]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mine.py", *words])
+        try:
+            with pytest.raises(SystemExit) as stopped:
+                runpy.run_path("mine.py", run_name="__main__")
+        finally:
+            EXPORTS.remove("names")
+        return int(stopped.value.code or 0), *capsys.readouterr()
 
-    done = call("export", joint, "--format", "names", "--kind", "entity", "--out", "out.txt")
-    assert (done.returncode, done.stdout) == (0, "out.txt: 2 vectors\n"), done.stderr
+    code, out, err = call("export", joint, "--format", "names", "--kind", "entity", "--out", "out.txt")
+    assert (code, out) == (0, "out.txt: 2 vectors\n"), err
     assert (tmp_path / "out.txt").read_text() == "Q144\nQ1\n"
-    wrong = call("export", joint, "--format", "csv", "--out", "out.csv")
-    assert wrong.returncode == 2 and "'names'" in wrong.stderr
+    code, _, err = call("export", joint, "--format", "csv", "--out", "out.csv")
+    assert code == 2 and "'names'" in err

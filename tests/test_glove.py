@@ -79,7 +79,7 @@ def train_reference(parts: WordParts, tile: TileCells, rate: float, dtype: torch
 
 
 def copy(parts: WordParts) -> WordParts:
-    return WordParts(*(part.clone() for part in vars(parts).values()))
+    return WordParts(*(None if part is None else part.clone() for part in vars(parts).values()))
 
 
 def assert_close(actual: WordParts, expected: WordParts, rtol: float, atol: float) -> None:
@@ -205,6 +205,22 @@ def test_frozen_rows_take_no_step_nor_do_their_biases(backend):
         frozen = parts.W_frozen if name.startswith("W") else parts.C_frozen
         changed = (getattr(parts, name) != getattr(before, name)).reshape(12, -1).any(1)
         assert torch.equal(changed, ~frozen), name
+
+
+@BACKENDS
+def test_a_rows_pace_is_a_factor_on_its_steps_and_its_biases(backend):
+    before, tile = random_parts(12, 33), random_tile(1, 0, 6, 6)
+    row, column = int(tile.row[0]), 6 + int(tile.column[0])
+    moved = {}
+    for name, pace in (("none", None), ("one", torch.ones(12)), ("half", torch.full((12,), 0.5))):
+        parts = replace(copy(before), W_pace=pace, C_pace=pace)
+        cost(backend_of(backend), parts, [tile])
+        moved[name] = parts
+    for name in FLOATS:
+        at = row if name.startswith("W") else column
+        whole, half = (getattr(moved[k], name)[at] - getattr(before, name)[at] for k in ("none", "half"))
+        assert torch.equal(getattr(moved["one"], name), getattr(moved["none"], name)), name
+        torch.testing.assert_close(half, whole if name.endswith("state") else whole / 2, rtol=1e-4, atol=1e-6)
 
 
 def test_real_text_is_learned_alike_by_kernel_and_mini_batches(text):

@@ -51,13 +51,14 @@ ROOMS: dict[str, set[str]] = {
         *("config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
         "evaluate",
     },
+    "serve": {"storage", "evaluate", "results"},
     "doctor": {"storage"},
     "jobs": {"storage"},
     "api": {"config", "recipes", "data", "train", "evaluate", "results"},
     "demo": {"api", "storage", "data"},
     "cli": {
         *("api", "config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
-        *("train", "evaluate", "results", "doctor", "jobs", "demo"),
+        *("train", "evaluate", "results", "serve", "doctor", "jobs", "demo"),
     },
     "__main__": {"cli"},
 }

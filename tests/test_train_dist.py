@@ -24,6 +24,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from small import FAST, Small, assert_same_bits, config, info, tensors
 
+import distjoint
 from distjoint.backends.cpu.backend import CpuBackend
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Silent
@@ -171,6 +172,28 @@ def test_given_vectors_and_frozen_rows_are_the_same_on_any_number_of_workers(
         found.write(locate(str(many)), info)
     crew.do(2, run_worker, str(many), small.joint, record)
     assert_same_bits(tensors(one), tensors(many))
+
+
+def test_a_run_that_goes_on_from_another_has_the_same_bits_on_any_number_of_workers(
+    small: Small, tmp_path: Path, crew: Crew
+) -> None:
+    (tmp_path / "more.txt").write_text("teama plays commona topicza\n" * 6)
+    distjoint.prepare(str(tmp_path / "grown"), parent=small.joint, corpus=str(tmp_path / "more.txt"))
+    old, one, many = alone(small, tmp_path / "old", {"loss.alpha": 0}), tmp_path / "one", tmp_path / "many"
+    changes = {"train.lanes": 2, "train.epochs": 2, "train.old_rate": 0.5, "train.freeze": "contexts"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(str(tmp_path / "grown"), str(many), changes, parent=str(old))
+    shutil.copytree(many, one)
+    train(None, str(one), resume=True)
+    record = {key: value for key, value in info(many).items() if key != "checksum"}
+    crew.do(2, run_worker, str(many), str(tmp_path / "grown"), record)
+    assert_same_bits(tensors(one), tensors(many))
+
+
+def stop(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(("workers", "coupling"), [(2, "dual"), (3, "tie"), (2, "described"), (2, "project")])

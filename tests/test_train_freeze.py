@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,17 @@ GROUPS = {
     "relations": {"relation", "relation.state", "word_relation", "word_relation.state"},
     "map": {"map", "map.state"},
 }
+FROZEN = [
+    ["words", "contexts"],
+    ["words", "entities", "map"],
+    ["contexts", "relations", "map"],
+    ["entities", "relations"],
+]
+"""Of any two groups, each is frozen once without the other."""
 
 
 @pytest.mark.parametrize("coupling", ["dual", "tie", "none"])
-@pytest.mark.parametrize("frozen", [[name] for name in GROUPS] + [["words", "contexts"]])
+@pytest.mark.parametrize("frozen", FROZEN, ids="-".join)
 def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
     frozen: list[str], coupling: str, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,11 +59,16 @@ def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
     train(small.joint, str(tmp_path / "run"), settings)
     after = tensors(tmp_path / "run")
     held = set().union(*(GROUPS[name] for name in frozen))
-    held |= {"word.graph_state"} if frozen == ["words", "contexts"] else set()
+    held |= {"word.graph_state"} if {"words", "contexts"} <= set(frozen) else set()
     changed = {name.partition("/")[2] for name, value in started.items() if not np.array_equal(value, after[name])}
     there = {name.partition("/")[2] for name in after}
     # Coupled by `none`, words have no part in the graph: its accumulators of them are not there.
     assert changed == there - held
+
+
+def test_each_group_is_frozen_without_each_other() -> None:
+    for one, other in permutations(GROUPS, 2):
+        assert any(one in frozen and other not in frozen for frozen in FROZEN), (one, other)
 
 
 def test_a_frozen_run_is_the_same_by_any_number_of_threads(small: Small, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
-from small import Small, assert_same_bits, config, tensors
+from small import Small, Train, assert_same_bits, config, tensors
 from test_prepare_continue import Said
 
 import distjoint
@@ -61,9 +61,8 @@ def test_text_is_read_as_it_was_written(header: bool, end: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("form", ["glove", "word2vec", "safetensors"])
-def test_what_export_writes_comes_back(form: Any, small: Small, tmp_path: Path) -> None:
-    train(small.joint, str(tmp_path / "run"), config({"train.epochs": 1}))
-    result = distjoint.load(str(tmp_path / "run"))
+def test_what_export_writes_comes_back(form: Any, known: Train, tmp_path: Path) -> None:
+    result = distjoint.load(str(known({"train.epochs": 1})))
     out = tmp_path / ("v.safetensors" if form == "safetensors" else "v.txt")
     result.export(str(out), form)
     found = read(out)
@@ -102,10 +101,9 @@ def test_bad_text_is_named(text: str | bytes, says: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("cut", [0, 4, 9, 60, -4])
-def test_a_damaged_safetensors_file_is_named(cut: int, small: Small, tmp_path: Path) -> None:
-    train(small.text, str(tmp_path / "run"), config({"train.epochs": 1}))
+def test_a_damaged_safetensors_file_is_named(cut: int, known: Train, small: Small, tmp_path: Path) -> None:
     place = tmp_path / "v.safetensors"
-    distjoint.load(str(tmp_path / "run")).export(str(place), "safetensors")
+    distjoint.load(str(known({"train.epochs": 1}, small.text))).export(str(place), "safetensors")
     with pytest.raises(DistjointError, match=r"v\.safetensors: vectors of 16 numbers, model\.dim is 8"):
         read(place, 8)
     place.write_bytes(place.read_bytes()[:cut])
@@ -191,7 +189,7 @@ def test_a_run_goes_on_alike_whenever_it_was_stopped(
 ) -> None:
     file = tmp_path / "v.txt"
     write_text(file, some(["teama", "topicaa", "city_3"]))
-    settings = {"train.init": str(file)}
+    settings = {"train.init": str(file), "train.epochs": 2}
     train(small.joint, str(tmp_path / "whole"), config(settings))
     assert not (tmp_path / "whole" / initial.FOLDER).exists()
     train(small.joint, str(tmp_path / "groups"), config({**settings, "train.groups": 4, "train.memory": "20KB"}))

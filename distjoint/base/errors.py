@@ -15,6 +15,10 @@ class UsageError(DistjointError):
     exit_code = 2
 
 
+class UnknownNameError(DistjointError):
+    """Name that nothing goes by, or several things do."""
+
+
 class DistjointWarning(UserWarning):
     """An answer that means little, and why. The command line prints it as one line."""
 

@@ -9,12 +9,17 @@ from contextlib import contextmanager
 
 import ray
 
+from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress
 
 
 @contextmanager
-def ray_session(progress: Progress) -> Iterator[None]:
-    """Connect to Ray for the length of a `with` block; does nothing where this process is connected already."""
+def ray_session(progress: Progress, dashboard: bool = True) -> Iterator[None]:
+    """Connect to Ray for the length of a `with` block; does nothing where this process is connected already.
+
+    dashboard   whether a Ray that is started here has one
+    raises      DistjointError where none can be started here
+    """
     if ray.is_initialized():
         yield
         return
@@ -23,7 +28,13 @@ def ray_session(progress: Progress) -> Iterator[None]:
     if own:  # otherwise Ray writes an access token into the home folder and demands it of every later process
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
-    ray.init(log_to_driver=False, logging_level="error", configure_logging=True)
+    shown = {"include_dashboard": False} if own and not dashboard else {}
+    try:
+        ray.init(log_to_driver=False, logging_level="error", configure_logging=True, **shown)
+    except Exception as error:
+        if not own:
+            raise
+        raise DistjointError(f"Ray did not start on this machine: {error}") from error
     try:
         yield
     finally:

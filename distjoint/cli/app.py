@@ -28,6 +28,7 @@ from distjoint.cli.jobs import job_app, submit
 from distjoint.cli.prepare import prepare
 from distjoint.cli.query import explain, export, nearest, predict, score
 from distjoint.cli.recipes import recipes
+from distjoint.cli.serve import serve
 from distjoint.cli.train import train
 from distjoint.registry import load_plugins
 
@@ -77,6 +78,7 @@ app.command()(predict)
 app.command()(score)
 app.command()(explain)
 app.command()(export)
+app.command()(serve)
 app.command()(demo)
 app.command()(doctor)
 app.command()(recipes)

@@ -22,10 +22,12 @@ def prepare(out: str, options: dict[str, Any], storage_options: StorageOptions =
       distjoint prepare --graph dbpedia.nt.bz2 --descriptions found --out data/dbpedia
       distjoint prepare --corpus 'text/*.txt.zst' --triples kg/train.txt --valid kg/valid.txt --test kg/test.txt \\
                         --labels kg/labels.tsv --out data/mine --min-count 5 --memory 2GB
+      distjoint prepare --from data/mine --triples kg/more.txt --corpus more.txt --out data/grown
     """
     import distjoint
 
     with interruptible(f"{out} is not a complete dataset; run the same command again to make it"):
         summary = distjoint.prepare(out, **options, progress=progress())
     print_result(summary, as_json)
-    say_next(as_json, f"distjoint train {shlex.quote(out)} --out RUN")
+    grown = " --from OLD_RUN" if options["parent"] else ""
+    say_next(as_json, f"distjoint train {shlex.quote(out)}{grown} --out RUN")

@@ -15,8 +15,8 @@ from distjoint.train.options import TrainOptions
 
 _RESUME_TAKES = (
     "--resume RUN continues with the run's own dataset and configuration; it takes no DATASET, --out, --config, "
-    "--recipe, --any-graph, --init, --continue or --overwrite, only --set for what may change, and --dataset for where "
-    "the dataset lies now"
+    "--recipe, --from, --any-graph, --init, --continue or --overwrite, only --set for what may change, and --dataset "
+    "for where the dataset lies now"
 )
 
 
@@ -27,6 +27,7 @@ def train(
     out: str | None,
     config: Annotated[str | None, typer.Option(metavar="FILE", help="YAML file; see 'distjoint config show'.")] = None,
     recipe: str | None,
+    parent: str | None,
     any_graph: bool,
     settings: Settings = None,
     init: Annotated[
@@ -56,6 +57,7 @@ def train(
       distjoint train data/mine --out runs/glove --set loss.alpha=0
       distjoint train data/wn18rr --out runs/wn18rr --recipe wn18rr-complex --set model.dim=400
       distjoint train data/mine --out runs/more --init glove.6B.100d.txt --set train.freeze=words,contexts
+      distjoint train data/grown --from runs/joint --out runs/grown --set train.epochs=2
       distjoint train --resume runs/joint
       distjoint train --resume runs/joint --set train.epochs=30
       distjoint train --resume runs/joint --dataset moved/mine
@@ -65,7 +67,7 @@ def train(
 
     changes = parse_settings(settings or ())
     if resume is not None:
-        if dataset or out or config or recipe or any_graph or init or any(options.values()):
+        if dataset or out or config or recipe or parent or any_graph or init or any(options.values()):
             raise UsageError(_RESUME_TAKES)
         run, configuration, dataset = resume, None, moved
     elif moved is not None:
@@ -73,13 +75,15 @@ def train(
     elif dataset is None or out is None:
         raise UsageError("say what to train and where: distjoint train DATASET --out RUN, or --resume RUN")
     else:
-        run, configuration = out, _configuration(config, recipe, changes | _begun(init))
+        changes |= _begun(init)
+        run, configuration = out, changes if parent and not config else _configuration(config, recipe, changes)
     with interruptible(f"continue with: distjoint train --resume {shlex.quote(str(run))}"):
         result = distjoint.train(
             dataset,
             run,
             configuration,
             recipe=recipe,
+            parent=parent,
             any_graph=any_graph,
             workers=workers,
             resume=resume is not None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distjoint.base.arrays import Bools
 from distjoint.config import Config
 from distjoint.couplings import Coupling, coupling_of
 from distjoint.model.comparisons import comparison_of
 from distjoint.model.scorers import scorer
+from distjoint.names import GIVEN, OLD
 from distjoint.optim import Optimizer, optimizer_of
 from distjoint.registry import SOURCES
 from distjoint.table.layout import Layout
@@ -31,6 +34,7 @@ class Scheme:
     text, graph   whether each side trains
     coupling      how aligned rows are bound; `none` unless both train
     rotates       whether a visit has some shards of the table, not all
+    carries       whether rows go on from another run
     """
 
     config: Config
@@ -38,13 +42,16 @@ class Scheme:
     graph: bool
     coupling: Coupling
     rotates: bool = False
+    carries: bool = False
 
     @classmethod
-    def of(cls, config: Config, has_text: bool, has_graph: bool, rotates: bool = False) -> Scheme:
+    def of(
+        cls, config: Config, has_text: bool, has_graph: bool, rotates: bool = False, carries: bool = False
+    ) -> Scheme:
         text = has_text and (config.loss.alpha < 1 or not has_graph)
         graph = has_graph and (config.loss.alpha > 0 or not has_text)
         coupling = coupling_of(config.model.coupling if text and graph else "none", config.model)
-        return cls(config, text, graph, coupling, rotates)
+        return cls(config, text, graph, coupling, rotates, carries)
 
     @property
     def dim(self) -> int:
@@ -69,6 +76,21 @@ class Scheme:
     def frozen(self) -> set[str]:
         """Parts that take no step."""
         return {_PARTS_OF_GROUP[group] for group in self.config.train.freeze if group in _PARTS_OF_GROUP}
+
+    def held(self, rows: int, old: int, given: Mapping[str, Bools]) -> dict[str, Bools]:
+        """Part -> bool[rows]: single rows that take no step.
+
+        rows    of the table
+        old     how many of the first were another run's
+        given   `word`, `entity` -> bool[rows]: which begin with vectors of `train.init`; where they are to be held
+        """
+        found: dict[str, Bools] = {}
+        if OLD in self.config.train.freeze:
+            found = dict.fromkeys((*_PARTS_OF_GROUP.values(), *self.coupling.read_parts), np.arange(rows) < old)
+        if GIVEN in self.config.train.freeze:
+            for kind, names in (("word", ("W", "C")), ("entity", ("X",))):
+                found |= {name: given[kind] | found.get(name, False) for name in names if kind in given}
+        return found
 
 
 def initial_shard(scheme: Scheme, layout: Layout, shard: int) -> Shard:

@@ -57,7 +57,7 @@ class Own:
 
     def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, state: str = "X.") -> None:
         self._backend, self._optimizer, self._index = backend, optimizer, arena.entity_index
-        self._X, self._frozen = arena.arrays["X"], arena.frozen.get("X")
+        self._X, self._frozen, self._arena = arena.arrays["X"], arena.frozen.get("X"), arena
         self._state = {name: arena.arrays[state + name] for name in optimizer.state(self._X.shape[1])}
 
     def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
@@ -68,7 +68,8 @@ class Own:
         if self._frozen is not None:
             free = ~self._frozen[index]
             allowed = free if allowed is None else free & allowed
-        self._backend.step(self._optimizer, [self._X], self._state, index, gradient, rate, allowed)
+        for own_rate, which in self._arena.paces("entity", index, rate, allowed):
+            self._backend.step(self._optimizer, [self._X], self._state, index, gradient, own_rate, which)
 
 
 class Word:
@@ -82,7 +83,7 @@ class Word:
     def __init__(self, arena: Arena, backend: Backend, optimizer: Optimizer, state: str = "word.graph_") -> None:
         self._backend, self._optimizer, self.index = backend, optimizer, arena.word_index
         self._W, self._C = arena.arrays["W"], arena.arrays["C"]
-        self._frozen = arena.frozen
+        self._frozen, self._arena = arena.frozen, arena
         self._state = {name: arena.arrays[state + name] for name in optimizer.state(self._W.shape[1])}
 
     def has(self, rows: Tensor) -> Tensor:
@@ -98,7 +99,8 @@ class Word:
         for parts, free in self._free(index):
             if allowed is not None:
                 free = allowed if free is None else free & allowed
-            self._backend.step(self._optimizer, parts, self._state, index, gradient, 0.5 * rate, free)
+            for own_rate, which in self._arena.paces("word", index, 0.5 * rate, free):
+                self._backend.step(self._optimizer, parts, self._state, index, gradient, own_rate, which)
 
     def _free(self, index: Tensor) -> list[tuple[list[Tensor], Tensor | None]]:
         """Parts that step together, and which of the rows do so: bool[n], None for all."""

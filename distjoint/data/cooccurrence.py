@@ -64,8 +64,8 @@ class CountingPlan:
 
     @property
     def words(self) -> int:
-        """Rows with a word; row ids below this."""
-        return self.layout.words + self.layout.aligned
+        """Row ids with a word lie below this; where the table grew, some of those below have none."""
+        return self.layout.rows if self.layout.grown else self.layout.with_word
 
     @property
     def segment(self) -> int:
@@ -199,7 +199,7 @@ class _Counter:
                 number = shard * layout.tiles_per_shard + local
                 start, stop = layout.tile_offsets[shard, local : local + 2]
                 # A tile's rows with a word are a prefix of it.
-                with_word = rows[start:stop][rows[start:stop] < plan.words]
+                with_word = rows[start:stop][layout.is_word(rows[start:stop])]
                 self.rows[number] = with_word.astype(np.int32)
                 self.offset[with_word] = start + np.arange(len(with_word))
                 self.tile[with_word] = number

@@ -250,7 +250,7 @@ class Dataset:
                 raise pa.ArrowInvalid("its columns are not row, type")
             train, relations = self.split("train"), self.manifest.counts["relations"]
             ends = (train.head, train.relation, train.tail)
-            return observed_domains(table, self.layout.rows, self.layout.words, relations, ends)
+            return observed_domains(table, self.layout.is_entity(np.arange(self.layout.rows)), relations, ends)
 
     def _partition(self, stream: str, i: int, j: int, columns: tuple[str, ...]) -> pa.Table | None:
         span = self.manifest.partition(stream, i, j)

@@ -14,3 +14,8 @@ class Handed(str):
     def recorded(cls, value: Any) -> Any:
         """What a manifest has of an option's value."""
         return value.what if isinstance(value, cls) else value
+
+
+def is_given(value: object) -> bool:
+    """Whether an option says something; tables do not say whether they are true."""
+    return value is not None and (not isinstance(value, str | float | int | tuple) or bool(value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,25 +45,34 @@ class Knowledge:
     withheld: dict[str, int] = field(default_factory=dict)
 
 
-def read_knowledge(options: PrepareOptions, progress: Progress, reading: RdfReading | None = None) -> Knowledge:
+def read_knowledge(
+    options: PrepareOptions, progress: Progress, reading: RdfReading | None = None, onto: Knowledge | None = None
+) -> Knowledge:
     """The graph that the options name. raises DistjointError naming the file, and the line, that is wrong
 
     reading   of RDF
+    onto      what is known already: its names keep their numbers, its labels go first; its triples are not taken up
     """
     storage = options.storage_options
-    if not options.triples:
-        return Knowledge(Graph(splits={"train": np.zeros((0, 3), np.int64)}))
+    empty = Graph(splits={"train": np.zeros((0, 3), np.int64)}, cleaning=Cleaning(options.nfc))
+    if onto is not None:
+        empty.entities, empty.relations = onto.graph.entities, onto.graph.relations
+    if not options.triples and onto is None:
+        return Knowledge(empty)
     rdf = RdfGraph(reading or RdfReading(), types=options.types == FOUND)
     with progress.task("reading triples") as task:
-        graph = read_graph(
-            options.paths,
-            fractions=options.fractions,
-            seed=options.seed,
-            options=storage,
-            rdf=rdf,
-            form=options.table_form,
-            cleaning=Cleaning(options.nfc),
-        )
+        graph = empty
+        if options.triples:
+            graph = read_graph(
+                options.paths,
+                fractions=options.fractions,
+                seed=options.seed,
+                options=storage,
+                rdf=rdf,
+                form=options.table_form,
+                cleaning=empty.cleaning,
+                onto=onto.graph if onto else None,
+            )
         task.note(f"{short(sum(len(rows) for rows in graph.splits.values()))} triples")
     about_withheld: list[str] = []
     withheld = withhold(graph, options, about_withheld)
@@ -71,7 +80,7 @@ def read_knowledge(options: PrepareOptions, progress: Progress, reading: RdfRead
     types = _types(options, graph, rdf, notes) if options.types else None
     found = graph.cleaning.keys({**graph.labels, **rdf.labels()})
     relation_labels = {name: names[0] for name, names in found.items() if name in graph.relations}
-    labels = _labels(options, graph, rdf, found, notes)
+    labels = _labels(options, graph, rdf, found, notes, onto.labels if onto else None)
     prefixes = rdf.declared.used(graph.entities.list(), graph.relations.list(), notes)
     if rdf.texts.count and not options.descriptions:
         has = f"{rdf.texts.count:,} descriptions of entities too (such as {rdf.texts.example})"
@@ -138,7 +147,12 @@ def _types(options: PrepareOptions, graph: Graph, rdf: RdfGraph, notes: list[str
 
 
 def _labels(
-    options: PrepareOptions, graph: Graph, rdf: RdfGraph, found: dict[str, list[str]], notes: list[str]
+    options: PrepareOptions,
+    graph: Graph,
+    rdf: RdfGraph,
+    found: dict[str, list[str]],
+    notes: list[str],
+    earlier: Mapping[str, list[str]] | None = None,
 ) -> dict[str, list[str]] | None:
     """Labels of entities, by a file and by the graph's RDF; the file's go first. Those of relations alone are left out.
 
@@ -154,8 +168,11 @@ def _labels(
     if options.labels:
         source = "labels" if isinstance(options.labels, Handed) else options.labels
         named = graph.cleaning.keys(_named(options, rdf, notes))
-        _meet(source, named, graph)
+        if earlier is None or options.triples:
+            _meet(source, named, graph)
         labels = {**labels, **named}
+    for entity, names in (earlier or {}).items():
+        labels[entity] = [*dict.fromkeys((*names, *labels.get(entity, ())))]
     if not labels:
         return None
     if without := sum(entity not in labels for entity in graph.entities.ids):

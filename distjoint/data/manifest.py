@@ -52,6 +52,21 @@ class Span(BaseModel):
     stop: int
 
 
+class Ancestor(BaseModel):
+    """A dataset that another grew from.
+
+    fingerprint   of what is in it
+    dataset       where it lay
+    counts        as in its manifest
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    dataset: str
+    counts: Mapping[str, int]
+
+
 class Manifest(BaseModel):
     """Contents of a dataset: layout, counts, options, files, and the partitions in them."""
 
@@ -68,6 +83,8 @@ class Manifest(BaseModel):
     """Only partitions that hold samples are listed."""
     prefixes: Mapping[str, str] = {}
     """By which names are shown: prefix -> the beginning of IRIs. Written where there are any."""
+    grown_from: tuple[Ancestor, ...] = ()
+    """The datasets that this one grew from, oldest first, its parent last; written where there are any."""
 
     @model_validator(mode="before")
     @classmethod
@@ -97,7 +114,7 @@ class Manifest(BaseModel):
 
         The same input makes the same, wherever it lay.
         """
-        content = self.model_dump(mode="json", exclude={"options", "prefixes"})
+        content = self.model_dump(mode="json", exclude={"options", "prefixes", "grown_from"})
         options = {name: self.options[name] for name in READ_OPTIONS if name in self.options}
         text = json.dumps([content, options], sort_keys=True, separators=(",", ":"))
         return f"xxh3:{xxhash.xxh3_64(text.encode()).hexdigest()}"
@@ -122,7 +139,8 @@ class Manifest(BaseModel):
         return index
 
     def write(self, folder: Location) -> None:
-        (folder / NAME).write_json(self.model_dump(mode="json", exclude=None if self.prefixes else {"prefixes"}))
+        empty = {name for name in ("prefixes", "grown_from") if not getattr(self, name)}
+        (folder / NAME).write_json(self.model_dump(mode="json", exclude=empty))
 
     @classmethod
     def read(cls, folder: Location) -> Manifest:

@@ -61,6 +61,33 @@ def no_mentions() -> Mentions:
     return Mentions(none, none, np.zeros(0))
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What is said of entities before words are weighed by how many entities each is said of.
+
+    entity, word   int64[n]: as of `Mentions`; each pair once
+    share          float64[n], > 0: how much a word says of an entity by where it stands
+    grams, tokens  as of `Mentions`
+    """
+
+    entity: Ints
+    word: Ints
+    share: Doubles
+    grams: Sequence[str] = ()
+    tokens: tuple[int, int] = (0, 0)
+
+    def weigh(self, entities: int) -> Mentions:
+        """The mentions of so many entities, the heaviest of each."""
+        entity, word = self.entity, self.word
+        weight = self.share * rarity(np.bincount(word), len(np.unique(entity)))[word]
+        order = np.argsort(entity, kind="stable")
+        kept, capped = _heaviest(entity, weight)
+        order = order[kept[order]]
+        entity, word, weight = entity[order], word[order], weight[order]
+        length = np.sqrt(np.bincount(entity, weight**2, entities))
+        return Mentions(entity, word, weight / length[entity], self.grams, capped, self.tokens)
+
+
 def find_mentions(
     names: Sequence[Iterable[str]],
     texts: Sequence[Iterable[str]],
@@ -72,6 +99,21 @@ def find_mentions(
 
     names, texts   of each entity
     alignment      whose pairs are names too
+    """
+    return find_shares(names, texts, alignment, words, options).weigh(len(names))
+
+
+def find_shares(
+    names: Sequence[Iterable[str]],
+    texts: Sequence[Iterable[str]],
+    alignment: Alignment,
+    words: Sequence[str],
+    options: PrepareOptions,
+    grams: Sequence[str] = (),
+) -> Shares:
+    """What names and texts say, by the words of a vocabulary; arguments as of `find_mentions`.
+
+    grams   n-grams that count however few entities share them; they keep their numbers
     """
     places = {word: place for place, word in enumerate(words)}
     (in_names, named, *_), (in_texts, said, position, _) = (
@@ -89,16 +131,11 @@ def find_mentions(
     shares = np.append(np.full(len(of_names), options.name_weight), _by_place(position[known], options.early_weight))
     entity, word = np.divmod(keys, max(len(words), 1))
     share = np.bincount(inverse, shares, len(keys))
-    gram_entity, gram, grams = _grams_of(names, options)
+    gram_entity, gram, grams = _grams_of(names, options, grams)
     entity, word = np.append(entity, gram_entity), np.append(word, gram + len(words))
-    share = np.append(share, _gram_share(gram_entity, options.gram_weight))
-    weight = share * _rarity(np.bincount(word), len(np.unique(entity)))[word]
-    order = np.argsort(entity, kind="stable")
-    kept, capped = _heaviest(entity, weight)
-    order = order[kept[order]]
-    entity, word, weight = entity[order], word[order], weight[order]
-    length = np.sqrt(np.bincount(entity, weight**2, len(names)))
-    return Mentions(entity, word, weight / length[entity], grams, capped, (len(said), int(known.sum())))
+    of_grams = _gram_share(gram_entity, options.gram_weight)
+    every: Doubles = np.append(share, of_grams)
+    return Shares(entity, word, every, grams, (len(said), int(known.sum())))
 
 
 @dataclass(frozen=True)
@@ -133,7 +170,7 @@ class Weighing:
         found, inverse = np.unique(np.append(said[known], np.array(grams, np.int64)), return_inverse=True)
         shares = _by_place(position[known], self.early_weight)
         shares = np.append(shares, _gram_share(np.zeros(len(grams), np.int64), self.gram_weight))
-        weight = np.bincount(inverse, shares, len(found)) * _rarity(self.said_of[found], self.described)
+        weight = np.bincount(inverse, shares, len(found)) * rarity(self.said_of[found], self.described)
         length = np.linalg.norm(weight)
         return dict(zip(found.tolist(), (weight / length).tolist(), strict=True)) if length else {}
 
@@ -186,13 +223,25 @@ def _words_of(
     return owner[line[said]], number[tokens[tokens != SEPARATOR][said]], position[said], spelled
 
 
-def _grams_of(names: Sequence[Iterable[str]], options: PrepareOptions) -> tuple[Ints, Ints, list[str]]:
-    """The n-grams of entities' names: int64[n] entity, int64[n] gram, and the grams."""
+def _grams_of(
+    names: Sequence[Iterable[str]], options: PrepareOptions, earlier: Sequence[str] = ()
+) -> tuple[Ints, Ints, list[str]]:
+    """The n-grams of entities' names: int64[n] entity, int64[n] gram, and the grams, `earlier` ones first."""
     if not options.gram_weight:
-        return np.empty(0, np.int64), np.empty(0, np.int64), []
+        return np.empty(0, np.int64), np.empty(0, np.int64), list(earlier)
     forms = [(entity, key(name, options.tokenizer)) for entity, several in enumerate(names) for name in several]
-    owner = np.array([entity for entity, _ in forms], np.int64)
-    return find_grams(owner, [form for _, form in forms], options.gram_entities)
+    owner, spelled = np.array([entity for entity, _ in forms], np.int64), [form for _, form in forms]
+    if not earlier:
+        return find_grams(owner, spelled, options.gram_entities)
+    entity, gram, found = find_grams(owner, spelled, 1)
+    places = {text: place for place, text in enumerate(earlier)}
+    shared = np.bincount(gram, minlength=len(found)).tolist()
+    for text, count in zip(found, shared, strict=True):
+        if count >= options.gram_entities:
+            places.setdefault(text, len(places))
+    number = np.array([places.get(text, -1) for text in found], np.int64)
+    kept = number[gram] >= 0
+    return entity[kept], number[gram[kept]], list(places)
 
 
 def _gram_share(entity: Ints, gram_weight: float) -> Doubles:
@@ -214,7 +263,7 @@ def _by_place(position: Ints, early_weight: float) -> Doubles:
     return np.asarray(1 + early_weight * np.exp(-position / _EARLY_WORDS))
 
 
-def _rarity(said_of: Ints, described: int) -> Doubles:
+def rarity(said_of: Ints, described: int) -> Doubles:
     """float64[words], > 0: weight of words by how many entities they are said of, among so many that are described."""
     return np.asarray(np.log((described + 1) / np.maximum(said_of, 1)))
 

@@ -27,6 +27,10 @@ from distjoint.data.aligning import align, described, named_pairs
 from distjoint.data.alignment import Alignment, names_of
 from distjoint.data.corpus import Corpus
 from distjoint.data.descriptions import read_descriptions, split_names
+from distjoint.data.growth.additions import with_relations, with_rows
+from distjoint.data.growth.counts import add_counts
+from distjoint.data.growth.growing import Growing, begin
+from distjoint.data.growth.parent import inherited, open_parent
 from distjoint.data.handed import in_words, written
 from distjoint.data.inputs import input_files, reading_of, with_benchmark
 from distjoint.data.knowledge import Knowledge, notes_on_unseen, read_knowledge
@@ -72,13 +76,19 @@ def _prepare(options: PrepareOptions, notes: Sequence[str]) -> Summary:
     options, found = with_benchmark(options)
     folder, progress = locate(options.out, options.storage_options), options.progress or Silent()
     refuse_output(folder, options.overwrite)
+    parent = open_parent(options) if options.parent else None
+    if parent:
+        options = inherited(options, parent, found)
     if options.scratch is not None and not Path(options.scratch).is_dir():
         raise UsageError(f"{options.scratch}: no such folder for temporary files")
-    made, existed = made_from(options, input_files(options)), folder.exists()
+    fingerprint = parent.manifest.fingerprint() if parent else None
+    made, existed = made_from(options, input_files(options), fingerprint), folder.exists()
     with hold(folder, "prepare", progress) as lock:
         refuse_output(folder, options.overwrite)  # another process may have made a dataset there meanwhile
         preparation = _Preparation(options, folder, existed, made, progress)
         preparation.notes += [*notes, *found]
+        if parent:
+            preparation.growing = begin(parent, options, preparation.notes, progress)
         try:
             with announce(progress), _workers_of(options, progress) as workers:
                 return preparation.run(workers)
@@ -119,15 +129,18 @@ class _Preparation:
         self.continued = continues(folder, made, options.overwrite, progress)
         self.seconds: dict[str, float] = {}
         self.notes: list[str] = []
+        self.growing: Growing | None = None
 
     def run(self, workers: Workers) -> Summary:
         """Make the dataset. raises DistjointError naming what is wrong with the input"""
-        corpus, options = self._corpus(), self.options
+        corpus, options, growing = self._corpus(), self.options, self.growing
         self.notes += corpus.notes if corpus else ()
         with self._timed("graph"):
-            known = read_knowledge(options, self.progress, self.reading)
+            known = read_knowledge(options, self.progress, self.reading, growing.earlier if growing else None)
+            self.notes += known.notes
+            known = growing.knowledge(known) if growing else known
             graph = known.graph
-            self.notes += [*known.notes, *notes_on_unseen(graph, known.prefixes)]
+            self.notes += notes_on_unseen(graph, known.prefixes)
             texts = self._descriptions(graph)
             if options.name_before and texts:
                 named = split_names(texts, options.name_before, self.notes)
@@ -137,14 +150,24 @@ class _Preparation:
         pairs = named_pairs(self.options, graph, self.notes)
         with self._timed("text"):
             spelled = [name.text for called in names for name in called] + [word for _, word in pairs]
-            text = read_text(self.options, corpus, spelled, workers, self.progress) if corpus else no_text(self.options)
+            earlier = growing.before.vocabulary if growing else None
+            text = no_text(options, earlier)
+            if corpus:
+                text = read_text(options, corpus, spelled, workers, self.progress, earlier)
         self.notes += text.notes
         entities, degrees = graph.entities.list(), graph.degrees()
         with self._timed("alignment"):
             alignment = align(self.options, names, pairs, text.vocabulary, graph, degrees, self.notes)
+            if growing:
+                alignment = growing.alignment(alignment, entities, text.vocabulary.words)
         with self._timed("mentions"):
             mentions = self._mentions(known, texts, alignment, text)
-        rows = number_rows(len(text.vocabulary), len(mentions.grams), entities, degrees, alignment)
+        sizes = len(text.vocabulary), len(mentions.grams)
+        if growing:
+            rows = with_rows(growing.before, *sizes, entities, degrees, alignment)
+            growing.check(rows)
+        else:
+            rows = number_rows(*sizes, entities, degrees, alignment)
         self.writing = True
         if not self.continued:
             clear(self.folder)
@@ -213,8 +236,12 @@ class _Preparation:
         if not entities or not words:
             return no_mentions()
         names = [known.labels.get(entity, ()) if known.labels else () for entity in entities]
+        said = [texts.get(entity, ()) for entity in entities]
         with self.progress.task("reading what is said of entities") as task:
-            found = find_mentions(names, [texts.get(entity, ()) for entity in entities], alignment, words, self.options)
+            if self.growing:
+                found = self.growing.mentions(names, said, known.graph.entities.ids, texts, alignment, words)
+            else:
+                found = find_mentions(names, said, alignment, words, self.options)
             task.note(f"{len(found):,} mentions")
         return found
 
@@ -229,17 +256,24 @@ class _Preparation:
         degrees: Ints,
     ) -> Manifest:
         """Write everything that goes to storage; the manifest last."""
-        graph, splits, options = known.graph, known.graph.splits, self.options
+        graph, splits, options, growing = known.graph, known.graph.splits, self.options, self.growing
+        if growing and growing.is_nothing(rows, text, known, alignment):
+            with self._timed("writing"):
+                self.folder.make_dir()
+                manifest = growing.copy(self.folder, options)
+                manifest.write(self.folder)
+            return manifest
         with self._timed("counting"):
             most = max(len(splits[split]) for split in SPLITS if split in splits)
             layout, written = count_text(text, rows, most, options, self.made, self.folder, workers, self.progress)
+            if growing:
+                written = add_counts(growing.data, layout, written, self.folder, options.seed, self.progress)
         with self._timed("writing"):
             streams = Streams(self.folder, rows, layout, options.seed)
             for part in written:
                 streams.add(COOCCURRENCE, part)
-            relation_ids, relations = number_relations(
-                graph.relations.list(), graph.frequencies(), known.relation_labels
-            )
+            used = graph.relations.list(), graph.frequencies(), known.relation_labels
+            relation_ids, relations = with_relations(growing.before, *used) if growing else number_relations(*used)
             unseen = {split: graph.unseen(split, degrees) for split in splits if len(splits[split])}
             for split, mask in unseen.items():
                 weights = graph.weights if split == "train" else None
@@ -253,14 +287,15 @@ class _Preparation:
             streams.write_table("relations.parquet", relations)
             if known.types is not None:
                 streams.write_table(TYPES, types_table(known.types, graph.entities.ids, rows.of_entity))
+            counts = _counts(known, text, alignment, rows, sum(part.file.rows for part in written), unseen)
             manifest = Manifest(
                 layout_sizes=Sizes(**asdict(layout)),
-                counts=_counts(known, text, alignment, rows, sum(part.file.rows for part in written), unseen)
-                | _counts_of(mentions),
+                counts=(growing.counts(counts) if growing else counts) | _counts_of(mentions),
                 options=options.record(),
                 files=tuple(streams.files),
                 streams={name: tuple(spans) for name, spans in streams.spans.items()},
                 prefixes=known.prefixes.namespaces,
+                grown_from=growing.ancestors() if growing else (),
             )
             manifest.write(self.folder)
             with suppress(DistjointError, OSError):  # it is complete, whatever else lies there

@@ -13,7 +13,7 @@ from distjoint.base.options import CallOptions, option, options
 from distjoint.base.sizes import bytes_of
 from distjoint.data.columns import TableForm, two_columns
 from distjoint.data.encoding_names import is_encoding
-from distjoint.data.handed_paths import Handed
+from distjoint.data.handed_paths import Handed, is_given
 from distjoint.data.streams import NEGATIVES, SPLITS
 from distjoint.registry import TOKENIZERS
 
@@ -54,6 +54,13 @@ class PrepareOptions(CallOptions):
     """Options of `prepare`."""
 
     out: str = option("Folder or URL of the dataset to make.", metavar="DATASET", kw_only=False, recorded=False)
+    parent: str | None = option(
+        "Grow this dataset, or that of this run: all of it, where it was, and what is given besides.",
+        default=None,
+        metavar="DATASET|RUN",
+        flag="--from",
+        recorded=False,  # the manifest says it by fingerprint
+    )
     corpus: str | Sequence[str] = option(
         "Text files, globs or folders: plain, .gz, .zst, .xz, .bz2, .jsonl, .parquet.",
         default=(),
@@ -338,7 +345,7 @@ class PrepareOptions(CallOptions):
 
     def check(self) -> None:
         """Look at options together. raises UsageError for what cannot be meant"""
-        if not (is_given(self.triples) or self.graph):
+        if not self.parent and not (is_given(self.triples) or self.graph):
             belongs = (*SPLITS[1:], *NEGATIVES, "labels", "types", "descriptions", "unseen", "unseen_fraction")
             given = [name for name in belongs if is_given(getattr(self, name))]
             if not self.corpus:
@@ -352,7 +359,7 @@ class PrepareOptions(CallOptions):
             raise UsageError(f"--tokenizer is {self.tokenizer!r}; choose {', '.join(TOKENIZERS.names())}")
         if self.encoding is not None and not is_encoding(self.encoding):
             raise UsageError(
-                f"--encoding is {self.encoding!r}; it takes an encoding that Python knows, such as latin-1 or cp1252"
+                f"--encoding is {self.encoding!r}; it takes one that Python knows, such as latin-1 or cp1252"
             )
         for name, number in (("min-count", self.min_count), ("memory", self.memory_bytes)):
             if number < 1:
@@ -368,6 +375,8 @@ class PrepareOptions(CallOptions):
         has_text = self.corpus or self.reads_descriptions
         if self.encoding is not None and not (has_text or self.about):
             raise UsageError("--encoding belongs to --corpus and --descriptions; triples are UTF-8")
+        if self.parent:
+            return  # it has words, and entities
         if self.about and not has_text:
             raise UsageError("--no-read-descriptions leaves no text to learn words from; give some with --corpus")
         if self.align not in ("auto", "none") and not (has_text and (is_given(self.triples) or self.graph)):
@@ -387,11 +396,6 @@ class PrepareOptions(CallOptions):
         values = {name: Handed.recorded(value) for name, value in values.items()}
         order = [*_FIRST_RECORDED, *(name for name in values if name not in _FIRST_RECORDED)]
         return {name: values[name] for name in order}
-
-
-def is_given(value: object) -> bool:
-    """Whether an option says something; tables do not say whether they are true."""
-    return value is not None and (not isinstance(value, str | float | int | tuple) or bool(value))
 
 
 def _dashed(name: str) -> str:

@@ -24,33 +24,43 @@ class Rows:
 
     of_word      int64[words]: the row of each word of the vocabulary
     of_entity    int64[entities]: the row of each entity
-    words, aligned, entities    rows of each kind
-    grams        how many of `words` are n-grams of names: the last ones
+    of_gram      int64[grams]: the row of each n-gram of names
+    words, aligned, entities    rows of each kind; n-grams are words
+    before       layout of the table that this one grew from, whose rows have their ids
     """
 
     of_word: Ints
     of_entity: Ints
+    of_gram: Ints
     words: int
     aligned: int
     entities: int
-    grams: int = 0
+    before: Layout | None = None
+
+    @property
+    def grams(self) -> int:
+        """How many of `words` are n-grams of names."""
+        return len(self.of_gram)
 
     @property
     def of_mentioned(self) -> Ints:
         """int64[words of the vocabulary + grams]: the row of each word, then of each gram."""
-        return np.append(self.of_word, np.arange(self.words - self.grams, self.words))
+        return np.append(self.of_word, self.of_gram)
 
     def __len__(self) -> int:
         return self.words + self.aligned + self.entities
 
     def layout(self, shards: int) -> Layout:
+        if (before := self.before) is not None:
+            added = self.words - before.words, self.aligned - before.aligned, self.entities - before.entities
+            return before.grow(*added, self.grams - before.grams)
         # What is trained tile by tile are the rows of words.
         tiles = choose_tiles(self.words - self.grams + self.aligned, shards)
         return Layout(shards, tiles, self.words, self.aligned, self.entities, self.grams)
 
     def aligned_ends(self, triples: Ints) -> dict[int, int]:
         """How many of the triples, int64[n, 3] by entity, have 0, 1 and 2 ends that share a row with a word."""
-        shares = self.of_entity < self.words + self.aligned
+        shares = np.isin(self.of_entity, self.of_word)
         ends = shares[triples[:, 0]].astype(np.int64) + shares[triples[:, 2]]
         return dict(enumerate(np.bincount(ends, minlength=3).tolist()))
 
@@ -70,7 +80,7 @@ def number_rows(words: int, grams: int, entities: Sequence[str], degrees: Ints, 
     rest = [entity for entity in range(len(entities)) if entity not in alignment.shared]
     rest.sort(key=lambda entity: (-degrees[entity], entities[entity]))
     of_entity[rest] = first + len(pairs) + np.arange(len(rest))
-    return Rows(of_word, of_entity, first, len(pairs), len(rest), grams)
+    return Rows(of_word, of_entity, np.arange(len(alone), first), first, len(pairs), len(rest))
 
 
 def choose_shards(samples: int, rows: int) -> int:
@@ -113,14 +123,24 @@ def rows_table(
         "degree": pa.array(degree),
     }
     if grams:
-        others = [None] * (rows.words - rows.grams), [None] * (rows.aligned + rows.entities)
-        columns["gram"] = pa.array([*others[0], *grams, *others[1]], pa.string())
+        gram: list[str | None] = [None] * len(rows)
+        for name, row in zip(grams, rows.of_gram.tolist(), strict=True):
+            gram[row] = name
+        columns["gram"] = pa.array(gram, pa.string())
     return pa.table(columns)
 
 
 def number_relations(names: Sequence[str], frequencies: Ints, labels: Mapping[str, str]) -> tuple[Ints, pa.Table]:
     """int64[relations], the id of each by falling frequency in training, then by name; and relations.parquet."""
-    order = sorted(range(len(names)), key=lambda k: (-frequencies[k], names[k]))
+    return relations_table(
+        sorted(range(len(names)), key=lambda k: (-frequencies[k], names[k])), names, frequencies, labels
+    )
+
+
+def relations_table(
+    order: Sequence[int], names: Sequence[str], frequencies: Ints, labels: Mapping[str, str]
+) -> tuple[Ints, pa.Table]:
+    """As `number_relations`. order: the relations in order of their ids"""
     ids = np.empty(len(names), np.int64)
     ids[order] = np.arange(len(names))
     columns = {

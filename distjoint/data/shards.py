@@ -40,8 +40,9 @@ def count_text(
     if text.tokens is None:
         return choose_layout(rows, triples, options.shards, progress), []
     table = np.full(text.lexicon.size, -1, np.int32)
-    table[text.vocabulary.source] = rows.of_word
-    total, words = text.vocabulary.tokens + text.documents + 1, rows.words + rows.aligned
+    there = text.vocabulary.source >= 0
+    table[text.vocabulary.source[there]] = rows.of_word[there]
+    total, words = text.known + text.documents + 1, len(rows) if rows.before else rows.words + rows.aligned
     blocks = partial(segments.renumbered, text.tokens, table)
     cells = cooccurrence.estimate_cells(blocks(), total, words, options.window, options.symmetric, options.memory_bytes)
     layout = choose_layout(rows, max(cells, triples), options.shards, progress)
@@ -61,8 +62,8 @@ def count_text(
     counted.drop_others(written)
     if written:
         progress.say(f"{len(written)} of {layout.shards} shards were counted before")
-    with progress.task("counting", text.vocabulary.tokens, "tokens") as task:
-        task.advance(text.vocabulary.tokens * len(written) / layout.shards)
+    with progress.task("counting", text.known, "tokens") as task:
+        task.advance(text.known * len(written) / layout.shards)
         missing = [shard for shard in range(layout.shards) if shard not in written]
         for shard, part in zip(missing, workers.count(blocks, plan, missing, counted, task), strict=True):
             written[shard] = part
@@ -77,6 +78,8 @@ def choose_layout(rows: Rows, samples: int, shards: int | None, progress: Progre
     """
     if shards is not None:
         return rows.layout(shards)
+    if rows.before is not None:
+        return rows.layout(rows.before.shards)
     layout = rows.layout(choose_shards(samples, len(rows)))
     mean = samples / layout.shards**2
     progress.say(f"{layout.shards} shards: about {short(mean)} samples in a mean partition; --shards changes it")

@@ -85,6 +85,7 @@ def read_graph(
     rdf: RdfGraph | None = None,
     form: TableForm | None = None,
     cleaning: Cleaning | None = None,
+    onto: Graph | None = None,
 ) -> Graph:
     """The graph of all splits.
 
@@ -94,10 +95,13 @@ def read_graph(
     fractions   shares of the training triples to hold out for valid and test, drawn by `seed`
     rdf         keeps what else files of RDF say
     form        of tables, in place of `columns`
+    onto        a graph whose names keep their numbers; its triples are not taken up
     raises      DistjointError naming file, line and value of a bad triple; UsageError for options at odds
     """
     _check(paths, fractions)
     graph, rdf = Graph(cleaning=cleaning or Cleaning()), rdf or RdfGraph(RdfReading())
+    if onto is not None:
+        graph.entities, graph.relations = onto.entities, onto.relations
     reader = _Reader(graph, form or TableForm.of(columns), rdf)
     for split in (*SPLITS, *NEGATIVES):
         if pattern := paths.get(split):
@@ -336,14 +340,19 @@ def _summed(rows: Ints, kept: Ints, weights: Doubles) -> Doubles:
 
 def distinct(rows: Ints) -> tuple[Ints, int]:
     """Rows without repetitions, each where it first stood, and how many were dropped."""
-    if not len(rows):
-        return rows, 0
-    order = np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))
-    ordered = rows[order]
-    again = np.zeros(len(rows), bool)
-    # lexsort is stable, so of equal rows the first in the file comes first.
-    again[order[1:]] = (ordered[1:] == ordered[:-1]).all(1)
+    again = repeated(rows)
     return rows[~again], int(again.sum())
+
+
+def repeated(rows: Ints) -> Bools:
+    """bool[n]: which rows, int64[n, 3], stood there before."""
+    again = np.zeros(len(rows), bool)
+    if len(rows):
+        order = np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))
+        ordered = rows[order]
+        # lexsort is stable, so of equal rows the first in the file comes first.
+        again[order[1:]] = (ordered[1:] == ordered[:-1]).all(1)
+    return again
 
 
 def _hold_out(graph: Graph, fractions: tuple[float, float], seed: int) -> None:

@@ -135,27 +135,28 @@ def types_table(types: Mapping[str, list[str]], ids: Mapping[str, int], row_of: 
     return pa.table([pa.array(rows, pa.int64()), names.dictionary_encode()], schema=_SCHEMA)
 
 
-def observed_domains(types: pa.Table, rows: int, words: int, relations: int, train: tuple[Ints, Ints, Ints]) -> Domains:
+def observed_domains(types: pa.Table, entities: Bools, relations: int, train: tuple[Ints, Ints, Ints]) -> Domains:
     """Domains by observation: a set of types may stand where an entity of one of its types stands in training.
 
     types    as `types_table` makes it
-    words    rows below this number are no entities
+    entities bool[rows]: which rows are entities
     train    head, relation, tail: int64[n] by row id
-    raises   IndexError for a row outside [0, rows)
+    raises   IndexError for a row that is no entity
     """
     from scipy.sparse import csr_array  # costs a third of a second, and few datasets have types
 
     names = types.column("type").combine_chunks()
     names = names.dictionary_encode() if not pa.types.is_dictionary(names.type) else names
     codes, row = names.indices.to_numpy(zero_copy_only=False), types.column("row").to_numpy()
-    if len(row) and (row.min() < words or row.max() >= rows):
-        raise IndexError(f"a row that is no entity: {row.min()} or {row.max()}")
+    wrong = (row < 0) | (row >= len(entities))
+    wrong[~wrong] = ~entities[row[~wrong]]
+    if wrong.any():
+        raise IndexError(f"a row that is no entity: {row[int(np.argmax(wrong))]}")
     types_of: dict[int, list[int]] = {}
     for place, code in zip(row.tolist(), codes.tolist(), strict=True):
         types_of.setdefault(place, []).append(code)
     numbers: dict[tuple[int, ...], int] = {(): 0}  # entities without types
-    type_of = np.full(rows, -1, np.int32)
-    type_of[words:] = 0
+    type_of = np.where(entities, 0, -1).astype(np.int32)
     for place, found in types_of.items():
         type_of[place] = numbers.setdefault(tuple(sorted(found)), len(numbers))
     # The empty set counts as if it had a type of its own, so that untyped entities vouch for each other.

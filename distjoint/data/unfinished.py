@@ -40,10 +40,11 @@ _CHANGES = ("ETag", "etag", "last_modified", "created")
 Made = dict[str, Any]
 
 
-def made_from(options: PrepareOptions, files: Sequence[Location]) -> Made:
+def made_from(options: PrepareOptions, files: Sequence[Location], parent: str | None = None) -> Made:
     """Fingerprint of a dataset: everything that decides its bits, as `request.json` holds it; no storage options.
 
     files    all input
+    parent   fingerprint of the dataset that it grows from
     """
     given = (*options.paths.values(), options.labels, *options.about)
     handed = {str(path): path.what for path in given if isinstance(path, Handed)}
@@ -51,7 +52,7 @@ def made_from(options: PrepareOptions, files: Sequence[Location]) -> Made:
         inputs = list(pool.map(lambda file: _stamp(file, handed), files))
     made = {
         "made_by": {"distjoint": __version__, "pyarrow": pa.__version__},
-        "request": options.record() | {"shards": options.shards},
+        "request": options.record() | {"shards": options.shards} | ({"from": parent} if parent else {}),
         "inputs": inputs,
     }
     return dict(json.loads(json.dumps(made)))

@@ -57,7 +57,7 @@ def _of_entities(trained: TrainedVectors, space: Space, vectors: VectorParts) ->
                 f"{missing[0]} vectors; they have {' and '.join(parts)}"
             )
         for name in wanted:
-            found[name][rows - layout.words] = parts[name].cpu().numpy()
+            found[name][layout.entity_places(rows)] = parts[name].cpu().numpy()
     there: Bools = np.logical_and.reduce([part.any(1) for part in found.values()])
     if not there.any():
         raise UsageError(f"{trained.run.folder}: --vectors {vectors}: no entity has {' and '.join(wanted)} vectors")
@@ -66,11 +66,14 @@ def _of_entities(trained: TrainedVectors, space: Space, vectors: VectorParts) ->
 
 
 def _with_entities(trained: TrainedVectors, spaces: Spaces) -> Space:
-    (entities,), aligned = spaces_of(trained, spaces, "entity"), trained.layout.aligned
-    if not aligned:
+    (entities,), layout = spaces_of(trained, spaces, "entity"), trained.layout
+    if not layout.aligned:
         raise UsageError(
             f"{trained.run.folder}: --vectors both puts a word beside the entity that it shares a row with, and none "
             "shares one; prepare with --align, or leave --vectors out"
         )
-    words = spaces.words.select(np.arange(len(spaces.words)) >= len(spaces.words) - aligned)
-    return words.with_vectors(words.vectors, entities.vectors[:aligned])
+    rows, which = layout.entity_rows, np.zeros(len(spaces.words), np.bool_)
+    rows = rows[layout.is_word(rows)]
+    which[layout.mentioned(rows)] = True
+    words = spaces.words.select(which)
+    return words.with_vectors(words.vectors, entities.vectors[layout.entity_places(rows)])

@@ -47,7 +47,8 @@ class NameTable:
 
     def of_entities(self, name: str) -> pa.ChunkedArray:
         """A column over the rows of entities."""
-        return self.column(name).slice(self._run.layout.words)
+        layout = self._run.layout
+        return self.column(name).take(layout.entity_rows) if layout.grown else self.column(name).slice(layout.words)
 
     def names(self, name: str, count: int) -> NameColumn:
         """The names in a column of words or n-grams.
@@ -55,7 +56,8 @@ class NameTable:
         count   how many there are
         """
         layout = self._run.layout
-        return NameColumn(lambda: self.column(name).slice(0, layout.words + layout.aligned).drop_null(), count)
+        size = layout.rows if layout.grown else layout.with_word  # others have none
+        return NameColumn(lambda: self.column(name).slice(0, size).drop_null(), count)
 
 
 class NameColumn(Sequence[str]):

@@ -161,8 +161,8 @@ class Spaces:
 def table_size(trained: TrainedVectors) -> int:
     """Bytes of all vectors of a run."""
     layout, sources = trained.layout, trained.run.info.sources
-    rows = layout.words + layout.aligned if "text" in sources else 0
-    rows += layout.aligned + layout.entities if "graph" in sources else 0
+    rows = layout.with_word if "text" in sources else 0
+    rows += layout.with_entity if "graph" in sources else 0
     return 4 * rows * trained.run.info.config.model.dim
 
 
@@ -207,7 +207,7 @@ def _all_vectors(reader: RowReader, words: int, entities: int) -> tuple[Floats, 
             known = places < words
             of_words[places[known]] = read[known]
         if made is not None and tells is not None:
-            places = rows[layout.has_entity(shard)] - layout.words
+            places = layout.entity_places(rows[layout.has_entity(shard)])
             of_entities[places], said[places] = made, tells
     return of_words, of_entities, said
 

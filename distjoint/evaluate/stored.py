@@ -61,7 +61,7 @@ class RowReader:
         raises   DistjointError for NaN or infinity
         """
         coupling, layout = self.coupling, self.layout
-        worded = rows < layout.words + layout.aligned
+        worded = layout.is_word(rows)
         with_word = int(worded.sum()) if coupling.reads_words else 0
         order = np.argsort(~worded, kind="stable") if 0 < with_word < len(rows) else None
         ordered = rows if order is None else rows[order]
@@ -178,18 +178,18 @@ class StoredVectors:
         """Vectors at some places, float32[n, dim], and bool[n]: of which words say something."""
         layout = self.reader.layout
         if self.kind == "entity":
-            return self.reader.entities(places + layout.words)
-        rows = places + np.where(places < layout.words - layout.grams, 0, layout.grams)
-        return self.reader.words(rows, self._parts), np.ones(len(places), np.bool_)
+            return self.reader.entities(layout.entities_at(places))
+        return self.reader.words(layout.words_at(places), self._parts), np.ones(len(places), np.bool_)
 
     def blocks(self) -> Iterator[tuple[Ints, Floats, Bools]]:
         """All of them once, as they lie on the disk: places, and `made` of them."""
         layout = self.reader.layout
         for rows in self.reader.in_order(self.kind):
-            places = rows - layout.words
             if self.kind == "word":
                 places = layout.mentioned(rows)
                 places = places[places < len(self)]
+            else:
+                places = layout.entity_places(rows)
             for start in range(0, len(places), self.rows_at_once):
                 chosen = places[start : start + self.rows_at_once]
                 yield chosen, *self.made(chosen)
@@ -212,7 +212,7 @@ def read_shard(reader: RowReader, shard: int) -> tuple[Floats | None, Floats | N
 def read_parts(reader: RowReader, parts: tuple[str, ...]) -> Floats:
     """float32[words + grams, dim]: the sum of some parts of words, then of n-grams, as of `Layout.mentioned`."""
     layout = reader.layout
-    found = np.empty((layout.words + layout.aligned, reader.run.info.config.model.dim), np.float32)
+    found = np.empty((layout.with_word, reader.run.info.config.model.dim), np.float32)
     for shard in range(layout.shards):
         arrays = reader.checkpoint.arrays(shard_file(shard))
         rows = layout.rows_of(shard)[layout.has_word(shard)]

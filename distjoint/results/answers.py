@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
+from distjoint.base.arrays import Bools, Doubles, Ints
 from distjoint.base.errors import DistjointError, DistjointWarning
 from distjoint.evaluate.options import VectorKind
 
@@ -73,19 +76,54 @@ class AnswerList(list[_Answer]):
             raise DistjointError(f"{error}; pip install pandas, or take to_arrow()") from error
 
 
-def warn_of_chance(entities: Iterable[str], relation: str | None, frames: int = 0) -> None:
-    """Warn that vectors are as they began.
+def predictions_of(
+    query: int,
+    places: Ints,
+    scores: Doubles,
+    marks: Bools | None,
+    likely: Doubles | None,
+    names: Sequence[str],
+    readable: Callable[[int], str | None],
+) -> AnswerList[Prediction]:
+    """The answers to one of some questions, of their places.
+
+    places, scores   int64[queries, k], -1 where there are no more, and float64[queries, k]
+    marks            bool[queries, k]: which complete a known triple; None where no dataset tells
+    likely           float64[queries, k]: probabilities; None where they were not asked for
+    names, readable  of entities, or of relations, by place
+    """
+    return AnswerList(
+        Prediction,
+        [
+            Prediction(
+                names[at],
+                float(scores[query, rank]),
+                readable(at),
+                None if marks is None else bool(marks[query, rank]),
+                None if likely is None else float(likely[query, rank]),
+            )
+            for rank, at in enumerate(places[query].tolist())
+            if at >= 0 and np.isfinite(scores[query, rank])
+        ],
+    )
+
+
+def chance_notes(entities: Iterable[str], relation: str | None) -> list[str]:
+    """What is to be said of vectors that are as they began.
 
     entities   of which no training triple speaks, nor any text that the run reads
     relation   one that no training triple has; None for none
-    frames     further calls between this one and who asked
     """
     said = [f"entity {name}: no training triple names it, and the run has read nothing about it" for name in entities]
     if relation is not None:
         said.append(f"relation {relation}: no training triple has it")
-    for what in said:
-        warnings.warn(
-            f"{what}; its vector is as it began, and what it answers is chance",
-            DistjointWarning,
-            stacklevel=_FRAMES + frames,
-        )
+    return [f"{what}; its vector is as it began, and what it answers is chance" for what in said]
+
+
+def warn_of_chance(notes: Iterable[str], frames: int = 0) -> None:
+    """Warn of each of `chance_notes`.
+
+    frames   further calls between this one and who asked
+    """
+    for note in notes:
+        warnings.warn(note, DistjointWarning, stacklevel=_FRAMES + frames)

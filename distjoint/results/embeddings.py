@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distjoint.base.arrays import Floats
-from distjoint.base.errors import DistjointError, UsageError
+from distjoint.base.errors import DistjointError, UnknownNameError, UsageError
 from distjoint.base.progress import Progress
 from distjoint.base.sizes import bytes_of
 from distjoint.evaluate.chosen import spaces_of
 from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.results.answers import AnswerList, Neighbour, Prediction
+from distjoint.results.answers import AnswerList, Neighbour, Prediction, predictions_of
 from distjoint.results.graph import Choice, Filter, GraphAnswers, Known
 from distjoint.results.keyed import Keyed
 from distjoint.results.limits import Side
-from distjoint.results.neighbours import Neighbours
+from distjoint.results.neighbours import Nearest, Neighbours
 from distjoint.results.relation_names import RelationNames
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
@@ -145,7 +145,12 @@ class Embeddings(Keyed):
                 raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {self.dim} numbers")
         spaces = self.meeting(source, kind, itself)
         found = self.neighbours.nearest(source, np.array([index]), vector[None], k, spaces, standardize)
-        rows = zip(found.space[0].tolist(), found.places[0].tolist(), found.similarity[0].tolist(), strict=True)
+        return self.listed(found, spaces, 0)
+
+    def listed(self, found: Nearest, spaces: Sequence[Space], query: int) -> AnswerList[Neighbour]:
+        """The neighbours of one query among several, in the spaces in which they were sought."""
+        columns = (found.space, found.places, found.similarity)
+        rows = zip(*(column[query].tolist() for column in columns), strict=True)
         return AnswerList(
             Neighbour,
             [
@@ -231,20 +236,7 @@ class Embeddings(Keyed):
         asked = np.array([given]), np.array([relation_id])
         places, scores, marks = self.graph.predict(vector[None], *asked, side, k, choice)
         likely = self.graph.calibration.probability(scores) if probabilities else None
-        return AnswerList(
-            Prediction,
-            [
-                Prediction(
-                    self.entities.names[at],
-                    float(scores[0, rank]),
-                    self.every.readable(at),
-                    None if marks is None else bool(marks[0, rank]),
-                    None if likely is None else float(likely[0, rank]),
-                )
-                for rank, at in enumerate(places[0].tolist())
-                if at >= 0 and np.isfinite(scores[0, rank])
-            ],
-        )
+        return predictions_of(0, places, scores, marks, likely, self.entities.names, self.every.readable)
 
     def choice(
         self,
@@ -254,7 +246,7 @@ class Embeddings(Keyed):
         candidates: Sequence[str] | None = None,
         types: bool | Sequence[str] = False,
     ) -> Choice:
-        """How answers are chosen, as `predict` takes it. raises DistjointError for an unknown candidate"""
+        """How answers are chosen, as `predict` takes it. raises UnknownNameError for an unknown candidate"""
         listed = None
         if candidates is not None:
             names = list(candidates)
@@ -264,8 +256,8 @@ class Embeddings(Keyed):
             if len(unknown := np.flatnonzero(listed < 0)):
                 try:
                     self._entity(names[int(unknown[0])])
-                except DistjointError as error:
-                    raise DistjointError(f"--candidates: {error}, one of {len(unknown):,} unknown") from error
+                except UnknownNameError as error:
+                    raise UnknownNameError(f"--candidates: {error}, one of {len(unknown):,} unknown") from error
         names_of_types = () if isinstance(types, bool) else tuple(types)
         return Choice(known, filter, own_end, listed, types is True, names_of_types)
 
@@ -334,7 +326,7 @@ class Embeddings(Keyed):
             index = space.find(name)
             if index is not None:
                 return space, index
-        raise DistjointError(unknown(" or ".join(space.kind for space in spaces), name, spaces))
+        raise UnknownNameError(unknown(" or ".join(space.kind for space in spaces), name, spaces))
 
     def label(self, space: Space, place: int) -> str | None:
         """What people may read instead of an entity's name; None where that is its name."""
@@ -361,15 +353,7 @@ class Embeddings(Keyed):
         self.graph.warn(None, [int(one[0]), int(other[0])], 1)
         places, scores, marks = self.graph.predict_relations(one, other, k, choice)
         likely = self.graph.calibration.probability(scores) if probabilities else None
-        found: list[Any] = []
-        for rank, at in enumerate(places[0].tolist()):
-            if at >= 0:
-                mark = None if marks is None else bool(marks[0, rank])
-                chance = None if likely is None else float(likely[0, rank])
-                found.append(
-                    Prediction(self.relations[at], float(scores[0, rank]), self.graph.names.readable(at), mark, chance)
-                )
-        return AnswerList(Prediction, found)
+        return predictions_of(0, places, scores, marks, likely, self.relations, self.graph.names.readable)
 
     def _entity(self, name: str | None) -> int:
         return self.find(name or "", "entity")[1]

@@ -171,7 +171,8 @@ def words_of(trained: TrainedVectors, row: int) -> Words:
             return _mentions(open_dataset(trained.run), row)
         except DistjointError as error:
             raise DistjointError(f"{error}; --top 0 explains without its words") from error
-    own = np.arange(row, min(row + 1, trained.layout.words + trained.layout.aligned))
+    own = np.array([row])
+    own = own[trained.layout.is_word(own)]
     return Words(trained.layout.mentioned(own), np.ones(len(own)))
 
 

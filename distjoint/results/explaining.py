@@ -24,8 +24,8 @@ def explain_triple(
     top         words of each end that are told apart
     mentioned   what entities are said with, where they are
     """
-    entities, first = graph.spaces.entities, graph.run.layout.words
-    parts = [parts_of(graph.trained, end + first) for end in ends]
+    entities, rows = graph.spaces.entities, graph.run.layout.entities_at(np.array(ends))
+    parts = [parts_of(graph.trained, row) for row in rows.tolist()]
     score, *slopes = slopes_of(graph.trained, parts[0], relation, parts[1])
     found: list[End] = []
     sides: tuple[Side, Side] = ("head", "tail")
@@ -55,6 +55,7 @@ def _words(
     graph: GraphAnswers, entity: int, slope: Doubles, text: float, top: int, mentioned: Callable[[], Space]
 ) -> dict[str, Any]:
     """`word_shares` of an entity."""
-    words, space = words_of(graph.trained, entity + graph.run.layout.words), mentioned()
+    (row,) = graph.run.layout.entities_at(np.array([entity])).tolist()
+    words, space = words_of(graph.trained, row), mentioned()
     names = [space.names[place] for place in words.places.tolist()]
     return word_shares(words, names, space.vectors[words.places], slope, text, top)

@@ -16,7 +16,7 @@ from distjoint.evaluate.names import numbers_of
 from distjoint.evaluate.space import Spaces
 from distjoint.evaluate.stored import StoredVectors
 from distjoint.evaluate.trained import TrainedVectors
-from distjoint.results.answers import warn_of_chance
+from distjoint.results.answers import chance_notes, warn_of_chance
 from distjoint.results.calibration import Calibration, fit
 from distjoint.results.limits import NONE, Ends, Limits, Side, ends_of, of_types
 from distjoint.results.relation_names import RelationNames
@@ -82,13 +82,17 @@ class GraphAnswers:
         except DistjointError:
             return None
 
-    def warn(self, relation: int | None, entities: Sequence[int], frames: int = 0) -> None:
-        """Warn of a relation or entities whose vectors are as they began."""
+    def notes(self, relation: int | None, entities: Sequence[int]) -> list[str]:
+        """What is to be said of a relation or entities whose vectors are as they began."""
         places = np.array(list(dict.fromkeys(entities)), np.int64)
         chance = places[~self.plausible(places)] if len(places) else places
         untrained = relation is not None and not self.relation_trained[relation]
         names = [self.spaces.shown(place) for place in chance.tolist()]
-        warn_of_chance(names, self.names.shown(relation) if relation is not None and untrained else None, frames)
+        return chance_notes(names, self.names.shown(relation) if relation is not None and untrained else None)
+
+    def warn(self, relation: int | None, entities: Sequence[int], frames: int = 0) -> None:
+        """Warn of a relation or entities whose vectors are as they began."""
+        warn_of_chance(self.notes(relation, entities), frames)
 
     @cached_property
     def relation_trained(self) -> Bools:
@@ -118,8 +122,8 @@ class GraphAnswers:
         if filter not in self._known:
             splits = {"all": SPLITS, "train": ("train",), "none": ()}[filter]
             found = Triples.together(*(self.dataset.split(split) for split in splits))
-            first = self.run.layout.words
-            self._known[filter] = replace(found, head=found.head - first, tail=found.tail - first)
+            place = self.run.layout.entity_places
+            self._known[filter] = replace(found, head=place(found.head), tail=place(found.tail))
         return self._known[filter]
 
     def known_pairs(self, given: Ints, relation: Ints, side: Side, choice: Choice) -> tuple[Ints, Ints] | None:
@@ -207,9 +211,9 @@ class GraphAnswers:
 
         raises   DistjointError where the dataset is gone, or its validation split too small
         """
-        first = self.run.layout.words
+        place = self.run.layout.entity_places
         valid, generator = self.dataset.split("valid").drawn(_CALIBRATED_ON, 0), np.random.default_rng(0)
-        head, tail = valid.head - first, valid.tail - first
+        head, tail = place(valid.head), place(valid.tail)
         size, seen = len(self.spaces.entities), self.triples("all")
         trained = np.flatnonzero(self.spaces.degrees > 0)
         if not len(valid) or not len(trained):

@@ -14,6 +14,7 @@ from distjoint.base.errors import UsageError
 if TYPE_CHECKING:
     from distjoint.data.dataset import Dataset, Triples
     from distjoint.data.types import Domains
+    from distjoint.table.layout import Layout
 
 Side = Literal["head", "tail"]
 NONE = np.empty(0, np.int64)
@@ -45,15 +46,15 @@ class Limits:
 class TypedEnds:
     """By types: those of which an entity stood there in training.
 
-    words   rows below this number are no entities
+    layout  of the rows
     """
 
     domains: Domains
-    words: int
+    layout: Layout
 
     def allowed(self, relation: int, side: Side, places: Ints) -> Bools:
         sets = (self.domains.head if side == "head" else self.domains.tail)[relation]
-        return np.asarray(np.append(sets, False)[self.domains.type_of[places + self.words]])
+        return np.asarray(np.append(sets, False)[self.domains.type_of[self.layout.entities_at(places)]])
 
 
 class SeenEnds:
@@ -86,7 +87,7 @@ def ends_of(dataset: Dataset, train: Triples) -> tuple[Ends, str]:
     domains = dataset.domains()
     if domains is None:
         return SeenEnds(train), "entities that stood at this end of the relation in training"
-    return TypedEnds(domains, dataset.layout.words), "entities of the types that did in training"
+    return TypedEnds(domains, dataset.layout), "entities of the types that did in training"
 
 
 def of_types(dataset: Dataset, names: Sequence[str], count: int) -> Bools:
@@ -100,7 +101,7 @@ def of_types(dataset: Dataset, names: Sequence[str], count: int) -> Bools:
         raise UsageError(f"--type {names[0]}: {dataset.folder} has no types; prepare it with --types")
     table: Any = dataset.read(TYPES, None)
     kinds, listed = table.column("type").to_numpy(), np.zeros(count, np.bool_)
-    rows = table.column("row").to_numpy() - dataset.layout.words
+    rows = dataset.layout.entity_places(table.column("row").to_numpy())
     for name in names:
         if not (mine := kinds == name).any():
             known = ", ".join(map(str, np.unique(kinds.astype(str))[:5]))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from distjoint.base.errors import DistjointError
+from distjoint.base.errors import UnknownNameError
 from distjoint.base.prefixes import Prefixes
 from distjoint.data.naming import Cleaning, folded
 
@@ -27,7 +27,7 @@ class RelationNames:
         self.names, self.labels, self.prefixes = list(names), list(labels), prefixes or Prefixes()
 
     def find(self, name: str) -> int:
-        """The id of a relation. raises DistjointError for an unknown name, and for one that several go by"""
+        """The id of a relation. raises UnknownNameError for an unknown name, and for one that several go by"""
         if name in self.names:
             return self.names.index(name)
         for found in self._looked_up(name):
@@ -35,10 +35,10 @@ class RelationNames:
                 return found[0]
             if found:
                 meant = ", ".join(self.shown(each) for each in found[:_SHOWN])
-                raise DistjointError(f"relation '{name}' may be {len(found)}: {meant}; give its whole name")
+                raise UnknownNameError(f"relation '{name}' may be {len(found)}: {meant}; give its whole name")
         known = {self.shown(each): None for each in range(len(self.names))}
         near = get_close_matches(name, known, n=3) or [*known][:_SHOWN]
-        raise DistjointError(f"unknown relation '{name}'; there is {', '.join(near)}")
+        raise UnknownNameError(f"unknown relation '{name}'; there is {', '.join(near)}")
 
     def shown(self, relation: int) -> str:
         """A relation as people read it."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from distjoint.base.arrays import Floats, Ints
-from distjoint.base.errors import DistjointError
+from distjoint.base.errors import UnknownNameError
 from distjoint.data.dataset import Dataset
 from distjoint.data.mentions import Weighing
 from distjoint.data.streams import MENTIONS
@@ -28,11 +28,11 @@ class TypedText:
     def vector(self, text: str) -> Floats:
         """float32[dim]: where an entity would be of which this text is all that is said.
 
-        raises   DistjointError where no word of it is known, nor any n-gram of one
+        raises   UnknownNameError where no word of it is known, nor any n-gram of one
         """
         found = self._weighing.weigh(text)
         if not found:
-            raise DistjointError(f"{text!r}: none of its words is in the vocabulary, nor like a name that is known")
+            raise UnknownNameError(f"{text!r}: none of its words is in the vocabulary, nor like a name that is known")
         return np.asarray(np.array(list(found.values()), np.float32) @ self._mentioned.vectors[list(found)])
 
     @cached_property
@@ -56,7 +56,7 @@ class TypedText:
         for span in self._dataset.manifest.streams[MENTIONS]:
             words = self._dataset.samples(MENTIONS, span.i, span.j, {"word": layout.shard_rows(span.j)})["word"]
             counts += np.bincount(ids[span.j][words], minlength=layout.rows)
-        rows = np.arange(layout.words + layout.aligned)
+        rows = layout.word_rows
         said_of = np.empty(len(rows), np.int64)
         said_of[layout.mentioned(rows)] = counts[rows]
         return said_of

@@ -51,6 +51,26 @@ class Change(BaseModel):
     settings: Mapping[str, tuple[Any, Any]]
 
 
+class CarriedFrom(BaseModel):
+    """A run that another went on from, on a dataset that grew.
+
+    run, checkpoint   where it lay, and which of its checkpoints was taken
+    dataset_fingerprint   of its dataset
+    layout            of its rows, which are the first of the other's
+    relations         how many it had, the first of the other's
+    epochs            that it had trained by then
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    checkpoint: str
+    dataset_fingerprint: str
+    layout: Sizes
+    relations: int
+    epochs: int
+
+
 class RunInfo(BaseModel):
     """What `run.json` holds."""
 
@@ -78,11 +98,18 @@ class RunInfo(BaseModel):
     status: Status = "running"
     changes: tuple[Change, ...] = ()
     """How the configuration came to be what it is now; written where there are any."""
+    carried: tuple[CarriedFrom, ...] = ()
+    """The runs that this one goes on from, oldest first; the last one's rows are those it began with."""
     prefixes: Mapping[str, str] = {}
     """By which names are shown, as in the dataset's manifest; written where there are any."""
 
+    @property
+    def old(self) -> CarriedFrom | None:
+        """The run whose rows this one began with."""
+        return self.carried[-1] if self.carried else None
+
     def write(self, folder: Location) -> None:
-        empty = {name for name in ("changes", "prefixes") if not getattr(self, name)}
+        empty = {name for name in ("changes", "carried", "prefixes") if not getattr(self, name)}
         (folder / RUN).write_json(self.model_dump(mode="json", exclude=empty))
 
     @classmethod

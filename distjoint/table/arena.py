@@ -7,17 +7,30 @@ device. Row NONE, the last place of an index, is no row.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from distjoint.base.arrays import Ints
+from distjoint.base.arrays import Bools, Ints
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Parts, Shard
 
 NONE = -1
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Rows that another run had, the first of the table.
+
+    rows     ids below are such
+    pace     factor on their step sizes
+    """
+
+    rows: int = 0
+    pace: float = 1.0
 
 
 class Arena:
@@ -25,10 +38,19 @@ class Arena:
 
     slots    how many shards it can hold
     frozen   parts whose rows take no step
+    held     part -> bool[rows of the table]: single rows of it that take no step
+    carried  rows of another run
     """
 
     def __init__(
-        self, parts: Parts, layout: Layout, slots: int, device: torch.device, frozen: Collection[str] = ()
+        self,
+        parts: Parts,
+        layout: Layout,
+        slots: int,
+        device: torch.device,
+        frozen: Collection[str] = (),
+        held: Mapping[str, Bools] | None = None,
+        carried: Carried | None = None,
     ) -> None:
         self.parts, self.layout, self.slots, self.device = parts, layout, slots, device
         shards = range(layout.shards)
@@ -49,6 +71,15 @@ class Arena:
             if name in self.arrays
         }
         """bool[rows of the part]: rows that take no step, of parts that have any."""
+        self.carried = carried or Carried()
+        kinds = {part.name: part.of for part in parts}
+        self._held = [(name, kinds[name], rows) for name, rows in (held or {}).items() if name in kinds.keys() - frozen]
+        for name, *_ in self._held:
+            self.frozen[name] = torch.zeros(len(self.arrays[name]), dtype=torch.bool, device=device)
+        self.pace: dict[str, Tensor] = {
+            of: torch.ones(slots * rows, device=device) for of, rows in self._per_slot.items() if self.carried.pace != 1
+        }
+        """float32[rows of the kind]: factor on the steps of a row; of no kind where all are 1."""
         self.slot: dict[int, int] = {}
         """Slot of each resident shard."""
         self._free = list(range(slots))[::-1]
@@ -109,7 +140,34 @@ class Arena:
             places = np.full(rows, NONE, np.int64)
             places[present] = self.slot[shard] * self._per_slot[of] + np.arange(int(present.sum()))
             index[base : base + rows] = torch.from_numpy(places).to(self.device)
+            self._mark(shard, of, present)
             index[base + rows : base + self.rows_per_slot] = NONE
+
+    def _mark(self, shard: int, of: str, present: Bools) -> None:
+        """Note which rows of a kind are held, or another run's. present: bool[shard rows]: which rows have the kind"""
+        if not (self.pace or self._held):
+            return
+        rows, start = self.layout.rows_of(shard)[present], self.slot[shard] * self._per_slot[of]
+        here = slice(start, start + len(rows))
+        if of in self.pace:
+            old = torch.from_numpy(rows < self.carried.rows).to(self.device)
+            self.pace[of][here] = torch.where(old, self.carried.pace, 1.0)
+        for name, kind, held in self._held:
+            if kind == of:
+                self.frozen[name][here] = torch.from_numpy(held[rows]).to(self.device)
+
+    def paces(self, of: str, index: Tensor, rate: float, allowed: Tensor | None) -> list[tuple[float, Tensor | None]]:
+        """Step sizes of some rows, with which of them take each; those of another run may have one of their own.
+
+        of        `word` or `entity`
+        index     int64[n]: places of the rows in parts of the kind, or NONE
+        allowed   bool[n] or bool[]: what may step; None for all
+        """
+        if of not in self.pace:
+            return [(rate, allowed)]
+        old = self.pace[of][index] != 1
+        masks = (old, ~old) if allowed is None else (old & allowed, ~old & allowed)
+        return [(rate * self.carried.pace, masks[0]), (rate, masks[1])]
 
     def views(self, shard: int) -> Shard:
         """The parts of a resident shard, in the arena's own memory."""

@@ -26,12 +26,14 @@ class Part:
     of      over which rows
     width   0 for one float a row, else floats a row
     start   what its floats begin as, unless they are drawn (W, C, X)
+    made    whether it is made anew of other parts, so that none is carried to another run
     """
 
     name: str
     of: Literal["word", "entity"]
     width: int
     start: float = 0.0
+    made: bool = False
 
     def rows(self, layout: Layout, shard: int) -> int:
         """Rows of a shard that have it."""

@@ -8,13 +8,24 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from distjoint.couplings.scheme import initial_shard
+from distjoint.base.arrays import Ints
+from distjoint.couplings.scheme import Scheme, initial_shard
 from distjoint.model.text import with_rate
 from distjoint.runs.folder import Checkpoint, RunInfo
+from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
 from distjoint.train.changes import first_value
 from distjoint.train.initial import begin_with
 from distjoint.train.sources.base import Resources
+
+
+def usual(scheme: Scheme, layout: Layout, degree: Ints, shard: int) -> Shard:
+    """A shard as the seed decides. degree: int64[rows]: training triples of an entity"""
+    parts = initial_shard(scheme, layout, shard)
+    if "X" in parts and scheme.coupling.unseen_begin_at_zero:
+        unseen = degree[layout.rows_of(shard)[layout.has_entity(shard)]] == 0
+        parts["X"][torch.from_numpy(unseen)] = 0
+    return parts
 
 
 @dataclass(frozen=True)
@@ -36,10 +47,7 @@ class Beginning:
         if self.start:
             return self._resumed(self.start, shard)
         scheme, layout = self.on.scheme, self.on.manifest.layout
-        parts = initial_shard(scheme, layout, shard)
-        if "X" in parts and scheme.coupling.unseen_begin_at_zero:
-            degree = self.on.degree[layout.rows_of(shard)[layout.has_entity(shard)]]
-            parts["X"][torch.from_numpy(degree == 0)] = 0
+        parts = usual(scheme, layout, self.on.degree, shard)
         if self.initial:
             parts = begin_with(parts, self.initial.shard(shard), scheme, layout, shard, self._maps)
         return parts

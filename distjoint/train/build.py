@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 
 from distjoint.backends import Backend, backend_of, choose_device
+from distjoint.base.arrays import Bools
 from distjoint.base.machine import cores
+from distjoint.couplings.base import RELATION
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.model.scorers import scorer
-from distjoint.runs.folder import RunInfo
-from distjoint.table.arena import Arena
+from distjoint.names import OLD
+from distjoint.runs.folder import CarriedFrom, RunInfo
+from distjoint.table.arena import Arena, Carried
+from distjoint.table.layout import Layout
 from distjoint.table.parts import table_bytes
 from distjoint.train.dense import Dense
 from distjoint.train.residency import slots_for, slots_needed
@@ -75,11 +80,20 @@ class Parts:
 
 def scheme_of(info: RunInfo) -> Scheme:
     """The scheme of a run."""
-    return Scheme.of(info.config, "text" in info.sources, "graph" in info.sources, rotates=info.groups > 2)
+    return Scheme.of(
+        info.config,
+        "text" in info.sources,
+        "graph" in info.sources,
+        rotates=info.groups > 2,
+        carries=info.old is not None,
+    )
 
 
-def build(info: RunInfo, dataset: Dataset, place: Place) -> Parts:
-    """Allocate all that a worker of a run needs; no shard has values yet."""
+def build(info: RunInfo, dataset: Dataset, place: Place, given: Mapping[str, Bools] | None = None) -> Parts:
+    """Allocate all that a worker of a run needs; no shard has values yet.
+
+    given   `word`, `entity` -> bool[rows]: which begin with vectors of `train.init`
+    """
     config, scheme, layout = info.config, scheme_of(info), dataset.layout
     parts, limit = scheme.parts, config.train.memory
     lanes = sum(place.worker_of(lane, info.lanes) == place.rank for lane in range(info.lanes))
@@ -88,18 +102,31 @@ def build(info: RunInfo, dataset: Dataset, place: Place) -> Parts:
     if limit is not None and not fits:
         slots = slots_for(parts, layout, info.groups, lanes, limit)
     backend = backend_of(place.device, place.threads)
-    arena = Arena(parts, layout, slots, place.device, scheme.frozen)
+    old = Layout(**info.old.layout.model_dump()).rows if info.old else 0
+    held, carried = scheme.held(layout.rows, old, given or {}), Carried(old, config.train.old_rate if old else 1.0)
+    arena = Arena(parts, layout, slots, place.device, scheme.frozen, held, carried)
     kinds = sources_of(scheme)
     decoders = {kind.name: kind.decoder(dataset, config) for kind in kinds}
     stream = Stream(dataset, decoders, place.threads, workers=place.beside, disk=config.train.disk_cache)
-    dense = build_dense(scheme, dataset.manifest.counts.get("relations", 0), backend)
+    dense = build_dense(scheme, dataset.manifest.counts.get("relations", 0), backend, info.old)
     resources = Resources(scheme, dataset, arena, backend, stream, dense)
     return Parts(resources, tuple(kind(resources) for kind in kinds), fits)
 
 
-def build_dense(scheme: Scheme, relations: int, backend: Backend) -> Dense:
-    """The dense parameters of a run, as they begin: none where no graph trains."""
+def build_dense(scheme: Scheme, relations: int, backend: Backend, old: CarriedFrom | None = None) -> Dense:
+    """The dense parameters of a run, as they begin: none where no graph trains.
+
+    old   the run that it goes on from: its relations, and all that are no relations, train as its rows do
+    """
     config, generator = scheme.config, torch.Generator().manual_seed(scheme.config.train.seed)
     rows = relations * (2 if config.model.reciprocal else 1)
     parameters = scheme.coupling.dense(config, scorer(config.model.scorer), rows, generator) if scheme.graph else {}
-    return Dense(parameters, scheme.optimizer, config.train.freeze, backend)
+    pace = {}
+    if old and (config.train.old_rate != 1 or OLD in config.train.freeze):
+        of_old = 0.0 if OLD in config.train.freeze else config.train.old_rate
+        for name in parameters:
+            pace[name] = torch.full((1,), of_old)
+            if name.endswith(RELATION):
+                is_old = torch.arange(rows) % max(relations, 1) < old.relations
+                pace[name] = torch.where(is_old, of_old, 1.0)
+    return Dense(parameters, scheme.optimizer, config.train.freeze, backend, pace)

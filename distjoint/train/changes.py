@@ -21,7 +21,7 @@ from distjoint.recipes.load import set_key
 from distjoint.runs.checkpoint import Position, newest_position
 from distjoint.runs.folder import Change, RunInfo
 from distjoint.storage import Location
-from distjoint.train.plan import check_data
+from distjoint.train.plan import check_begun, check_data
 
 CONFIG = "config.yaml"
 """The run's copy of its configuration, for people; `run.json` has the one that counts."""
@@ -84,7 +84,9 @@ def change(run: Location, info: RunInfo, data: Dataset, settings: Mapping[str, A
     _refuse_misfit(run, info, config, at, changed)
     check_data(Scheme.of(config, "text" in info.sources, "graph" in info.sources), data, info.dataset)
     note = Change(epoch=at.epoch, round=at.round, settings=changed)
-    return info.model_copy(update={"config": config, "changes": (*info.changes, note)})
+    result = info.model_copy(update={"config": config, "changes": (*info.changes, note)})
+    check_begun(result)
+    return result
 
 
 def nothing_left(run: Location, info: RunInfo, at: Position) -> str:

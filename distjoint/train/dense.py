@@ -25,6 +25,7 @@ class Dense:
 
     parameters   how they begin, by name
     frozen       groups of them that take no step
+    pace         factor on the step sizes of each row of a parameter, by name: float32[rows] or [1]; none for 1
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class Dense:
         optimizer: Optimizer,
         frozen: Collection[str],
         backend: Backend,
+        pace: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._optimizer, self._backend, device = optimizer, backend, backend.device
         self._by_row = {name: one.by_row for name, one in parameters.items()}
         self._rates = {name: one.rate for name, one in parameters.items()}
+        self._pace = {name: values.to(device)[:, None] for name, values in (pace or {}).items()}
         self._frozen = {name for name, one in parameters.items() if one.group in frozen}
         self.values = {name: one.value.to(device) for name, one in parameters.items()}
         self.gradients = {name: torch.zeros_like(value) for name, value in self.values.items()}
@@ -58,10 +61,22 @@ class Dense:
             rows, own = self._rows(name, self.gradients[name]), self._rows(name, value)
             if name not in self._frozen:
                 rows = rows if allowed is None else torch.where(allowed, rows, 0.0)
-                step = self._optimizer.update(rows, self.states[name], factor * self._rates[name])
+                step = self._step(name, rows, factor * self._rates[name])
                 own -= step if allowed is None else torch.where(allowed, step, 0.0)
             self.gradients[name].zero_()
         return squares
+
+    def _step(self, name: str, gradient: Tensor, rate: float) -> Tensor:
+        """The step of a parameter, whose state is changed; rows of pace 0 keep theirs, and take none."""
+        pace, state = self._pace.get(name), self.states[name]
+        if pace is None:
+            return self._optimizer.update(gradient, state, rate)
+        held = pace[:, 0] == 0
+        before = {kind: values.clone() for kind, values in state.items()} if bool(held.any()) else {}
+        step = self._optimizer.update(gradient, state, rate) * pace
+        for kind, values in before.items():
+            state[kind].copy_(torch.where(held if values.dim() == 1 else held[:, None], values, state[kind]))
+        return step
 
     def tensors(self) -> dict[str, Tensor]:
         """Values and states by the names they have in a checkpoint."""

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from distjoint.base.arrays import Ints
+from distjoint.base.arrays import Bools, Ints
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Progress
 from distjoint.couplings.base import words_of_entities
@@ -33,7 +33,7 @@ from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
 from distjoint.train.given import Kind, Names, Tables
 
-FOLDER = "initial"
+FOLDER, GIVEN = "initial", "given.safetensors"
 
 
 class _Rows:
@@ -80,21 +80,30 @@ class Found:
     entities: _Rows
     tables: Tables
 
+    def shard(self, shard: int, first: int = 0) -> dict[str, Tensor]:
+        """Vectors of a shard's words and entities, and their places. first: rows before it are left out"""
+        content: dict[str, Tensor] = {}
+        for kind, rows, has in (
+            ("word", self.words, self.layout.has_word(shard)),
+            ("entity", self.entities, self.layout.has_entity(shard)),
+        ):
+            ids = self.layout.rows_of(shard)[has]
+            places = np.flatnonzero(rows.found[ids] * (ids >= first))
+            content |= {f"{kind}.place": torch.from_numpy(places), kind: rows.get(ids[places])}
+        return content
+
+    def note(self, run: Location) -> None:
+        """Write which rows have vectors to the run's folder, for good."""
+        masks = {kind: rows.found > 0 for kind, rows in (("word", self.words), ("entity", self.entities))}
+        (run / GIVEN).write_bytes(save({kind: torch.from_numpy(np.packbits(mask)) for kind, mask in masks.items()}))
+
     def write(self, run: Location, info: RunInfo) -> None:
         """To the run's folder, a file per shard, and their checksums last."""
         folder = run / FOLDER
         folder.make_dir()
         files = []
         for shard in range(self.layout.shards):
-            content: dict[str, Tensor] = {}
-            for kind, rows, has in (
-                ("word", self.words, self.layout.has_word(shard)),
-                ("entity", self.entities, self.layout.has_entity(shard)),
-            ):
-                ids = self.layout.rows_of(shard)[has]
-                places = np.flatnonzero(rows.found[ids])
-                content |= {f"{kind}.place": torch.from_numpy(places), kind: rows.get(ids[places])}
-            (folder / shard_file(shard)).write_bytes(save(content))
+            (folder / shard_file(shard)).write_bytes(save(self.shard(shard)))
             files.append(describe(folder, shard_file(shard)))
         if dense := self.tables.tensors():
             (folder / DENSE).write_bytes(save({name: value.contiguous() for name, value in dense.items()}))
@@ -179,6 +188,15 @@ def _take(part: Named, names: Names, found: Found, findings: Findings) -> None:
             for row, how in names.rows(name, kind, part.kind is not None, findings):
                 if rows.put(row, vector, how):
                     findings.add("{n} rows have several vectors, of which the first is taken", f"{kind} {name!r}")
+
+
+def given_rows(run: Location, rows: int) -> dict[str, Bools]:
+    """What `Found.note` left: `word`, `entity` -> bool[rows]. raises DistjointError when it is not there"""
+    place = run / GIVEN
+    if not place.exists():
+        raise DistjointError(f"{place}: not there, so train.freeze=given holds nothing; leave it out")
+    found = load(place.read_bytes())
+    return {kind: np.unpackbits(bits.numpy(), count=rows).astype(np.bool_) for kind, bits in found.items()}
 
 
 def open_initial(run: Location) -> Checkpoint:

@@ -39,6 +39,14 @@ class TrainOptions(CallOptions):
         checked=False,
     )
     recipe: str | None = option("One of 'distjoint recipes'.", default=None, metavar="NAME")
+    parent: str | None = option(
+        "Go on from this run, whose dataset DATASET grew from: its rows, relations and configuration, but for --set.",
+        default=None,
+        metavar="RUN",
+        flag="--from",
+        doc="Run to go on from (`--from` of the command), whose dataset `dataset` grew from: its rows and relations "
+        "with the state of their steps, and its configuration, unless a whole one is given.",
+    )
     any_graph: bool = option("Take the recipe though it is for another graph.", default=False)
     workers: int = option("1 runs in this process; more run on Ray.", default=1, metavar="N", min=1)
     resume: bool | str = option(

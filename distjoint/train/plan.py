@@ -9,6 +9,7 @@ from distjoint.base.machine import memory
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
+from distjoint.names import GIVEN, OLD
 from distjoint.registry import COUPLINGS
 from distjoint.runs.folder import RunInfo, sizes_of
 from distjoint.table.layout import Layout
@@ -53,6 +54,16 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
         coupling=scheme.coupling.name,
         prefixes=data.manifest.prefixes,
     )
+
+
+def check_begun(info: RunInfo) -> None:
+    """raises UsageError for settings about what a run has from another, or from a file, where it has nothing"""
+    train = info.config.train
+    if GIVEN in train.freeze and not train.init:
+        raise UsageError(f"train.freeze={GIVEN} is about vectors to begin with; give some with --init, or leave it out")
+    if info.old is None and (OLD in train.freeze or train.old_rate != 1):
+        key = f"train.freeze={OLD}" if OLD in train.freeze else f"train.old_rate={train.old_rate:g}"
+        raise UsageError(f"{key} is about what a run has from another; give that with --from RUN, or leave it out")
 
 
 def check_data(scheme: Scheme, data: Dataset, dataset: str) -> None:

@@ -14,13 +14,13 @@ from rich.table import Table
 
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.base.progress import Progress, Silent
-from distjoint.config import Config
+from distjoint.config import Config, validate
 from distjoint.data.dataset import Dataset
 from distjoint.data.of_run import open_dataset, placed
 from distjoint.evaluate import evaluate
 from distjoint.recipes import Recipe
 from distjoint.recipes import find as find_recipe
-from distjoint.recipes.load import load_config
+from distjoint.recipes.load import load_config, set_key
 from distjoint.runs import journal
 from distjoint.runs.checkpoint import Position, newest_position
 from distjoint.runs.folder import RUN, RunFolder, RunInfo, Status
@@ -29,10 +29,11 @@ from distjoint.storage.lock import NAME as LOCK
 from distjoint.storage.lock import Holder, Lock, hold
 from distjoint.train import initial
 from distjoint.train.build import local_place, scheme_of
+from distjoint.train.carry import Old, write_carried
 from distjoint.train.changes import CONFIG, change, edited, nothing_left, told_changes, wanted_of
 from distjoint.train.options import TrainOptions
 from distjoint.train.papers import unlike_the_paper
-from distjoint.train.plan import plan, summary, unread_texts
+from distjoint.train.plan import check_begun, plan, summary, unread_texts
 from distjoint.train.worker import Worker
 
 TEST = "test.json"
@@ -88,20 +89,28 @@ def run_training(options: TrainOptions) -> Result:
     out = options.resume if isinstance(options.resume, str) else options.out
     if out is None:
         raise UsageError("train needs a folder for the run; give out, or resume=RUN")
-    run, config = locate(out, storage), _tree(options.config, options.recipe)
-    resume = bool(options.resume)
+    run, resume = locate(out, storage), bool(options.resume)
+    if resume and options.parent:
+        raise UsageError(f"a run that goes on has what it began with; leave out --from {options.parent}")
     if options.go_on and (run / RUN).exists():
         resume = True
+    # A run that is there has what it took of another, which may be gone.
+    old = Old.open(options.parent, storage) if options.parent and not resume else None
+    base = old.config if old else RunInfo.read(run).config if options.parent else None
+    config = _tree(options.config, options.recipe, base)
     if resume:
         RunInfo.read(run)  # so that nothing is written where there is no run
     else:
         _refuse_folder(run, options.overwrite)
     with hold(run, "train", progress, wait=options.go_on) as lock:
-        info, data = _continued(run, config, options, progress) if resume else _new(run, config, options, progress)
+        if resume:
+            info, data = _continued(run, config, options, progress)
+        else:
+            info, data = _new(run, config, options, old, progress)
         progress.say(summary(info, data))
         before = newest_position(run)
         _run_to_the_end(lock, info, data, options.workers, storage, progress)
-        if info.config.train.init:
+        if info.config.train.init or info.old:
             (run / initial.FOLDER).delete()
         if resume and newest_position(run) == before:
             progress.say(nothing_left(run, info, before))
@@ -115,7 +124,9 @@ def run_training(options: TrainOptions) -> Result:
     return Result(out, kept, history, test)
 
 
-def _new(run: Location, config: Config, options: TrainOptions, progress: Progress) -> tuple[RunInfo, Dataset]:
+def _new(
+    run: Location, config: Config, options: TrainOptions, old: Old | None, progress: Progress
+) -> tuple[RunInfo, Dataset]:
     """Plan a new run and make its folder."""
     if options.settings:
         raise UsageError("settings change a run that goes on (resume); give those of a new run as config")
@@ -125,12 +136,15 @@ def _new(run: Location, config: Config, options: TrainOptions, progress: Progres
     if options.recipe is not None:
         _check_graph(find_recipe(options.recipe), data, options.any_graph, progress)
     info = placed(plan(data, options.dataset, config, options.workers), run, data)
+    if old:
+        info = old.noted(info, old.check(info, data))
+    check_begun(info)
     if "graph" in info.sources:
         for said in (unlike_the_paper(config), unread_texts(config, data)):
             if said is not None:
                 progress.say(said)
     with _initial(info, data, options.storage_options, progress) as found:
-        _make_folder(run, info, data, options.overwrite, found)
+        _make_folder(run, info, data, options.overwrite, found, old, progress)
     return info, data
 
 
@@ -184,7 +198,13 @@ def _final_test(run: Location, out: str, typed: bool, options: Options | None, p
     return found
 
 
-def _tree(config: Config | Mapping[str, Any] | None, recipe: str | None) -> Config:
+def _tree(config: Config | Mapping[str, Any] | None, recipe: str | None, base: Config | None) -> Config:
+    """The configuration. base: what it is changed from, where no whole one is given; by default the defaults"""
+    if base and recipe is None and not isinstance(config, Config):
+        tree = base.model_dump(mode="json")
+        for key, value in (config or {}).items():
+            set_key(tree, key, value)
+        return validate(tree)
     if not isinstance(config, Config):
         return load_config(overrides=config or {}, recipe=recipe)
     if recipe is not None:
@@ -230,7 +250,7 @@ def _refuse_folder(run: Location, overwrite: bool) -> None:
         raise UsageError(
             f"{run}: is a run; continue it with --resume {shlex.quote(str(run))}, or give --overwrite, or another --out"
         )
-    begun = {*_COPIED, CONFIG, RUN, initial.FOLDER}
+    begun = {*_COPIED, CONFIG, RUN, initial.FOLDER, initial.GIVEN}
     if RUN not in there and not there <= begun:  # else it is what a start broken off has left
         raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")
 
@@ -243,7 +263,15 @@ def _clear(run: Location) -> None:
             place.delete()
 
 
-def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool, found: initial.Found | None) -> None:
+def _make_folder(
+    run: Location,
+    info: RunInfo,
+    data: Dataset,
+    overwrite: bool,
+    found: initial.Found | None,
+    old: Old | None,
+    progress: Progress,
+) -> None:
     _refuse_folder(run, overwrite)  # another process may have made a run there meanwhile
     _clear(run)
     try:
@@ -251,6 +279,10 @@ def _make_folder(run: Location, info: RunInfo, data: Dataset, overwrite: bool, f
             (run / name).write_bytes((data.folder / name).read_bytes())
         (run / CONFIG).write_bytes(info.config.to_yaml().encode())
         if found:
+            found.note(run)
+        if old:
+            write_carried(old, run, info, data, found, progress)
+        elif found:
             found.write(run, info)
         info.write(run)
     except BaseException:

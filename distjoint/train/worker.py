@@ -18,6 +18,7 @@ from distjoint.backends.cpu.memory import keep_freed
 from distjoint.base.errors import DivergedError
 from distjoint.base.progress import Progress, Task
 from distjoint.data.dataset import Dataset
+from distjoint.names import GIVEN
 from distjoint.runs import checkpoint
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo
@@ -28,7 +29,7 @@ from distjoint.train.beginning import Beginning
 from distjoint.train.build import Place, build
 from distjoint.train.describe import epoch_line
 from distjoint.train.epoch import EpochLoop
-from distjoint.train.initial import open_initial
+from distjoint.train.initial import given_rows, open_initial
 from distjoint.train.peers import Heartbeat
 from distjoint.train.residency import Parking, Residency
 from distjoint.train.validate import Validation
@@ -40,7 +41,8 @@ class Worker:
 
     def __init__(self, run: Location, info: RunInfo, dataset: Dataset, place: Place, progress: Progress) -> None:
         self.run, self.info, self.dataset, self.place, self.progress = run, info, dataset, place, progress
-        self.parts = build(info, dataset, place)
+        held = GIVEN in info.config.train.freeze
+        self.parts = build(info, dataset, place, given_rows(run, dataset.layout.rows) if held else None)
         self.parking = Parking(on_disk=not self.parts.fits)
         self.residency = Residency(
             self.parts.resources.arena, self.parking, place.rank, partial(place.worker_of, lanes=info.lanes), self.begin
@@ -77,6 +79,8 @@ class Worker:
     def _take_up(self) -> None:
         """Find the newest checkpoint and where it leaves off; every worker calls it."""
         start = checkpoint.newest(self.run, self.info)
+        if not start and self.info.old:
+            start = open_initial(self.run)
         initial = open_initial(self.run) if self.info.config.train.init and not start else None
         self.beginning = replace(self.beginning, start=start, initial=initial)
         if initial:

@@ -27,7 +27,9 @@ from distjoint.recipes.load import parse_settings
 
 LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "described": ({}, {}),
-    "one refresh a pass": ({}, {"graph.refreshes": 1}),
+    "all resident": ({}, {"train.groups": 2, "graph.refreshes": 4}),
+    "one refresh a pass": ({}, {"train.groups": 2, "graph.refreshes": 1}),
+    "X always there": ({}, {"graph.own_dropout": 0.0}),
     "text only read": ({}, {"graph.into_words": 0.0, "graph.into_reading": 0.0}),
     "words learn, not R": ({}, {"graph.into_words": 6.0, "graph.into_reading": 0.0}),
     "R learns, not words": ({}, {"graph.into_words": 0.0}),
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/described"), help="datasets and runs; these stay")
     parser.add_argument("--corpus", nargs="*", default=[], help="text besides the descriptions")
     parser.add_argument("--unseen-fraction", type=float, default=0.0, help="share of entities to withhold whole")
+    parser.add_argument("--gram-weight", type=float, help="as prepare's")
     parser.add_argument("--fraction", type=float, default=1.0, help="share of the training triples to train on")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--split", choices=("valid", "test"), default="test")
@@ -65,12 +68,12 @@ def main() -> None:
     table, found = Table("", *COLUMNS), {}
     for line in args.only:
         options, settings = LINES[line]
-        data = dataset(args, options)
+        data = dataset(args, {"gram_weight": args.gram_weight, **options} if args.gram_weight is not None else options)
         rows = []
         for seed in range(args.seeds):
             name = "-".join([data.name, line.replace(" ", "_"), str(seed), *args.set]).replace("/", "_")
             run = str(args.out / name)
-            own = {**settings, **parse_settings(args.set), "train.seed": seed}
+            own = {**parse_settings(args.set), **settings, "train.seed": seed}
             result = distjoint.train(
                 str(data), run, own, recipe=args.recipe, any_graph=True, go_on=True, progress=progress
             )

@@ -64,11 +64,12 @@ def _step(parts: WordParts, row: Tensor, column: Tensor, log_count: Tensor, weig
     squares = (square * (w.square().sum(1) + c.square().sum(1))).sum(dtype=torch.float64)
     gradient, square = torch.where(finite, gradient, 0.0), torch.where(finite, square, 0.0)
     w, c = torch.where(finite[:, None], w, 0.0), torch.where(finite[:, None], c, 0.0)
-    for at, other, part, state, bias, bias_state, frozen in (
-        (row, c, parts.W, parts.W_state, parts.W_bias, parts.W_bias_state, parts.W_frozen),
-        (column, w, parts.C, parts.C_state, parts.C_bias, parts.C_bias_state, parts.C_frozen),
+    for at, other, part, state, bias, bias_state, frozen, pace in (
+        (row, c, parts.W, parts.W_state, parts.W_bias, parts.W_bias_state, parts.W_frozen, parts.W_pace),
+        (column, w, parts.C, parts.C_state, parts.C_bias, parts.C_bias_state, parts.C_frozen, parts.C_pace),
     ):
         moved, own = (square, gradient) if not len(frozen) else (square * ~frozen[at], gradient * ~frozen[at])
+        own = own if pace is None or not len(pace) else own * pace[at]
         state.index_add_(0, at, moved * other.square().mean(1))
         part.index_add_(0, at, (-rate * own / state[at].sqrt())[:, None] * other)
         bias_state.index_add_(0, at, moved)

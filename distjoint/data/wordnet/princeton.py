@@ -40,6 +40,9 @@ INVERSE = ("~", "~i", "%m", "%p", "%s", "-c", "-r", "-u")
 INDEX = {"n": "index.noun", "v": "index.verb", "a": "index.adj", "r": "index.adv"}
 """Which senses a lemma has, the most frequent first, by part of speech."""
 
+MARK = re.compile(r"\((a|p|ip)\)$")
+"""Where an adjective may stand, behind its word."""
+
 Key = tuple[str, str]
 """Part of speech and offset of a synset in its data file."""
 
@@ -120,7 +123,7 @@ def _parse(line: str, place: str) -> tuple[Key, Synset]:
     try:
         offset, _, pos, count = fields[:4]
         words = 4 + 2 * int(count, 16)
-        lemmas = [re.sub(r"\((a|p|ip)\)$", "", word).lower() for word in fields[4:words:2]]
+        lemmas = [(MARK.sub("", word) if word[-1] == ")" else word).lower() for word in fields[4:words:2]]
         if not lemmas or pos not in "nvasr" or not offset.isdecimal():
             raise ValueError(f"{pos} {offset}")
         starts = range(words + 1, words + 1 + 4 * int(fields[words]), 4)

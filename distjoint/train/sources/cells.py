@@ -131,7 +131,8 @@ class CellsWork(VisitWork):
         self._waves = self._all_waves()
         arrays, frozen, none = resources.arena.arrays, resources.arena.frozen, torch.empty(0, dtype=torch.bool)
         names = ("W", "C", "W.bias", "C.bias", "W.state", "C.state", "W.bias.state", "C.bias.state")
-        self._parts = WordParts(*(arrays[name] for name in names), *(frozen.get(name, none) for name in "WC"))
+        paces = [resources.arena.pace.get("word")] * 2
+        self._parts = WordParts(*(arrays[name] for name in names), *(frozen.get(name, none) for name in "WC"), *paces)
 
     def do(self, count: int, rates: Rates, tally: Tally) -> None:
         start = time.perf_counter()

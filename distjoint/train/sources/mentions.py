@@ -70,8 +70,8 @@ class MentionSource(Source):
     def parts(cls, scheme: Scheme) -> list[Part]:
         names = ("T", "T.gradient", *(("T.next", "T.before") if scheme.rotates else ()))
         of_words = [Part(READ, "word", scheme.dim), *scheme.state(f"{READ}.", "word")]
-        of_entities = [Part(name, "entity", scheme.dim) for name in names]
-        return [*of_words, *of_entities, *([Part(ROUND, "entity", 0)] * scheme.rotates)]
+        of_entities = [Part(name, "entity", scheme.dim, made=True) for name in names]
+        return [*of_words, *of_entities, *([Part(ROUND, "entity", 0, made=True)] * scheme.rotates)]
 
     @classmethod
     def decoder(cls, dataset: Dataset, config: Config) -> PullDecoder:
@@ -191,7 +191,7 @@ class MentionWork(VisitWork, ABC):
 
     def _shrink(self, own: Tensor, described: Tensor) -> None:
         """X of entities that have text begins near zero; beside a word it does already."""
-        if not self._on.config.train.init:
+        if not self._on.config.train.init and not self._on.scheme.carries:
             own.mul_(torch.where(described, RESIDUAL / spread_of(self._on.config), 1.0)[:, None])
 
     def _words(self) -> UnitWords:
@@ -216,6 +216,14 @@ class MentionWork(VisitWork, ABC):
         self._step(give_back(on.backend, gradient, self._words(), self._map(), tables, of_map), rate, allowed)
         return squares
 
+    def _free(self, allowed: Tensor | None) -> Tensor | None:
+        """Words whose R may step. allowed: bool[]; None for all"""
+        frozen = self._on.arena.frozen.get(READ)
+        if frozen is None:
+            return allowed
+        free = ~frozen[self._tables.places]
+        return free if allowed is None else free & allowed
+
     def _step(self, of_words: Tensor, rate: float, allowed: Tensor | None) -> None:
         """Step words, and what entities read in them besides, against the gradient of their sum."""
         graph, backend, optimizer, tables = (
@@ -226,7 +234,8 @@ class MentionWork(VisitWork, ABC):
         )
         if into := rate * graph.into_reading:
             gradient = of_words.clone() if graph.into_words else of_words
-            backend.step(optimizer, [self._read_part], self._read_state, tables.places, gradient, into, allowed)
+            for own_rate, which in self._on.arena.paces("word", tables.places, into, self._free(allowed)):
+                backend.step(optimizer, [self._read_part], self._read_state, tables.places, gradient, own_rate, which)
         if into := rate * graph.into_words:
             self._word.apply(tables.words, of_words, into, allowed)
 
