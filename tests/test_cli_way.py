@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -44,6 +45,16 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 def settings(**changes: object) -> list[str]:
     changed = {**FAST, **{key.replace("_", ".", 1): value for key, value in changes.items()}}
     return [word for key, value in changed.items() for word in ("--set", f"{key}={value}")]
+
+
+def test_what_comes_next_can_be_pasted_and_brackets_in_names_stay(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "kg.tsv").write_text("[/old] anna\tknows\t[red]ben\n[red]ben\tknows\t[/old] anna\n")
+    assert "distjoint train 'my data [1]' --out RUN" in call("prepare", "--triples", "kg.tsv", "--out", "my data [1]")
+    printed = call("train", "my data [1]", "--out", "it's", *settings(train_epochs=1))
+    assert "distjoint nearest " + shlex.quote("it's") + " NAME" in printed
+    assert "[red]ben" in call("nearest", "it's", "[/old] anna")
+    assert "[red]ben" in call("predict", "it's", "--head", "[/old] anna", "--relation", "knows", "--known", "include")
+    assert "[/old] anna" in call("explain", "it's", "[/old] anna", "knows", "[red]ben")
 
 
 def test_each_command_works_on_what_the_last_one_made(call: Call, tmp_path: Path) -> None:

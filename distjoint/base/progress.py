@@ -66,12 +66,12 @@ class Bars:
         if self._bars is None:
             self._bars = RichProgress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f}%"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=self.console,
             )
             self._bars.start()
@@ -154,7 +154,7 @@ class _Line:
 
 def for_terminal(console: Console | None = None) -> Progress:
     """Bars if standard error is a terminal, lines otherwise."""
-    console = console or Console(stderr=True)
+    console = console or Console(stderr=True, markup=False, emoji=False)
     return Bars(console) if console.is_terminal else Lines(console)
 
 

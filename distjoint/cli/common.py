@@ -145,10 +145,10 @@ def _readable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def console() -> Console:
-    """Standard output; wide where it is a file or a pipe, so that no table is cut."""
+    """Standard output; wide where it is a file or a pipe, so that no table is cut. Brackets in names are no markup."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def say_next(as_json: bool, *commands: str) -> None:

@@ -43,7 +43,7 @@ def doctor(
 
     from distjoint.doctor.examine import examine
 
-    waiting = Console(stderr=True)
+    waiting = Console(stderr=True, markup=False, emoji=False)
     try:
         with waiting.status("") as status:
             report = examine(urls or (), address, _options(storage_options), say=lambda name: status.update(name))
@@ -52,7 +52,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
     elif sys.stdout.isatty():
-        Console(highlight=False).print(report.table())
+        Console(highlight=False, markup=False, emoji=False).print(report.table())
     else:
         typer.echo(str(report))
     code = 1 if report.count("problem") else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from distjoint.cli.common import Json, StorageOptions, interruptible, print_result, progress, say_next
@@ -29,4 +30,4 @@ def prepare(out: str, options: dict[str, Any], storage_options: StorageOptions =
         summary = distjoint.prepare(out, **options, progress=progress())
     print_result(summary, as_json)
     grown = " --from OLD_RUN" if options["parent"] else ""
-    say_next(as_json, f"distjoint train {out}{grown} --out RUN")
+    say_next(as_json, f"distjoint train {shlex.quote(out)}{grown} --out RUN")

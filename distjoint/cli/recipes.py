@@ -42,4 +42,4 @@ def recipes(
         table.add_column(column)
     for recipe in recipes().values():
         table.add_row(recipe.name, recipe.graph, recipe.reaches)
-    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH).print(table)
+    Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else _WIDTH).print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -76,7 +77,7 @@ def train(
     else:
         changes |= _begun(init)
         run, configuration = out, changes if parent and not config else _configuration(config, recipe, changes)
-    with interruptible(f"continue with: distjoint train --resume {run}"):
+    with interruptible(f"continue with: distjoint train --resume {shlex.quote(str(run))}"):
         result = distjoint.train(
             dataset,
             run,
@@ -96,8 +97,8 @@ def train(
 
 def _questions(run: str, metrics: Mapping[str, Any]) -> list[str]:
     """Commands that fit what a run has trained."""
-    of_graph = [f"distjoint evaluate {run} --link-prediction test"] if "graph_loss" in metrics else []
-    return [*of_graph, f"distjoint nearest {run} NAME"]
+    of_graph = [f"distjoint evaluate {shlex.quote(str(run))} --link-prediction test"] if "graph_loss" in metrics else []
+    return [*of_graph, f"distjoint nearest {shlex.quote(str(run))} NAME"]
 
 
 def _begun(init: list[str] | None) -> dict[str, Any]:

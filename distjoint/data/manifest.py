@@ -7,6 +7,7 @@ files; partition (i, j) of a stream is a span of rows in one of them.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -146,7 +147,9 @@ class Manifest(BaseModel):
         """The manifest in a folder. raises DistjointError when there is none, or it is not of this format"""
         place = folder / NAME
         if not folder.exists():
-            raise DistjointError(f"{folder}: no such dataset; make one with 'distjoint prepare --out {folder}'")
+            raise DistjointError(
+                f"{folder}: no such dataset; make one with 'distjoint prepare --out {shlex.quote(str(folder))}'"
+            )
         if not place.exists():
             raise DistjointError(
                 f"{folder}: no {NAME}, so this is not a complete dataset; run 'distjoint prepare' again"

@@ -7,6 +7,7 @@ functions do all the work, so this file is also a first example of them.
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -87,7 +88,7 @@ def run(out: str, console: Console, progress: Progress, workers: int = 1, settin
         distjoint.train(dataset, place, config, workers=workers, overwrite=True, progress=progress)
     console.print(_compared(runs, similarity, progress))
     console.print(*_asked(runs["joint"]), sep="\n\n")
-    console.print(f"All of it is in {folder}. Try:\n  distjoint nearest {runs['joint']} whale")
+    console.print(f"All of it is in {folder}. Try:\n  distjoint nearest {shlex.quote(str(runs['joint']))} whale")
     console.print(f'  distjoint predict {runs["joint"]} --head-text "{ASKED[2]}" --relation derivation')
 
 

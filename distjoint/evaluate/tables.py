@@ -161,7 +161,7 @@ def comparison_tables(
 
 def as_text(result: RenderableType) -> str:
     """A result as plain text, as a console prints it."""
-    console = Console(width=WIDTH, highlight=False, force_terminal=False)
+    console = Console(width=WIDTH, highlight=False, force_terminal=False, markup=False, emoji=False)
     with console.capture() as printed:
         console.print(result)
     return "\n".join(line.rstrip() for line in printed.get().splitlines())

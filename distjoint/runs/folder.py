@@ -6,6 +6,7 @@ tensors per shard, one of the dense parameters, and a manifest written last: it 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -115,7 +116,9 @@ class RunInfo(BaseModel):
     def read(cls, folder: Location) -> RunInfo:
         """raises DistjointError when there is no run, or its run.json is not of this format"""
         if not folder.exists():
-            raise DistjointError(f"{folder}: no such run; make one with 'distjoint train DATASET --out {folder}'")
+            raise DistjointError(
+                f"{folder}: no such run; make one with 'distjoint train DATASET --out {shlex.quote(str(folder))}'"
+            )
         if not (folder / RUN).exists():
             raise DistjointError(f"{folder}: no {RUN}, so this is not a run; give the folder that 'train --out' wrote")
         return _parse(cls, folder / RUN)

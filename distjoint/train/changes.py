@@ -6,6 +6,7 @@ of samples or what a number in a checkpoint means must stay.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -61,7 +62,7 @@ def edited(run: Location, info: RunInfo, settings: Mapping[str, Any]) -> str | N
             if key not in settings:
                 return (
                     f"{run / CONFIG}: was edited ({key}: {typed}), and is not read: the run has {value}. To change "
-                    f"it: distjoint train --resume {run} --set {key}={typed}"
+                    f"it: distjoint train --resume {shlex.quote(str(run))} --set {key}={typed}"
                 )
     return None
 
@@ -96,7 +97,8 @@ def nothing_left(run: Location, info: RunInfo, at: Position) -> str:
         more = f"train.patience={2 * info.config.train.patience}"
     else:
         why, more = f"all {epochs} epochs are done", f"train.epochs={2 * epochs}"
-    return f"{run}: {why}; nothing was left to train. For more: distjoint train --resume {run} --set {more}"
+    again = f"distjoint train --resume {shlex.quote(str(run))} --set {more}"
+    return f"{run}: {why}; nothing was left to train. For more: {again}"
 
 
 def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:

@@ -5,6 +5,7 @@ knows Ray; the workers themselves know only torch's process group.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import threading
 import time
@@ -70,7 +71,7 @@ def run(
                 if failures > info.config.train.max_failures:
                     raise DistjointError(
                         f"{_happened(error)}; {failures} times in a row without a new checkpoint between. "
-                        f"Continue with: distjoint train --resume {folder}"
+                        f"Continue with: distjoint train --resume {shlex.quote(str(folder))}"
                     ) from error
                 workers = max(1, min(workers, _room()))
                 start = reached[0] if reached else "the beginning"

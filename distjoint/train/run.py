@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -246,7 +247,9 @@ def _refuse_folder(run: Location, overwrite: bool) -> None:
         running = Holder.read(run / LOCK)
         if running is not None and not running.is_gone():
             return  # what holds it says so
-        raise UsageError(f"{run}: is a run; continue it with --resume {run}, or give --overwrite, or another --out")
+        raise UsageError(
+            f"{run}: is a run; continue it with --resume {shlex.quote(str(run))}, or give --overwrite, or another --out"
+        )
     begun = {*_COPIED, CONFIG, RUN, initial.FOLDER, initial.GIVEN}
     if RUN not in there and not there <= begun:  # else it is what a start broken off has left
         raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")

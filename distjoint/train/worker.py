@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -121,8 +122,8 @@ class Worker:
             return f"there is no checkpoint yet; begin again with a lower {key}, {lower:g} say"
         instead = " (or a smaller model.scale in a new run)" if section == "graph" else ""
         return (
-            f"{last[0]} is kept; go on from it with smaller steps: distjoint train --resume {self.run} "
-            f"--set {key}={lower:g}{instead}"
+            f"{last[0]} is kept; go on from it with smaller steps: "
+            f"distjoint train --resume {shlex.quote(str(self.run))} --set {key}={lower:g}{instead}"
         )
 
     def save(

@@ -37,8 +37,8 @@ class OpenKE(TripleFormat):
         assert entities and relations
         count, numbers = _numbers(file)
         if count != len(numbers) // 3:
-            there = f"{len(numbers) // 3:,}"
-            raise DistjointError(f"{file}: line 1 says {count:,} triples, there are {there}; get it again")
+            there = f"line 1 says {count:,} triples, there are {len(numbers) // 3:,}"
+            raise DistjointError(f"{file}: {there}; get it again, or mend line 1")
         triples = numbers.reshape(-1, 3)
         for column, dictionary in ((0, entities), (1, entities), (2, relations)):
             _check(file, triples[:, column], dictionary)
