@@ -75,6 +75,9 @@ CALLS = re.compile(
 ASSEMBLY = {"distjoint/__main__.py": r"main\(\)", "distjoint/cli/app.py": r"app\.(command|add_typer)\(.*\)"}
 """Files whose bodies call something for its effect, and what."""
 
+DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.Expr, ast.Delete)
+"""Statements that change nothing but what names stand for; of expressions, those that are looked at before."""
+
 SHARED_TYPES = {"Ints", "Floats", "Doubles", "Bools", "Offsets"}
 ARRAY_TYPE = re.compile(r"NDArray\[np\.(int32|int64|float32|float64|bool_)\]")
 
@@ -247,7 +250,7 @@ def acts(module: Module, body: Iterable[ast.stmt]) -> Iterator[str]:
         elif isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
             if not re.fullmatch(ASSEMBLY.get(module.file, r"(?!)"), ast.unparse(node)):
                 yield module.place(node)
-        elif not isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.Expr | ast.Delete):
+        elif not isinstance(node, DEFINES):
             yield module.place(node)
 
 

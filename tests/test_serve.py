@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import re
 import socket
 import sys
 from pathlib import Path
@@ -12,20 +14,26 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+import typer
+import yaml
 from runs import Rows, write_dataset, write_run
 from small import Train
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.base.progress import Silent
+from distjoint.base.sizes import bytes_of
 from distjoint.cli import app as cli
 from distjoint.evaluate.stored import StoredVectors
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+from ray.serve.schema import ServeDeploySchema
+
 from distjoint.serve.answering import Answering
 from distjoint.serve.app import make_app
 from distjoint.serve.limits import RequestLimits
-from distjoint.serve.server import build, run_server
+from distjoint.serve.questions import NeighboursQuestion, PredictQuestion, VectorQuestion
+from distjoint.serve.server import build, cause_of, run_server
 from distjoint.serve.settings import ServeSettings
 
 pytestmark = pytest.mark.unit
@@ -282,9 +290,56 @@ def test_what_keeps_a_server_from_starting_is_said(
     assert "pip install 'distjoint[serve]'" in capsys.readouterr().err
 
 
+def test_what_a_replica_raised_is_found_in_what_ray_says() -> None:
+    said = "The deployment failed to start 1 times in a row.\nray::ServeReplica.initialize()\n"
+    raised = '  File "x.py", line 1\ndistjoint.base.errors.{}: shard-0: does not match its checksum\n\nRetrying.'
+    for kind in ("DistjointError", "UnknownNameError"):
+        assert cause_of(said + raised.format(kind)) == "shard-0: does not match its checksum"
+    assert cause_of(said + "MemoryError: no room\n") == "no room"
+    assert cause_of("nothing of the kind") == "replicas did not start: nothing of the kind"
+
+
 def test_settings_of_a_ray_serve_configuration() -> None:
     with pytest.raises(ValueError, match="replica"):
         build({"run": "runs/joint", "replica": 2})
     settings = ServeSettings(run="runs/joint", max_k=5, storage_options={"secret": "s3cr3t"})
     assert settings.limits.k == 5
     assert "s3cr3t" not in repr(settings)
+
+
+def test_the_page_says_what_is_true(client: Client) -> None:
+    page = (Path(__file__).parents[1] / "docs/serve.md").read_text()
+    command = typer.main.get_command(cli.app).commands["serve"]  # type: ignore[attr-defined]
+    options = {name for each in command.params for name in each.opts}
+    assert set(re.findall(r"(?<=`)--[a-z-]+", page)) <= options
+    for line in re.findall(r"^distjoint (.*?)(?:  #.*)?$", page, re.MULTILINE):
+        assert {word for word in line.split() if word.startswith("--")} <= options
+    defaults = {each.opts[0]: each.default for each in command.params}
+    said = {name: int(value.replace(",", "")) for name, value in re.findall(r"`(--max-\w+)` ([\d,]{2,})", page)}
+    assert said == {name: defaults[name] for name in ("--max-k", "--max-batch", "--max-text")}
+    assert RequestLimits() == ServeSettings(run="x").limits == RequestLimits(
+        said["--max-k"], said["--max-batch"], bytes_of("", defaults["--max-body"]), said["--max-text"]
+    )  # fmt: skip
+    for path, query in re.findall(r"curl '127\.0\.0\.1:8000(/\w+)\?(.*?)'", page):
+        assert client.send("GET", path, query)[0] in (200, 400)
+    (body,) = re.findall(r"-d '(.*?)'", page, re.DOTALL)
+    first, second = client.send("POST", "/predict", body=[body.encode()])[1]["answers"]
+    assert first["predictions"]
+    assert "makes no vectors of text" in second["error"]
+    table = set(re.findall(r"`(/[\w.]+)`", page[: page.index("The words mean")]))
+    assert table - {"/docs", "/openapi.json"} == set(client.get("/openapi.json")[1]["paths"])
+    fields = {model: set(model.model_fields) for model in (NeighboursQuestion, PredictQuestion, VectorQuestion)}
+    for (model, names), route in zip(fields.items(), ("neighbours", "predict", "vector"), strict=True):
+        (row,) = re.findall(rf"^\| `/{route}` \| [a-z].*$", page, re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", row)) == names, model
+
+
+def test_the_pages_configuration_is_one_of_ray_serve() -> None:
+    page = (Path(__file__).parents[1] / "docs/serve.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    config = ServeDeploySchema.model_validate(yaml.safe_load(text))
+    (application,) = config.applications
+    module, name = application.import_path.split(":")
+    assert getattr(importlib.import_module(module), name) is build
+    deployed = build(application.args)
+    assert type(deployed).__name__ == "Application"

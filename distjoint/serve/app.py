@@ -19,7 +19,6 @@ from distjoint.base.errors import DistjointError, UnknownNameError, UsageError
 from distjoint.serve.answering import Answering
 from distjoint.serve.limits import RequestLimits, TooLargeError
 from distjoint.serve.questions import (
-    Batch,
     BatchAnswer,
     ExplainAnswer,
     ExplainQuestion,
@@ -28,6 +27,7 @@ from distjoint.serve.questions import (
     NeighboursQuestion,
     PredictAnswer,
     PredictQuestion,
+    QuestionBatch,
     Refusal,
     ScoreAnswer,
     ScoreQuestion,
@@ -91,7 +91,7 @@ def _add_questions(app: FastAPI, answering: Answering) -> None:
         return _only(answering.neighbours([question]))
 
     @app.post("/neighbours", summary="Neighbours of several names or texts", tags=["a batch"])
-    def neighbours_batch(batch: Batch[NeighboursQuestion]) -> BatchAnswer[NeighboursAnswer]:
+    def neighbours_batch(batch: QuestionBatch[NeighboursQuestion]) -> BatchAnswer[NeighboursAnswer]:
         return BatchAnswer[NeighboursAnswer](**_told(answering.neighbours(batch.questions)))
 
     @app.get("/predict", summary="What completes a triple", tags=["one question"])
@@ -99,7 +99,7 @@ def _add_questions(app: FastAPI, answering: Answering) -> None:
         return _only(answering.predict([question]))
 
     @app.post("/predict", summary="What completes several triples", tags=["a batch"])
-    def predict_batch(batch: Batch[PredictQuestion]) -> BatchAnswer[PredictAnswer]:
+    def predict_batch(batch: QuestionBatch[PredictQuestion]) -> BatchAnswer[PredictAnswer]:
         return BatchAnswer[PredictAnswer](**_told(answering.predict(batch.questions)))
 
     @app.get("/vector", summary="The vector of a name or a text", tags=["one question"])
@@ -107,7 +107,7 @@ def _add_questions(app: FastAPI, answering: Answering) -> None:
         return _only(answering.vector([question]))
 
     @app.post("/vector", summary="Vectors of several names or texts", tags=["a batch"])
-    def vector_batch(batch: Batch[VectorQuestion]) -> BatchAnswer[VectorAnswer]:
+    def vector_batch(batch: QuestionBatch[VectorQuestion]) -> BatchAnswer[VectorAnswer]:
         return BatchAnswer[VectorAnswer](**_told(answering.vector(batch.questions)))
 
 
@@ -119,7 +119,7 @@ def _add_triples(app: FastAPI, answering: Answering) -> None:
         return _only(answering.score([question]))
 
     @app.post("/score", summary="How plausible several triples are", tags=["a batch"])
-    def score_batch(batch: Batch[ScoreQuestion]) -> BatchAnswer[ScoreAnswer]:
+    def score_batch(batch: QuestionBatch[ScoreQuestion]) -> BatchAnswer[ScoreAnswer]:
         return BatchAnswer[ScoreAnswer](**_told(answering.score(batch.questions)))
 
     @app.get("/explain", summary="Why a triple has its score", tags=["one question"])
@@ -127,7 +127,7 @@ def _add_triples(app: FastAPI, answering: Answering) -> None:
         return _only(answering.explain([question]))
 
     @app.post("/explain", summary="Why several triples have their scores", tags=["a batch"])
-    def explain_batch(batch: Batch[ExplainQuestion]) -> BatchAnswer[ExplainAnswer]:
+    def explain_batch(batch: QuestionBatch[ExplainQuestion]) -> BatchAnswer[ExplainAnswer]:
         return BatchAnswer[ExplainAnswer](**_told(answering.explain(batch.questions)))
 
 

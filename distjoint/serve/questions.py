@@ -143,7 +143,7 @@ class Refusal(BaseModel):
     status: int
 
 
-class Batch(BaseModel, Generic[Question]):
+class QuestionBatch(BaseModel, Generic[Question]):
     """Several questions of one kind."""
 
     model_config = ConfigDict(extra="forbid")
