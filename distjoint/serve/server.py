@@ -13,8 +13,8 @@ import signal
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import ray
 from ray import serve
@@ -111,12 +111,16 @@ def run_server(
         )
     load(settings.run, dataset=settings.dataset, memory=1)  # what is wrong with the run, in a sentence
     port = _free_port(host, port)
-    with ray_session(progress, dashboard=False), _told_to_stop():
+    # While Ray starts it is not interrupted: it may lose what a handler raises, or leave processes behind.
+    with _told_to_stop(at_once=False) as early, ray_session(progress, dashboard=False), _told_to_stop() as late:
         cores = int(ray.cluster_resources().get("CPU", 0))
         if settings.replicas > cores:
             raise UsageError(f"--replicas {settings.replicas}: Ray counts {cores} cores here, and a replica takes one")
         try:
-            _start(settings, host, port, timeout, progress)
+            if not early:
+                _start(settings, host, port, timeout, progress)
+            if told := [*early, *late]:
+                raise KeyboardInterrupt(told[0])
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
             with _waiting():
                 signal.pause()
@@ -124,7 +128,8 @@ def run_server(
             for each in (signal.SIGINT, signal.SIGTERM):  # the end is under way, and is bounded
                 signal.signal(each, signal.SIG_IGN)
             progress.say("stopping")
-            serve.delete(NAME)  # lets requests be answered; the rest ends with Ray
+            with suppress(Exception):  # lets requests be answered; the rest ends with Ray
+                serve.delete(NAME)
 
 
 def _start(settings: ServeSettings, host: str, port: int, timeout: float, progress: Progress) -> None:
@@ -165,15 +170,21 @@ def _free_port(host: str, port: int) -> int:
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[None]:
-    """Make SIGINT and SIGTERM a KeyboardInterrupt with the signal's number; Ray would leave at once."""
+def _told_to_stop(at_once: bool = True) -> Iterator[list[int]]:
+    """List signals SIGINT and SIGTERM as they come.
 
-    def stop(number: int, _: object) -> NoReturn:
-        raise KeyboardInterrupt(number)
+    at_once   make each a KeyboardInterrupt with its number too
+    """
+    told: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        told.append(number)
+        if at_once:
+            raise KeyboardInterrupt(number)
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield told
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
