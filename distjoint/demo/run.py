@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import distjoint
 from distjoint.base.errors import DistjointError
@@ -146,7 +147,8 @@ def _compared(runs: Mapping[str, str], similarity: Sequence[str], progress: Prog
         table.add_column(column, justify="right")
     for name, values in rows.items():
         best = max((value for value in values if value is not None), default=None)
-        table.add_row(name, *("" if v is None else f"[bold]{v:.3f}[/]" if v == best else f"{v:.3f}" for v in values))
+        shown = (Text("" if v is None else f"{v:.3f}", style="bold" if v == best else "") for v in values)
+        table.add_row(name, *shown)
     return table
 
 
