@@ -24,7 +24,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distjoint.base.errors import DistjointError, DivergedError
-from distjoint.runs.folder import DENSE, MANIFEST, Checkpoint, CheckpointFile, CheckpointManifest, RunInfo, shard_file
+from distjoint.runs.folder import (
+    DENSE,
+    MANIFEST,
+    Checkpoint,
+    CheckpointFile,
+    CheckpointManifest,
+    RunInfo,
+    describe,
+    shard_file,
+)
 from distjoint.storage import Location
 from distjoint.table.parts import Shard
 
@@ -106,6 +115,43 @@ def prune(run: Location, keep: int, best: str | None) -> None:
         if f"{FOLDER}/{place.name}" not in kept:
             (place / MANIFEST).delete()  # first, so that what is left is not taken for a checkpoint
             place.delete()
+
+
+def write_beginning(
+    folder: Location,
+    info: RunInfo,
+    shards: Iterable[Mapping[str, Tensor]],
+    dense: Mapping[str, Tensor],
+    text_learning_rate: float | None = None,
+) -> None:
+    """Write what a run begins with as a checkpoint of epoch 0: a file for each shard, and their checksums last.
+
+    shards               arrays of each shard, in the order of their numbers
+    dense                dense parameters and the state of their steps; empty where they begin as usual
+    text_learning_rate   as of `CheckpointManifest`
+    """
+    folder.make_dir()
+    files = []
+
+    def write(name: str, arrays: Mapping[str, Tensor]) -> None:
+        (folder / name).write_bytes(save({key: values.contiguous() for key, values in arrays.items()}))
+        files.append(describe(folder, name))
+
+    for number, arrays in enumerate(shards):
+        write(shard_file(number), arrays)
+    if dense:
+        write(DENSE, dense)
+    CheckpointManifest(
+        dataset_checksum=info.dataset_checksum,
+        coupling=info.coupling,
+        dim=info.config.model.dim,
+        groups=info.groups,
+        lanes=info.lanes,
+        seed=info.config.train.seed,
+        epoch=0,
+        text_learning_rate=text_learning_rate,
+        files=tuple(files),
+    ).write(folder)
 
 
 class Writer:

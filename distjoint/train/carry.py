@@ -11,11 +11,11 @@ grown run is then no other than one that is resumed, except that its epochs begi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from distjoint.backends import backend_of
@@ -29,17 +29,8 @@ from distjoint.data.dataset import Dataset
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import MENTIONS
 from distjoint.model.text import with_rate
-from distjoint.runs.checkpoint import Position
-from distjoint.runs.folder import (
-    DENSE,
-    CarriedFrom,
-    Checkpoint,
-    CheckpointManifest,
-    RunFolder,
-    RunInfo,
-    describe,
-    shard_file,
-)
+from distjoint.runs.checkpoint import Position, write_beginning
+from distjoint.runs.folder import CarriedFrom, Checkpoint, RunFolder, RunInfo
 from distjoint.storage import Location, Options
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
@@ -127,40 +118,27 @@ def write_carried(
 
     found   vectors of `train.init`, which new rows begin with
     """
-    scheme, folder, layout = scheme_of(info), run / FOLDER, data.layout
+    scheme, layout = scheme_of(info), data.layout
     degree = np.asarray(data.rows(["degree"]).column("degree").to_numpy())
     described = _described(data) if scheme.coupling.reads_text else np.zeros(layout.rows, np.bool_)
     dense = _dense(old, scheme, info, data, found)
-    folder.make_dir()
-    files, begun = [], 0
-    with progress.task("taking over rows", layout.shards, "shards") as task:
-        for shard in range(layout.shards):
-            parts = usual(scheme, layout, degree, shard)
-            _shrink(parts, scheme, layout, shard, described)
-            if found:
-                first = old.run.layout.rows
-                given = found.shard(shard, first)
-                parts = begin_with(parts, given, scheme, layout, shard, dense)
-                begun += len(given["word.place"]) + len(given["entity.place"])
-            _take(old, parts, scheme, layout, shard)
-            content = {name: values.contiguous() for name, values in parts.items()}
-            (folder / shard_file(shard)).write_bytes(save(content))
-            files.append(describe(folder, shard_file(shard)))
-            task.advance(1)
-    if dense:
-        (folder / DENSE).write_bytes(save({name: value.contiguous() for name, value in dense.items()}))
-        files.append(describe(folder, DENSE))
-    CheckpointManifest(
-        dataset_checksum=info.dataset_checksum,
-        coupling=info.coupling,
-        dim=info.config.model.dim,
-        groups=info.groups,
-        lanes=info.lanes,
-        seed=info.config.train.seed,
-        epoch=0,
-        text_learning_rate=info.config.text.learning_rate,
-        files=tuple(files),
-    ).write(folder)
+    begun = 0
+
+    def shards() -> Iterator[Shard]:
+        nonlocal begun
+        with progress.task("taking over rows", layout.shards, "shards") as task:
+            for shard in range(layout.shards):
+                parts = usual(scheme, layout, degree, shard)
+                _shrink(parts, scheme, layout, shard, described)
+                if found:
+                    given = found.shard(shard, old.run.layout.rows)
+                    parts = begin_with(parts, given, scheme, layout, shard, dense)
+                    begun += len(given["word.place"]) + len(given["entity.place"])
+                _take(old, parts, scheme, layout, shard)
+                yield parts
+                task.advance(1)
+
+    write_beginning(run / FOLDER, info, shards(), dense, info.config.text.learning_rate)
     rows, before = layout.rows, old.run.layout.rows
     said = f", and have {begun:,} of these vectors" if found else ""
     progress.say(f"{run}: {before:,} rows go on from {old.checkpoint.folder}, {rows - before:,} are new{said}")

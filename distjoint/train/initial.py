@@ -27,7 +27,8 @@ from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.vectors import Findings, Named, read_vectors
 from distjoint.model.scorers import NO_DENSE
-from distjoint.runs.folder import DENSE, MANIFEST, Checkpoint, CheckpointManifest, RunInfo, describe, shard_file
+from distjoint.runs.checkpoint import write_beginning
+from distjoint.runs.folder import MANIFEST, Checkpoint, RunInfo
 from distjoint.storage import Location
 from distjoint.table.layout import Layout
 from distjoint.table.parts import Shard
@@ -99,25 +100,8 @@ class Found:
 
     def write(self, run: Location, info: RunInfo) -> None:
         """To the run's folder, a file per shard, and their checksums last."""
-        folder = run / FOLDER
-        folder.make_dir()
-        files = []
-        for shard in range(self.layout.shards):
-            (folder / shard_file(shard)).write_bytes(save(self.shard(shard)))
-            files.append(describe(folder, shard_file(shard)))
-        if dense := self.tables.tensors():
-            (folder / DENSE).write_bytes(save({name: value.contiguous() for name, value in dense.items()}))
-            files.append(describe(folder, DENSE))
-        CheckpointManifest(
-            dataset_checksum=info.dataset_checksum,
-            coupling=info.coupling,
-            dim=info.config.model.dim,
-            groups=info.groups,
-            lanes=info.lanes,
-            seed=info.config.train.seed,
-            epoch=0,
-            files=tuple(files),
-        ).write(folder)
+        shards = map(self.shard, range(self.layout.shards))
+        write_beginning(run / FOLDER, info, shards, self.tables.tensors())
 
 
 @contextmanager
