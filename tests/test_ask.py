@@ -107,7 +107,11 @@ def brute_force(result: Embeddings, given: int, relation: int, side: str) -> np.
 @pytest.mark.parametrize("scorer", list(SCORERS))
 @pytest.mark.parametrize("load", [distjoint.load, stored])
 def test_predictions_are_those_of_brute_force(folder: Path, scorer: str, load: Any) -> None:
-    """In float64; equal scores in order of place; nothing known, untrained, or the given end."""
+    """In float64; equal scores in order of place; nothing known, untrained, or the given end.
+
+    A vector that is a word's by the map is a product in float32 of a few rows or of all, which may round differently.
+    """
+    rounding = 1e-6 if load is stored else 1e-9
     result = load(run(folder, "dual", scorer))
     known = {
         (int(h), int(r), int(t))
@@ -127,7 +131,7 @@ def test_predictions_are_those_of_brute_force(folder: Path, scorer: str, load: A
             and (result.every.degrees[place] > 0 or place < ALIGNED)
         ]
         assert [each.name for each in found] == [result.entities.names[place] for place in answers[:25]]
-        np.testing.assert_allclose([each.score for each in found], scores[answers[:25]], rtol=1e-9)
+        np.testing.assert_allclose([each.score for each in found], scores[answers[:25]], rtol=rounding)
 
 
 @given(
