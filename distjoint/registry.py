@@ -135,6 +135,7 @@ COUPLINGS = Registry(
         "tie": "couplings.tie:Tie",
         "dual": "couplings.dual:Dual",
         "described": "couplings.described:Described",
+        "fields": "couplings.fields:Fields",
         "soft": "couplings.soft:Soft",
         "project": "couplings.project:Project",
     },

@@ -65,7 +65,7 @@ class TrainedVectors:
         """The scorer with its trained relations; only where a graph was trained."""
         from distjoint.evaluate.scoring import TripleModel
 
-        return TripleModel.of(self.run.info.config.model, self.dense)
+        return TripleModel.of(self.run.info.config.model, self.dense, self.coupling.parts)
 
     def candidates(self, *splits: Triples) -> Candidates:
         """The entities that occur in some splits, to rank answers among."""

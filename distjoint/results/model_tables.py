@@ -42,7 +42,7 @@ def model_tables(trained: TrainedVectors, relations: Sequence[str]) -> list[Mode
         return []
     config, generator = trained.run.info.config, torch.Generator()
     count = len(relations) * (2 if config.model.reciprocal else 1)
-    parameters = trained.coupling.dense(config, scorer(config.model.scorer), count, generator)
+    parameters = trained.coupling.dense(config, scorer(config.model.scorer, trained.coupling.parts), count, generator)
     found = []
     for name, parameter in parameters.items():
         if name not in trained.dense:

@@ -120,7 +120,8 @@ def build_dense(scheme: Scheme, relations: int, backend: Backend, old: CarriedFr
     """
     config, generator = scheme.config, torch.Generator().manual_seed(scheme.config.train.seed)
     rows = relations * (2 if config.model.reciprocal else 1)
-    parameters = scheme.coupling.dense(config, scorer(config.model.scorer), rows, generator) if scheme.graph else {}
+    used = scorer(config.model.scorer, scheme.coupling.parts)
+    parameters = scheme.coupling.dense(config, used, rows, generator) if scheme.graph else {}
     pace = {}
     if old and (config.train.old_rate != 1 or OLD in config.train.freeze):
         of_old = 0.0 if OLD in config.train.freeze else config.train.old_rate

@@ -88,7 +88,7 @@ class Tables:
         self._ids = {name: place for place, name in enumerate(relations)}
         rows = count * (2 if self._reciprocal else 1)
         generator = torch.Generator()
-        kind = scorer(self._scorer)
+        kind = scorer(self._scorer, scheme.coupling.parts)
         parameters = scheme.coupling.dense(config, kind, rows, generator) if scheme.graph else {}
         self._wanted = {name: tuple(parameter.value.shape) for name, parameter in parameters.items()}
         self._halves = {inverse_kind(name): name for name in self._wanted if name.endswith(RELATION)}

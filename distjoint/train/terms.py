@@ -92,7 +92,8 @@ class TermTrainer:
         model, graph, name = config.model, config.graph, f"{term.prefix}relation"
         self.config, self.term, self.backend, self.view = graph, term, backend, term.view
         self.arena_rows = arena_rows
-        self.dim, self.reciprocal, self.scorer = model.dim, model.reciprocal, scorer(model.scorer)
+        self.scorer = scorer(model.scorer, term.parts)
+        self.dim, self.reciprocal = model.dim * term.parts, model.reciprocal
         self.comparison = comparison_of(self.scorer, model.cosine, model.norm, model.scale)
         self.loss = loss_of(graph.loss, graph.margin, graph.temperature)
         self.own_end = model.cosine and term.texts is not None if graph.own_end is None else graph.own_end
