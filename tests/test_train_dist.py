@@ -196,7 +196,9 @@ def stop(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("workers", "coupling"), [(2, "dual"), (3, "tie"), (2, "described"), (2, "project")])
+@pytest.mark.parametrize(
+    ("workers", "coupling"), [(2, "dual"), (3, "tie"), (2, "described"), (2, "fields"), (2, "project")]
+)
 def test_joint_runs_have_the_same_losses_on_any_number_of_workers(
     workers: int, coupling: str, small: Small, tmp_path: Path, crew: Crew
 ) -> None:

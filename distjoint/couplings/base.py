@@ -186,6 +186,15 @@ class Coupling(ABC):
         """
         return words
 
+    def said(self, words: Any, named: Any) -> Any:
+        """What words add to the vector of an entity that they are said of, each by a weight of one.
+
+        words     float[n, dim * self.parts], of `words_among_entities`
+        named     float[n]: the part of the weight that the entity's names give; None where that is not known
+        returns   of the shape of `words`
+        """
+        return words
+
     def begin_entities(
         self, parts: Shard, word_of: Tensor, vectors: Tensor, taken: Tensor, dense: Mapping[str, Tensor] = NO_MAPS
     ) -> tuple[Tensor, Tensor]:

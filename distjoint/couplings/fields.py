@@ -61,6 +61,10 @@ class Fields(Described):
         read = super().words_among_entities(words, dense, every)
         return _side_by_side(zeros_like(read), read, read)
 
+    def said(self, words: Any, named: Any) -> Any:
+        own, in_names, in_texts = np.split(words, self.parts, axis=1)
+        return np.concatenate([own, in_names * named[:, None], in_texts * (1 - named[:, None])], axis=1)
+
 
 class SideBySide(OwnAndText):
     """View: X, and the fields of T after it."""

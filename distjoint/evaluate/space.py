@@ -162,7 +162,7 @@ def table_size(trained: TrainedVectors) -> int:
     """Bytes of all vectors of a run."""
     layout, sources = trained.layout, trained.run.info.sources
     rows = layout.with_word if "text" in sources else 0
-    rows += layout.with_entity if "graph" in sources else 0
+    rows += layout.with_entity * trained.coupling.parts if "graph" in sources else 0
     return 4 * rows * trained.run.info.config.model.dim
 
 
@@ -186,8 +186,10 @@ def read_spaces(trained: TrainedVectors, memory: int | None = None, progress: Pr
     if memory is not None and table_size(trained) > memory:
         reader.check()
         word_vectors, entity_vectors = (StoredVectors(reader, kind, memory) for kind in ("word", "entity"))
-        none = np.empty((0, run.info.config.model.dim), np.float32)
-        word_vectors, entity_vectors = word_vectors if words else none, entity_vectors if entities else none
+        if not words:
+            word_vectors = np.empty((0, reader.width("word")), np.float32)
+        if not entities:
+            entity_vectors = np.empty((0, reader.width("entity")), np.float32)
         said = None
     else:
         word_vectors, entity_vectors, said = _all_vectors(reader, words, entities)
@@ -197,8 +199,9 @@ def read_spaces(trained: TrainedVectors, memory: int | None = None, progress: Pr
 
 
 def _all_vectors(reader: RowReader, words: int, entities: int) -> tuple[Floats, Floats, Bools]:
-    layout, dim = reader.layout, reader.run.info.config.model.dim
-    of_words, of_entities = np.empty((words, dim), np.float32), np.empty((entities, dim), np.float32)
+    layout = reader.layout
+    of_words = np.empty((words, reader.width("word")), np.float32)
+    of_entities = np.empty((entities, reader.width("entity")), np.float32)
     said = np.zeros(entities, np.bool_)
     for shard in range(layout.shards):
         rows, (read, made, tells) = layout.rows_of(shard), read_shard(reader, shard)

@@ -45,6 +45,10 @@ class RowReader:
         """Parameters that belong to no row, by name."""
         return self.checkpoint.dense_arrays()
 
+    def width(self, of: str) -> int:
+        """Numbers of a vector of a kind, `word` or `entity`."""
+        return self.run.info.config.model.dim * (self.coupling.parts if of == "entity" else 1)
+
     def check(self) -> None:
         """Raise DistjointError for a file that is missing or has another size than the manifest says."""
         for shard in range(self.layout.shards):
@@ -95,7 +99,8 @@ class RowReader:
                 return read
             found = np.empty((len(rows), *read.shape[1:]), np.float32) if found is None else found
             found[mine] = read
-        return np.empty((0, self.run.info.config.model.dim), np.float32) if found is None else found
+        width = self._file(0).file.tensors[name].shape[-1] if found is None else 0
+        return np.empty((0, width), np.float32) if found is None else found
 
     def _has(self, name: str) -> bool:
         return name in self._file(0).file.tensors
@@ -144,7 +149,7 @@ class StoredVectors:
 
     def __init__(self, reader: RowReader, kind: str, memory: int, parts: tuple[str, ...] = ("W", "C")) -> None:
         self.reader, self.kind, self._parts = reader, kind, parts
-        layout, dim = reader.layout, reader.run.info.config.model.dim
+        layout, dim = reader.layout, reader.width(kind)
         self.shape = (layout.vocabulary if kind == "word" else layout.aligned + layout.entities, dim)
         self.size = self.shape[0] * dim
         self.rows_at_once = max(_LEAST, memory // (4 * dim * _COPIES))

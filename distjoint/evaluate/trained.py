@@ -39,7 +39,7 @@ class TrainedVectors:
     ) -> None:
         self.run, self.checkpoint, self.layout = run, checkpoint, run.layout
         self._device = device
-        size = 4 * (self.layout.aligned + self.layout.entities) * checkpoint.manifest.dim
+        size = 4 * (self.layout.aligned + self.layout.entities) * checkpoint.manifest.dim * self.coupling.parts
         self._said: dict[int, Bools] = {}
         self._kept: dict[int, Tensor] | None = {} if size <= memory else None
 

@@ -240,7 +240,7 @@ def _write_neighbours(
 
 def _given(result: Embeddings, given: Ints, texts: Sequence[str | None]) -> Floats:
     """float32[n, dim]: vectors of entities, or of texts where there is no entity."""
-    vectors = np.empty((len(given), result.dim), np.float32)
+    vectors = np.empty((len(given), result.entities.vectors.shape[1]), np.float32)
     named = np.flatnonzero(given >= 0)
     vectors[named] = result.entities.vectors[given[named]]
     for row in np.flatnonzero(given < 0).tolist():

@@ -141,8 +141,9 @@ class Embeddings(Keyed):
             self.graph.warn(None, [index] if source.kind == "entity" else [])
         else:
             source, vector, itself, index = self.spaces(of)[0], np.asarray(name, np.float32), None, -1
-            if vector.shape != (self.dim,):
-                raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {self.dim} numbers")
+            width = source.vectors.shape[1]
+            if vector.shape != (width,):
+                raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {width} numbers")
         spaces = self.meeting(source, kind, itself)
         found = self.neighbours.nearest(source, np.array([index]), vector[None], k, spaces, standardize)
         return self.listed(found, spaces, 0)

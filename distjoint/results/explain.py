@@ -134,10 +134,12 @@ class Words:
 
     places    int64[n]: their places, as of `Layout.mentioned`
     weights   float64[n]
+    named     float64[n]: the part of each weight that names give; None where that is not known
     """
 
     places: Ints
     weights: Doubles
+    named: Doubles | None = None
 
 
 def parts_of(trained: TrainedVectors, row: int) -> dict[str, Doubles]:
@@ -180,14 +182,18 @@ def _mentions(dataset: Dataset, row: int) -> Words:
     """The mentions of an entity, from the partitions of its shard."""
     layout = dataset.layout
     (i,), (offset,) = (found.tolist() for found in layout.locate(np.array([row])))
-    places, weights = [np.empty(0, np.int64)], [np.empty(0)]
+    places, weights, named = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0)]
+    numbers = dict.fromkeys(("weight", *(("named",) if dataset.tells_names else ())))
     for j in range(layout.shards):
-        limits = {"entity": layout.shard_rows(i), "word": layout.shard_rows(j), "weight": None}
+        limits = {"entity": layout.shard_rows(i), "word": layout.shard_rows(j), **numbers}
         if found := dataset.samples(MENTIONS, i, j, limits):
             mine = found["entity"] == offset
             places.append(layout.mentioned(layout.rows_of(j)[found["word"][mine]]))
             weights.append(found["weight"][mine].astype(np.float64))
-    return Words(np.concatenate(places), np.concatenate(weights))
+            if "named" in found:
+                named.append(found["named"][mine].astype(np.float64))
+    of_names = np.concatenate(named) if dataset.tells_names else None
+    return Words(np.concatenate(places), np.concatenate(weights), of_names)
 
 
 def word_shares(

@@ -58,4 +58,5 @@ def _words(
     (row,) = graph.run.layout.entities_at(np.array([entity])).tolist()
     words, space = words_of(graph.trained, row), mentioned()
     names = [space.names[place] for place in words.places.tolist()]
-    return word_shares(words, names, space.vectors[words.places], slope, text, top)
+    vectors = graph.trained.coupling.said(space.vectors[words.places], words.named)
+    return word_shares(words, names, vectors, slope, text, top)
