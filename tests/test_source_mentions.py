@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from small import Train, assert_same_bits, config, league, tensors, write_league
+from test_export_scores import SCRIPT
 from test_train_diverged import Bench
 from torch import Tensor
 from typer.testing import CliRunner
@@ -255,10 +257,11 @@ def test_weighted_sums_are_those_of_a_dense_matrix(backend: str) -> None:
 # Runs
 
 
-def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("coupling", ["described", "fields"])
+def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tmp_path: Path, coupling: str) -> None:
     """The newcomer, who is in no training triple, is described like those of one team: its coach is who he knows."""
     settings = {"train.epochs": 10, "train.triple_passes": 5, "model.dim": 32}
-    distjoint.train(told, str(tmp_path / "run"), config({**READS, **settings}))
+    distjoint.train(told, str(tmp_path / "run"), config({**READS, **settings, "model.coupling": coupling}))
     vectors = distjoint.load(str(tmp_path / "run"))
     answers = vectors.predict(head="newcomer_1", relation="knows", k=3, known="include")
     assert "coacha" in {answer.name for answer in answers}
@@ -280,6 +283,21 @@ def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tm
         vectors.text_vector("unheard")
     with pytest.raises(UsageError, match="one end"):
         vectors.predict(head="newcomer_1", head_text=words, relation="knows")
+
+
+def test_the_manuals_script_scores_entities_of_several_parts(
+    told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distjoint.train(told, str(tmp_path / "run"), config({**READS, "model.coupling": "fields"}))
+    vectors, file = distjoint.load(str(tmp_path / "run")), str(tmp_path / "all.safetensors")
+    assert vectors.trained.model.relations[:, -6:].std() > 0, "relations weigh"
+    vectors.export(file, "safetensors")
+    monkeypatch.setattr(sys, "argv", ["score.py", file, "newcomer_1", "knows", "coacha"])
+    exec(compile(SCRIPT, "score.py", "exec"), {})
+    score = vectors.score("newcomer_1", "knows", "coacha")
+    assert float(capsys.readouterr().out) == pytest.approx(score, rel=1e-5, abs=1e-5)
+    there = distjoint.load(str(tmp_path / "run"), memory=100)
+    assert there.score("newcomer_1", "knows", "coacha") == pytest.approx(score, rel=1e-6)
 
 
 def test_texts_that_the_default_coupling_does_not_read_are_said(told: str) -> None:

@@ -368,4 +368,4 @@ class Embeddings(Keyed):
                 f"{self.run.folder}: coupling {self.trained.coupling.name} makes no vectors of text; train with "
                 "model.coupling=described"
             )
-        return TypedText(self.graph.dataset, self.mentioned, self.every.grams)
+        return TypedText(self.graph.dataset, self.trained.coupling, self.mentioned, self.every.grams)

@@ -9,6 +9,7 @@ import numpy as np
 
 from distjoint.base.arrays import Floats, Ints
 from distjoint.base.errors import UnknownNameError
+from distjoint.couplings.base import Coupling
 from distjoint.data.dataset import Dataset
 from distjoint.data.mentions import Weighing
 from distjoint.data.streams import MENTIONS
@@ -18,12 +19,13 @@ from distjoint.evaluate.space import Space
 class TypedText:
     """Weighs texts as the dataset weighs descriptions.
 
+    coupling    of the run
     mentioned   words of the run, then n-grams, where the entities are
     grams       how the latter are spelt
     """
 
-    def __init__(self, dataset: Dataset, mentioned: Space, grams: Sequence[str]) -> None:
-        self._dataset, self._mentioned, self._grams = dataset, mentioned, grams
+    def __init__(self, dataset: Dataset, coupling: Coupling, mentioned: Space, grams: Sequence[str]) -> None:
+        self._dataset, self._coupling, self._mentioned, self._grams = dataset, coupling, mentioned, grams
 
     def vector(self, text: str) -> Floats:
         """float32[dim]: where an entity would be of which this text is all that is said.
@@ -33,7 +35,11 @@ class TypedText:
         found = self._weighing.weigh(text)
         if not found:
             raise UnknownNameError(f"{text!r}: none of its words is in the vocabulary, nor like a name that is known")
-        return np.asarray(np.array(list(found.values()), np.float32) @ self._mentioned.vectors[list(found)])
+        places = np.array(list(found), np.int64)
+        # A text may be a name or a description alike, but n-grams are said of names only.
+        named = np.where(places < len(self._mentioned) - len(self._grams), 0.5, 1.0).astype(np.float32)
+        vectors = self._coupling.said(self._mentioned.vectors[places], named)
+        return np.asarray(np.array(list(found.values()), np.float32) @ vectors)
 
     @cached_property
     def _weighing(self) -> Weighing:
