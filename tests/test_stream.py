@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import Small, assert_same_bits, config, tensors
+from small import SHARDS, Small, assert_same_bits, config, tensors
 
 from distjoint.data.dataset import Dataset
 from distjoint.train import train
@@ -23,7 +23,7 @@ from distjoint.train.stream import Decoder, Stream
 
 pytestmark = pytest.mark.unit
 
-ALL = [(i, j) for i in range(8) for j in range(8)]
+ALL = [(i, j) for i in range(SHARDS) for j in range(SHARDS)]
 SOURCES = ("cells", "triples")
 Make = Callable[..., Stream]
 Decoded = DecodedCells | DecodedTriples
