@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import SHARDS, Small, assert_same_bits, config, tensors
+from small import Small, assert_same_bits, config, tensors
 
 from distjoint.data.dataset import Dataset
 from distjoint.train import train
@@ -23,7 +23,7 @@ from distjoint.train.stream import Decoder, Stream
 
 pytestmark = pytest.mark.unit
 
-ALL = [(i, j) for i in range(SHARDS) for j in range(SHARDS)]
+ALL = [(i, j) for i in range(8) for j in range(8)]
 SOURCES = ("cells", "triples")
 Make = Callable[..., Stream]
 Decoded = DecodedCells | DecodedTriples
@@ -55,7 +55,7 @@ def make(small: Small) -> Iterator[Make]:
     made: list[Stream] = []
 
     def go(**options: Any) -> Stream:
-        made.append(stream_of(Counted.open(small.joint), **options))
+        made.append(stream_of(Counted.open(small.many), **options))
         return made[-1]
 
     yield go
@@ -66,7 +66,7 @@ def make(small: Small) -> Iterator[Make]:
 @pytest.fixture(scope="module")
 def size(small: Small) -> int:
     """Bytes of all cells, decoded."""
-    decoder = CellsDecoder(Dataset.open(small.joint), config())
+    decoder = CellsDecoder(Dataset.open(small.many), config())
     return sum(nbytes(decoder.decode(partition)) for partition in ALL)
 
 

@@ -346,12 +346,12 @@ def test_a_disk_full_of_parked_shards_is_one_sentence(
         (tmp_path / "scratch" / f"{shard}.bin").symlink_to("/dev/full")
     monkeypatch.setattr(tempfile, "mkdtemp", lambda **_: str(tmp_path / "scratch"))
     arguments = ("--set=train.groups=8", "--set=train.memory=20000")
-    code, error = call(small.joint, "--out", str(tmp_path / "run"), *arguments)
+    code, error = call(small.many, "--out", str(tmp_path / "run"), *arguments)
     assert code == 1
     assert "bin: cannot park a shard here ([Errno 28] No space left on device); free some disk" in error
 
 
-@pytest.mark.parametrize(("free", "instead"), [(40_000, "; set train.groups=7 (3.5e-05 GB), or "), (1, "; set ")])
+@pytest.mark.parametrize(("free", "instead"), [(70_000, "; set train.groups=4 (5.9e-05 GB), or "), (1, "; set ")])
 def test_all_entities_that_do_not_fit_say_what_they_need_and_what_fits(
     call: Call, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, instead: str
 ) -> None:
