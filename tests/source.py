@@ -45,7 +45,7 @@ class Module:
             for value in vars(node).values():
                 if value.__class__ is list:
                     found += [each for each in value if isinstance(each, ast.AST)]
-                elif isinstance(value, ast.AST) and value._fields:
+                elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
                     found.append(value)
         return tuple(found)
 

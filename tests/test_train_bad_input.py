@@ -351,7 +351,7 @@ def test_a_disk_full_of_parked_shards_is_one_sentence(
     assert "bin: cannot park a shard here ([Errno 28] No space left on device); free some disk" in error
 
 
-@pytest.mark.parametrize(("free", "instead"), [(70_000, "; set train.groups=4 (5.9e-05 GB), or "), (1, "; set ")])
+@pytest.mark.parametrize(("free", "instead"), [(70_000, "; set train.groups=4 (6.2e-05 GB), or "), (1, "; set ")])
 def test_all_entities_that_do_not_fit_say_what_they_need_and_what_fits(
     call: Call, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, instead: str
 ) -> None:
