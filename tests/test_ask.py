@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from runs import Rows, write_dataset, write_run
 from safetensors.numpy import load_file
@@ -140,7 +140,6 @@ def test_predictions_are_those_of_brute_force(folder: Path, scorer: str, load: A
     st.permutations(range(12)),
     st.sampled_from([1, 5, 12]),
 )
-@settings(max_examples=40)
 def test_the_best_are_the_same_however_candidates_are_cut(
     scores: list[list[int]], k: int, order: list[int], step: int
 ) -> None:

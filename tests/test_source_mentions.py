@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import Train, assert_same_bits, config, league, tensors, write_league
+from small import SHARDS, Train, assert_same_bits, config, league, tensors, write_league
 from test_export_scores import SCRIPT
 from test_train_diverged import Bench
 from torch import Tensor
@@ -65,7 +65,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
             labels=str(folder / "labels.tsv"),
             descriptions=str(folder / "about.tsv"),
             min_count=1,
-            shards=8,
+            shards=SHARDS,
         )
     return str(folder / "data")
 
@@ -385,7 +385,7 @@ def whole(run: Path, part: str) -> np.ndarray:
 def test_a_round_of_visits_reads_what_one_refresh_does(told: str, tmp_path: Path) -> None:
     """Of words that stay where they are, and a map that does: the sum of all visits' parts is all that is said."""
     still = {"graph.into_words": 0.0, "graph.into_reading": 0.0, "text.learning_rate": 1e-12, "train.freeze": ["map"]}
-    for name, groups in (("all", 2), ("some", 4), ("each", 8)):
+    for name, groups in (("all", 2), ("some", 3), ("each", 4)):
         settings = {**ROTATING, **still, "train.groups": groups, "train.triple_passes": 1}
         distjoint.train(told, str(tmp_path / name), config(settings))
     text = whole(tmp_path / "all", "T")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import FAST, Small, Train, assert_same_bits, config, info, league, tensors
+from small import FAST, SHARDS, Small, Train, assert_same_bits, config, info, league, tensors
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
@@ -156,7 +156,7 @@ def test_a_growth_of_nothing_goes_on_as_the_run_itself_would(known: Train, small
 
     begun = Checkpoint.open(place)
     theirs = RunFolder.open(str(old)).result()
-    for shard in range(8):
+    for shard in range(SHARDS):
         for name, value in theirs.shard(shard).items():
             assert torch.equal(value, begun.shard(shard)[name]), name
     for name, value in theirs.dense().items():
