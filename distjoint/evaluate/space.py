@@ -17,7 +17,7 @@ import numpy as np
 from distjoint.base.arrays import Bools, Doubles, Floats, Ints
 from distjoint.base.prefixes import Prefixes
 from distjoint.base.progress import Progress
-from distjoint.evaluate.names import Aliases, NameColumn, NameIndex, NameTable, Readable, numbers_of
+from distjoint.evaluate.names import Aliases, NameColumn, NameIndex, NameTable, Readable, names_at, numbers_of
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.stored import RowReader, StoredVectors, read_shard
 from distjoint.evaluate.trained import TrainedVectors
@@ -139,7 +139,12 @@ class Spaces:
 
     def readable(self, entity: int) -> str | None:
         """What people may read instead of an entity's name: its label, its word, or its name by a prefix."""
-        return self.labels[entity] or self.prefixes.short(self.entities.names[entity])
+        return self.all_readable(np.array([entity]))[0]
+
+    def all_readable(self, entities: Ints) -> list[str | None]:
+        """The same of many entities."""
+        labels, names = names_at(self.labels, entities), names_at(self.entities.names, entities)
+        return [label or self.prefixes.short(name) for label, name in zip(labels, names, strict=True)]
 
     def shown(self, entity: int) -> str:
         """An entity's name, by a prefix where it has one."""

@@ -27,6 +27,7 @@ from distjoint.results.graph import Choice, Filter, GraphAnswers, Known
 from distjoint.results.keyed import Keyed
 from distjoint.results.limits import Side
 from distjoint.results.neighbours import Nearest, Neighbours
+from distjoint.results.options import MEMORY
 from distjoint.results.relation_names import RelationNames
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from distjoint.results.explain import Explanation
     from distjoint.results.export import ExportKind, Say
     from distjoint.results.typed import TypedText
-
-MEMORY = "2GB"
-"""Vectors that take more stay in their files."""
 
 
 def load(
