@@ -140,8 +140,17 @@ class Readable(Sequence[str | None]):
 class Aliases(Sequence[tuple[str, int]]):
     """Words, then labels of entities, each with its place; of entities with one label the most frequent first."""
 
-    def __init__(self, table: NameTable) -> None:
-        self._table = table
+    def __init__(self, table: NameTable, which: Bools | None = None) -> None:
+        """which: bool[entities], only of these, by their number among them."""
+        self._table, self._which = table, which
+
+    def among(self, which: Bools) -> Aliases:
+        """Those of some entities, bool[n] of the entities that these are of."""
+        if self._which is None:
+            return Aliases(self._table, which)
+        inner = self._which.copy()
+        inner[inner] = which
+        return Aliases(self._table, inner)
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -161,7 +170,10 @@ class Aliases(Sequence[tuple[str, int]]):
         for column in ("word", "label"):
             names = _whole(entities.column(column).take(order))
             there = names.is_valid()
-            found.append((names.filter(there), numbers_of(order.filter(there)).astype(np.int64)))
+            at = numbers_of(order.filter(there)).astype(np.int64)
+            found.append(
+                (names.filter(there), at) if self._which is None else _among(names.filter(there), at, self._which)
+            )
         for names, places in list(found):
             blank = pc.match_substring(names, " ")
             joined = pc.replace_substring(names.filter(blank), " ", "_")
@@ -304,6 +316,12 @@ def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
 def mask_of(column: pa.Array) -> Bools:
     """bool[n] of a column of booleans without nulls, likewise."""
     return numbers_of(column.cast(pa.uint8())).view(np.bool_)
+
+
+def _among(names: pa.Array, places: Ints, which: Bools) -> tuple[pa.Array, Ints]:
+    """Names of some entities, bool[entities], and the number of each one's entity among these."""
+    chosen = np.flatnonzero(which[places])
+    return names.take(_indices(chosen)), (np.cumsum(which) - 1)[places[chosen]]
 
 
 def _indices(places: Ints) -> pa.Array:

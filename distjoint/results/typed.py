@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from distjoint.base.arrays import Floats, Ints
+from distjoint.base.arrays import Doubles, Floats, Ints
 from distjoint.base.errors import UnknownNameError
 from distjoint.data.dataset import Dataset
 from distjoint.data.mentions import Weighing
@@ -30,10 +30,18 @@ class TypedText:
 
         raises   UnknownNameError where no word of it is known, nor any n-gram of one
         """
+        places, weights = self.words(text)
+        return np.asarray(weights.astype(np.float32) @ self._mentioned.vectors[places])
+
+    def words(self, text: str) -> tuple[Ints, Doubles]:
+        """What is said in a text: places of words and n-grams, int64[n], and their weights, float64[n].
+
+        raises   UnknownNameError, as of `vector`
+        """
         found = self._weighing.weigh(text)
         if not found:
             raise UnknownNameError(f"{text!r}: none of its words is in the vocabulary, nor like a name that is known")
-        return np.asarray(np.array(list(found.values()), np.float32) @ self._mentioned.vectors[list(found)])
+        return np.array(list(found), np.int64), np.array(list(found.values()), np.float64)
 
     @cached_property
     def _weighing(self) -> Weighing:
