@@ -13,7 +13,11 @@ from small import FAST, SHARDS, Small, Train, assert_same_bits, config, info, le
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
+from distjoint.data.dataset import Triples
+from distjoint.evaluate.breakdown import growths
+from distjoint.evaluate.tables import as_text
 from distjoint.runs.folder import CheckpointManifest, RunFolder
+from distjoint.table.layout import Layout
 from distjoint.train import train
 from distjoint.train.worker import Worker
 
@@ -250,3 +254,29 @@ def test_a_run_that_does_not_fit_is_refused_by_name(known: Train, small: Small, 
     with pytest.raises(UsageError, match="leave out --from"):
         train(None, run, resume=True, parent=run)
     assert not Path(run).exists()
+
+
+def test_old_and_new_entities_are_measured_apart(known: Train, small: Small, tmp_path: Path) -> None:
+    """A triple is new by either end; a dataset that did not grow, or that only words came to, has no such table."""
+    (tmp_path / "new.tsv").write_text("teamz\tplays_against\tteama\nteamz\tplays_against\tteamb\n")
+    (tmp_path / "test.tsv").write_text("teamz\tplays_against\tteamc\nteamd\tplays_against\tteamz\n")
+    given = {"triples": str(tmp_path / "new.tsv"), "test": str(tmp_path / "test.tsv"), "header": False}
+    distjoint.prepare(str(tmp_path / "data"), parent=small.joint, **given)
+    old, run = known(), tmp_path / "run"
+    train(str(tmp_path / "data"), str(run), {"train.epochs": 1}, parent=str(old))
+    report = distjoint.evaluate(str(run), link_prediction="test")
+    found = {part["name"]: part for part in report.to_dict()["link_prediction"]["by"]["growth"]}
+    before = len(league()[2])
+    assert {name: part["answers"] for name, part in found.items()} == {"old ends only": 2 * before, "a new end": 4}
+    everything = report.to_dict()["link_prediction"]["mrr"]
+    parts = sum(part["mrr"] * part["answers"] for part in found.values()) / (2 * before + 4)
+    assert parts == pytest.approx(everything)
+    text = as_text(report)
+    assert "by old and new entities" in text and "old ends only" in text and "a new end" in text
+    assert "growth" not in distjoint.evaluate(str(old), link_prediction="test").to_dict()["link_prediction"]["by"]
+    twice = Layout(2, 4, 5, 6, 7, grown=((1, 0, 2, 0), (0, 1, 1, 0)))
+    assert twice.growth_of(np.arange(twice.rows)).tolist() == [0] * 13 + [1] * 3 + [2] * 2
+    triples = Triples(np.array([4, 5, 17]), np.zeros(3, np.int64), np.array([5, 14, 14]))
+    groups = growths(triples, twice)
+    assert [groups.names[each] for each in groups.head.tolist()] == [
+        "old ends only", "an end of growth 1", "an end of growth 2"]  # fmt: skip

@@ -17,7 +17,8 @@ import numpy as np
 from distjoint.base.arrays import Bools, Doubles, Floats, Ints
 from distjoint.base.prefixes import Prefixes
 from distjoint.base.progress import Progress
-from distjoint.evaluate.names import Aliases, NameColumn, NameIndex, NameTable, Readable, numbers_of
+from distjoint.evaluate.derived import BesideVectors, ChosenVectors
+from distjoint.evaluate.names import Aliases, NameColumn, NameIndex, NameTable, Readable, names_at, numbers_of
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.stored import RowReader, StoredVectors, read_shard
 from distjoint.evaluate.trained import TrainedVectors
@@ -77,16 +78,24 @@ class Space:
 
     def select(self, which: Bools) -> Space:
         """The names at some places, bool[n], with their vectors and aliases."""
-        number, places = np.cumsum(which) - 1, np.flatnonzero(which)
-        aliases = [(name, int(number[place])) for name, place in self.aliases if which[place]]
-        names = [self.names[place] for place in places.tolist()]
-        return Space(self.kind, names, self.vectors[places], aliases, self.prefixes)
+        places, vectors = np.flatnonzero(which), self.vectors
+        chosen: Any = ChosenVectors(vectors, places) if isinstance(vectors, StoredVectors) else vectors[places]
+        names, aliases = self.names, self.aliases
+        few = names.select(places) if isinstance(names, NameColumn) else [names[place] for place in places.tolist()]
+        if isinstance(aliases, Aliases):
+            return Space(self.kind, few, chosen, aliases.among(which), self.prefixes)
+        number = np.cumsum(which) - 1
+        others = [(name, int(number[place])) for name, place in aliases if which[place]]
+        return Space(self.kind, few, chosen, others, self.prefixes)
 
     def with_vectors(self, *halves: Floats) -> Space:
         """The names with other vectors: one, float32[n, dim], as it is; several side by side, columns standardised."""
         spaces = [replace(self, vectors=vectors) for vectors in halves]
         if len(spaces) == 1:
             return spaces[0]
+        if any(isinstance(space.vectors, StoredVectors) for space in spaces):
+            beside: Any = BesideVectors([(space.vectors, space.standardized) for space in spaces])  # type: ignore[misc]
+            return replace(self, vectors=beside)
         return replace(self, vectors=np.hstack([space.standardized(space.vectors) for space in spaces]))
 
     def standardized(self, vectors: Floats) -> Floats:
@@ -139,7 +148,12 @@ class Spaces:
 
     def readable(self, entity: int) -> str | None:
         """What people may read instead of an entity's name: its label, its word, or its name by a prefix."""
-        return self.labels[entity] or self.prefixes.short(self.entities.names[entity])
+        return self.all_readable(np.array([entity]))[0]
+
+    def all_readable(self, entities: Ints) -> list[str | None]:
+        """The same of many entities."""
+        labels, names = names_at(self.labels, entities), names_at(self.entities.names, entities)
+        return [label or self.prefixes.short(name) for label, name in zip(labels, names, strict=True)]
 
     def shown(self, entity: int) -> str:
         """An entity's name, by a prefix where it has one."""

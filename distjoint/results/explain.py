@@ -23,6 +23,7 @@ from distjoint.data.dataset import Dataset
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import MENTIONS
 from distjoint.evaluate.scoring import Side
+from distjoint.evaluate.stored import RowReader
 from distjoint.evaluate.trained import TrainedVectors
 
 _PARTS = {OWN: "its own vector", TEXT: "its text"}
@@ -142,11 +143,14 @@ class Words:
     named: Doubles | None = None
 
 
-def parts_of(trained: TrainedVectors, row: int) -> dict[str, Doubles]:
+def parts_of(trained: TrainedVectors, row: int, reader: RowReader | None = None) -> dict[str, Doubles]:
     """What makes the vector of one entity, by name: float64[dim] each.
 
-    row   its row id
+    row      its row id
+    reader   reads rows of a table that stays in its files; None for one that was read
     """
+    if reader is not None:
+        return {name: part[0].astype(np.float64) for name, part in reader.entity_parts(np.array([row])).items()}
     (shard,), (offset,) = (found.tolist() for found in trained.layout.locate(np.array([row])))
     place = int(trained.layout.has_entity(shard)[:offset].sum())
     return {name: part[place].double().cpu().numpy() for name, part in trained.entity_parts(shard).items()}
