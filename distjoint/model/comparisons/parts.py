@@ -13,9 +13,9 @@ _SMALLEST = 1e-12
 class CosineOfParts(Cosine):
     """scale * cos(q, c) for queries and candidates that are several vectors side by side, Q_i and C_i.
 
-    sum of Q_i . C_i over the root of the sum of (Q_i . Q_k) (C_i . C_k), times the scale. Where the parts of a query are
-    one vector q, times b_1 to b_n (`Weighed`), that is the cosine of q and the sum of b_i C_i: the candidate as the
-    relation reads it.
+    The sum of Q_i . C_i over the root of the sum of (Q_i . Q_k) (C_i . C_k). Where the parts of a query are one vector
+    q, times b_1 to b_n (`Weighed`), that is the cosine of q and the sum of b_i C_i: the candidate as the relation reads
+    it.
 
     parts   vectors side by side
     """
