@@ -121,6 +121,7 @@ COMPARISONS = Registry(
     {
         "dot": "model.comparisons.dot:Dot",
         "cosine": "model.comparisons.cosine:Cosine",
+        "cosine_of_parts": "model.comparisons.parts:CosineOfParts",
         "distance": "model.comparisons.distance:Distance",
         "manhattan": "model.comparisons.manhattan:Manhattan",
     },

@@ -9,11 +9,12 @@ from torch import Tensor
 from distjoint.model.comparisons import comparison_of
 from distjoint.model.comparisons.parts import CosineOfParts
 from distjoint.model.scorers import scorer
+from distjoint.model.weighed import in_parts
 
 pytestmark = pytest.mark.unit
 
 PARTS, DIM, QUERIES, CANDIDATES = 3, 4, 5, 7
-COMPARED = CosineOfParts(PARTS, 3.5)
+COMPARED = CosineOfParts(3.5, PARTS)
 
 
 def draw(*shape: int, seed: int) -> Tensor:
@@ -78,6 +79,6 @@ def test_slopes_make_the_score() -> None:
 
 
 def test_scorers_of_parts_compare_so_by_cosine() -> None:
-    found = comparison_of(scorer("rotate", PARTS), True, 2, None)
+    found = comparison_of(in_parts(scorer("rotate"), PARTS), True, 2, None)
     assert isinstance(found, CosineOfParts) and found.parts == PARTS and found.scale == 10
     assert not isinstance(comparison_of(scorer("rotate"), True, 2, None), CosineOfParts)

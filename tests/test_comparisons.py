@@ -21,6 +21,7 @@ SCALE, DIM = 2.5, 6
 FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "dot": lambda q, c: (q * c).sum(-1),
     "cosine": lambda q, c: (q * c).sum(-1) / (q.square().sum(-1) * c.square().sum(-1)).sqrt(),
+    "cosine_of_parts": lambda q, c: (q * c).sum(-1) / (q.norm(dim=-1) * c.norm(dim=-1)),  # of one part
     "distance": lambda q, c: -(q - c).square().sum(-1).sqrt(),
     "manhattan": lambda q, c: -(q - c).abs().sum(-1),
 }
@@ -28,6 +29,7 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "dot": lambda q, c: c,
     "cosine": lambda q, c: c / (q.norm(dim=-1, keepdim=True) * c.norm(dim=-1, keepdim=True)),
+    "cosine_of_parts": lambda q, c: c / (q.norm(dim=-1, keepdim=True) * c.norm(dim=-1, keepdim=True)),
     "distance": lambda q, c: (c - q) / (q - c).norm(dim=-1, keepdim=True),
     "manhattan": lambda q, c: (c - q).sign(),
 }

@@ -10,7 +10,7 @@ from tucker import TuckER
 
 from distjoint.model.scorers import scorer
 from distjoint.model.scorers.base import Scorer
-from distjoint.model.scorers.weighed import Weighed
+from distjoint.model.weighed import Weighed, in_parts
 from distjoint.registry import SCORERS
 
 pytestmark = pytest.mark.unit
@@ -82,6 +82,6 @@ def test_a_relation_read_backwards_changes_its_weights_over(kind: Weighed) -> No
 
 
 def test_a_configuration_of_one_part_has_the_scorer_itself() -> None:
-    assert scorer("rotate", 1) is scorer("rotate")
-    two = scorer("rotate", 2)
+    assert in_parts(scorer("rotate"), 1) is scorer("rotate")
+    two = in_parts(scorer("rotate"), 2)
     assert isinstance(two, Weighed) and two.parts == 2 and two.scorer is scorer("rotate")

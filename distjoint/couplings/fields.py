@@ -23,7 +23,7 @@ class Fields(Described):
     """`fields`: an entity's vector is X, T of its names and T of its descriptions, side by side.
 
     All else is as of `described`, but that each relation learns how much it reads of each of the three, in the entity
-    that it is asked of and in the answer (`model/scorers/weighed.py`). So `hypernym` looks for an entity whose name is
+    that it is asked of and in the answer (`model/weighed.py`). So `hypernym` looks for an entity whose name is
     in the description of the given one, and a relation of derivation for names that are alike.
     """
 

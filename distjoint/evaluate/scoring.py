@@ -15,6 +15,7 @@ from distjoint.config import Model
 from distjoint.model import scorers
 from distjoint.model.comparisons import Comparison, comparison_of
 from distjoint.model.scorers import Dense, Scorer
+from distjoint.model.weighed import in_parts
 
 Side = Literal["head", "tail"]
 
@@ -39,7 +40,7 @@ class TripleModel:
 
         parts   `Coupling.parts` of the run
         """
-        scorer, own = scorers.scorer(model.scorer, parts), "scorer."
+        scorer, own = in_parts(scorers.scorer(model.scorer), parts), "scorer."
         comparison = comparison_of(scorer, model.cosine, model.norm, model.scale)
         parameters = {name.removeprefix(own): value for name, value in dense.items() if name.startswith(own)}
         return cls(scorer, comparison, dense["relation"], model.reciprocal, parameters)

@@ -17,6 +17,6 @@ def comparison_of(scorer: Scorer, cosine: bool, norm: int, scale: float | None) 
     """
     name = "manhattan" if norm == 1 and scorer.compare == "distance" else scorer.compare
     if cosine and scorer.parts > 1:
-        return CosineOfParts(scorer.parts, scale)
+        return CosineOfParts(scale, scorer.parts)
     found: Comparison = COMPARISONS["cosine" if cosine else name](scale)
     return found

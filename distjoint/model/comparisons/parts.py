@@ -25,7 +25,7 @@ class CosineOfParts(Cosine):
         "scale * (sum of Q_i . C_i) / sqrt(sum of (Q_i . Q_k) (C_i . C_k)), over the parts i, k that lie side by side"
     )
 
-    def __init__(self, parts: int, scale: float | None = None) -> None:
+    def __init__(self, scale: float | None = None, parts: int = 1) -> None:
         super().__init__(scale)
         self.parts = parts
 

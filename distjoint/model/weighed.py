@@ -8,6 +8,11 @@ from torch import Tensor
 from distjoint.model.scorers.base import NO_DENSE, Dense, Scorer
 
 
+def in_parts(scorer: Scorer, parts: int) -> Scorer:
+    """A scorer for entities of so many parts: itself for one, else one that weighs them."""
+    return scorer if parts == 1 else Weighed(scorer, parts)
+
+
 class Weighed(Scorer):
     """Another scorer, for entities that are several vectors side by side, E_1 to E_n.
 
