@@ -145,7 +145,7 @@ def test_keys_of_pairs_are_those_of_all_and_rounding_bounds_how_far_float32_is_o
 def test_the_scale_multiplies_scores_and_has_a_default(comparison: Comparison) -> None:
     q, c = (comparison.embed(draw(n, DIM, seed=n))[0] for n in (4, 5))
     default = COMPARISONS[comparison.name]()
-    assert default.scale == {"cosine": 10.0}.get(comparison.name, 1.0)
+    assert default.scale == (10.0 if comparison.name.startswith("cosine") else 1.0)
     plain = default.scores(q, c)[0] / default.scale
     torch.testing.assert_close(comparison.scores(q, c)[0], SCALE * plain)
 
@@ -159,7 +159,7 @@ def test_slopes_take_a_score_apart(comparison: Comparison, leading: tuple[int, .
     torch.testing.assert_close(of_c, SCALE * SLOPES[comparison.name](c, q))
     # Parts add up to the vector, and their shares to the score: all of it, or with what the other vector makes.
     shares = (of_q * part).sum(-1) + (of_q * (q - part)).sum(-1)
-    rest = 0 if comparison.name in ("dot", "cosine") else (of_c * c).sum(-1)
+    rest = 0 if comparison.name in ("dot", "cosine", "cosine_of_parts") else (of_c * c).sum(-1)
     torch.testing.assert_close(shares + rest, score)
 
 
