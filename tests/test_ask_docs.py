@@ -104,29 +104,30 @@ def test_the_answers_are_those_that_other_programs_make_of_the_files(
         query = as_complex[names["entity"].index(head)] * (real + 1j * imaginary)
         return (as_complex.conj() @ query).real
 
-    found = scores("dog", "hypernym")
+    triples = run.graph.triples("train")
+    head, relation = names["entity"][triples.head[0]], names["relation"][triples.relation[0]]
+    found = scores(head, relation)
     order = np.argsort(-found, kind="stable")
     # PyKEEN: every entity, best first; without the triples of training; with a mark for each of them.
-    whole = run.predict("dog", "hypernym", k=len(run.entities), known="include", own_end=True).to_pandas()
+    whole = run.predict(head, relation, k=len(run.entities), known="include", own_end=True).to_pandas()
     assert whole["name"].tolist() == [names["entity"][place] for place in order]
     np.testing.assert_allclose(whole["score"], found[order], rtol=1e-5)
-    triples = run.graph.triples("train")
-    mine = (triples.head == names["entity"].index("dog")) & (triples.relation == names["relation"].index("hypernym"))
+    mine = (triples.head == triples.head[0]) & (triples.relation == triples.relation[0])
     known = {names["entity"][place] for place in triples.tail[mine]}
     assert known
-    filtered = run.predict("dog", "hypernym", k=99, filter="train", own_end=True)
+    filtered = run.predict(head, relation, k=99, filter="train", own_end=True)
     assert [each.name for each in filtered] == [name for name in whole["name"] if name not in known]
-    marked = run.predict("dog", "hypernym", k=99, known="include", filter="train", own_end=True)
+    marked = run.predict(head, relation, k=99, known="include", filter="train", own_end=True)
     assert {each.name for each in marked if each.known} == known
     assert len(marked) == len(whole)
     # DGL-KE, batch_head: K answers to each line; PBG: the first five of a ranking.
     Path("heads.tsv").write_text("dog\thypernym\t?\ncat\tpart_of\t?\n")
     perform("distjoint predict runs/joint --queries heads.tsv --out top.tsv -k 5 --known include --own-end", {})
     rows = [line.split("\t") for line in Path("top.tsv").read_text().splitlines()[1:]]
-    for number, (head, relation) in enumerate((("dog", "hypernym"), ("cat", "part_of")), 1):
-        best = np.argsort(-scores(head, relation), kind="stable")[:5]
+    for number, asked in enumerate((("dog", "hypernym"), ("cat", "part_of")), 1):
+        best = np.argsort(-scores(*asked), kind="stable")[:5]
         assert [row[3] for row in rows if row[0] == str(number)] == [names["entity"][place] for place in best]
-    assert run.score("dog", "hypernym", "animal") == pytest.approx(found[names["entity"].index("animal")], rel=1e-5)
+    assert run.score(head, relation, "animal") == pytest.approx(found[names["entity"].index("animal")], rel=1e-5)
     # DGL-KE, l_*: by cosine, of which the vector itself is the first.
     units = entities / np.linalg.norm(entities, axis=1, keepdims=True)
     cosines = units @ units[names["entity"].index("dog")]
