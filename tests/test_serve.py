@@ -278,14 +278,14 @@ def test_a_text_is_an_end_of_a_triple(known: Train) -> None:
     batch = client.post("/score", triple, named, {**triple, "head_text": "zzqq"})[1]["answers"]
     assert [each.get("score") for each in batch] == pytest.approx([best[1].score, run.score(**named), None])
     assert batch[2]["status"] == 404
-    found = client.get("/explain", **triple, top=100)[1]["explanation"]
+    found = client.get("/explain", **triple, top=20)[1]["explanation"]
     head, tail = found["head"], found["tail"]
     assert (head["name"], head["label"], head["parts"].keys(), found["known"]) == (text, None, {"text"}, False)
     assert tail["rank"] == 2
     assert (
         head["parts"]["text"] + head["rest"] == pytest.approx(found["score"]) == pytest.approx(best[1].score, rel=1e-5)
     )
-    assert {word["word"] for word in head["words"]} >= {"teama", "coacha"}
+    assert {word["word"] for word in head["words"]} >= {"teama"}
     assert sum(word["score"] for word in head["words"]) == pytest.approx(head["parts"]["text"], abs=1e-5)
     place, relation = run.find(best[1].name, "entity")[1], run.graph.names.find("knows")
     scores, others = run.graph.predictor.of_all(run.entities.vectors[place], relation, "head")

@@ -38,7 +38,7 @@ class ChosenVectors(StoredVectors):
 
     def __init__(self, among: StoredVectors, places: Ints) -> None:
         self._among, self._places = among, places
-        self._take_shape(among, len(places), among.shape[1])
+        self.take_shape(among, len(places), among.shape[1])
 
     def made(self, places: Ints) -> tuple[Floats, Bools]:
         return self._among.made(self._places[places])
@@ -60,7 +60,7 @@ class BesideVectors(StoredVectors):
 
     def __init__(self, halves: Sequence[tuple[StoredVectors, Callable[[Floats], Floats]]]) -> None:
         self._halves = halves
-        self._take_shape(halves[0][0], len(halves[0][0]), sum(half.shape[1] for half, _ in halves))
+        self.take_shape(halves[0][0], len(halves[0][0]), sum(half.shape[1] for half, _ in halves))
 
     def made(self, places: Ints) -> tuple[Floats, Bools]:
         scaled = [scale(half.made(places)[0]) for half, scale in self._halves]
@@ -82,7 +82,7 @@ class MentionedVectors(StoredVectors):
     def __init__(self, reader: RowReader, memory: int, parts: tuple[str, ...], beside: Callable[[Floats], Floats]):
         super().__init__(reader, "word", memory, parts)
         self._beside = beside
-        self._take_shape(self, reader.layout.with_word, self.shape[1])
+        self.take_shape(self, reader.layout.with_word, self.shape[1])
 
     def made(self, places: Ints) -> tuple[Floats, Bools]:
         vectors = self._beside(self.reader.words(self._rows[places], self.parts))

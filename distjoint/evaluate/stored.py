@@ -194,7 +194,7 @@ class StoredVectors:
             found[places] = vectors
         return found if dtype is None else found.astype(dtype)
 
-    def _take_shape(self, other: StoredVectors, count: int, width: int) -> None:
+    def take_shape(self, other: StoredVectors, count: int, width: int) -> None:
         """Be so many vectors so wide, made from another's."""
         self.reader, self.kind, self.memory = other.reader, other.kind, other.memory
         self.shape, self.size = (count, width), count * width

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,26 +19,24 @@ from distjoint.base.errors import DistjointError, UnknownNameError, UsageError
 from distjoint.base.progress import Progress
 from distjoint.base.sizes import bytes_of
 from distjoint.evaluate.chosen import spaces_of
-from distjoint.evaluate.derived import MentionedVectors
 from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
-from distjoint.evaluate.stored import StoredVectors
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.answers import AnswerList, Neighbour, Prediction, predictions_of
+from distjoint.results.ends import AskedEnd
 from distjoint.results.graph import Choice, Filter, GraphAnswers, Known
 from distjoint.results.keyed import Keyed
 from distjoint.results.limits import Side
 from distjoint.results.neighbours import Nearest, Neighbours
 from distjoint.results.options import MEMORY
 from distjoint.results.relation_names import RelationNames
+from distjoint.results.texts import Texts
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
 
 if TYPE_CHECKING:
-    from distjoint.results.ends import AskedEnd
     from distjoint.results.explain import Explanation
     from distjoint.results.export import ExportKind, Say
-    from distjoint.results.typed import TypedText
 
 
 def load(
@@ -183,7 +181,7 @@ class Embeddings(Keyed):
 
         raises   UsageError where the run's coupling reads no text; DistjointError where no word of it is known
         """
-        return self._typed.vector(text)
+        return self.texts.typed.vector(text)
 
     def predict(
         self,
@@ -308,21 +306,15 @@ class Embeddings(Keyed):
 
     def explained(self, ends: tuple[AskedEnd, AskedEnd], relation: int, top: int) -> Explanation:
         """`explain` of ends and a relation that were looked up."""
-        from distjoint.results.explain import Words
         from distjoint.results.explaining import explain_triple
 
-        def said(text: str) -> Words:
-            return Words(*self._typed.words(text))
-
-        return explain_triple(self.graph, ends, relation, top, lambda: self.mentioned, said)
+        return explain_triple(self.graph, ends, relation, top, self.texts)
 
     def end(self, which: Side, name: str | None, text: str | None) -> AskedEnd:
         """An end of a triple, by its name or in words.
 
         raises   UsageError unless one of the two is given; DistjointError for what is unknown
         """
-        from distjoint.results.ends import AskedEnd
-
         if (name is None) == (text is None):
             raise UsageError(f"give {which}, a name, or {which}_text: what it is, in words")
         if text is not None:
@@ -379,20 +371,9 @@ class Embeddings(Keyed):
         return self.every.readable(place) if space.kind == "entity" else None
 
     @cached_property
-    def mentioned(self) -> Space:
-        """What entities are said with, where they are: words, then n-grams of names."""
-        from distjoint.evaluate.stored import read_parts
-
-        names, words, parts = (
-            [*self.words.names, *(f"#{gram}" for gram in self.every.grams)],
-            self.words.vectors,
-            self.trained.coupling.read_parts,
-        )
-        if isinstance(words, StoredVectors):
-            vectors: Any = MentionedVectors(words.reader, words.memory, parts, self.neighbours.among_entities)
-        else:
-            vectors = np.asarray(self.neighbours.among_entities(read_parts(self.trained.reader(), parts)), np.float32)
-        return Space("word", names, vectors)
+    def texts(self) -> Texts:
+        """Words and texts as the run reads them."""
+        return Texts(self.trained, self.every, self.graph, self.neighbours)
 
     def _relations(
         self, head: str | None, tail: str | None, k: int, choice: Choice, probabilities: bool
@@ -410,14 +391,3 @@ class Embeddings(Keyed):
 
     def _entity(self, name: str | None) -> int:
         return self.find(name or "", "entity")[1]
-
-    @cached_property
-    def _typed(self) -> TypedText:
-        from distjoint.results.typed import TypedText
-
-        if not self.trained.coupling.reads_text:
-            raise UsageError(
-                f"{self.run.folder}: coupling {self.trained.coupling.name} makes no vectors of text; train with "
-                "model.coupling=described"
-            )
-        return TypedText(self.graph.dataset, self.trained.coupling, self.mentioned, self.every.grams)

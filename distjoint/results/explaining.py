@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from distjoint.results.ends import AskedEnd
 from distjoint.results.explain import End, Explanation, Words, parts_of, slopes_of, word_shares, words_of
 from distjoint.results.graph import Choice, GraphAnswers
 from distjoint.results.limits import Side
+from distjoint.results.texts import Texts
 
 
 def explain_triple(
@@ -22,15 +23,12 @@ def explain_triple(
     ends: tuple[AskedEnd, AskedEnd],
     relation: int,
     top: int,
-    mentioned: Callable[[], Space],
-    said: Callable[[str], Words],
+    texts: Texts,
 ) -> Explanation:
     """What each part of a triple's ends, and each word of their texts, adds to its score.
 
-    ends        head and tail
-    top         words of each end that are told apart
-    mentioned   what entities are said with, where they are
-    said        the words of a text
+    ends    head and tail
+    top     words of each end that are told apart
     """
     parts = [_parts(graph, end) for end in ends]
     score, *slopes = slopes_of(graph.trained, parts[0], relation, parts[1])
@@ -41,8 +39,8 @@ def explain_triple(
         rank, among = _rank(graph, other, relation, end, side)
         words: dict[str, Any] = {}
         if top and TEXT in shares:
-            words_said = said(end.text) if end.text is not None else _words(graph, end.place)
-            words = _shares(graph, words_said, mentioned(), slope, shares[TEXT], top)
+            said = _words(graph, end.place) if end.text is None else Words(*texts.typed.words(end.text))
+            words = _shares(graph, said, texts.mentioned, slope, shares[TEXT], top)
         if end.text is None:
             names = graph.spaces.entities.names[end.place], graph.spaces.readable(end.place)
         else:
