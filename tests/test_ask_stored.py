@@ -75,7 +75,7 @@ def by_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoint, "arrays", arrays)
     monkeypatch.setattr(Checkpoint, "shard", refuse)
     monkeypatch.setattr(StoredVectors, "__array__", refuse)
-    monkeypatch.setattr(stored_module, "_LEAST", AT_ONCE)
+    monkeypatch.setattr(stored_module, "LEAST", AT_ONCE)
     for name in ("words", "entities", "entity_parts"):
         monkeypatch.setattr(RowReader, name, counted(getattr(RowReader, name)))
 
@@ -166,12 +166,12 @@ def test_folders_of_other_programs_are_written_by_blocks(
     dual: str, tmp_path: Path, by_rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("usearch")
-    monkeypatch.setattr(usearch_module, "_QUERIES", 10)  # of which neighbours are sought to measure the index
+    monkeypatch.setattr(usearch_module, "QUERIES", 10)  # of which neighbours are sought to measure the index
     there = stored(dual)
     for form in ("usearch", "huggingface"):
         there.export(str(tmp_path / form), form)
     monkeypatch.undo()
-    monkeypatch.setattr(usearch_module, "_QUERIES", 10)
+    monkeypatch.setattr(usearch_module, "QUERIES", 10)
     for form in ("usearch", "huggingface"):
         distjoint.load(dual).export(str(tmp_path / f"{form}-"), form)
         for file in (tmp_path / form).iterdir():

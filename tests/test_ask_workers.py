@@ -57,10 +57,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seven questions are a block."""
-    monkeypatch.setattr(batch, "_QUERIES", 7)
+    monkeypatch.setattr(batch, "QUERIES", 7)
     monkeypatch.setattr(batch, "AT_ONCE", 7)
     monkeypatch.setattr(questions, "AT_ONCE", 7)
-    monkeypatch.setattr(stored_module, "_LEAST", 16)
+    monkeypatch.setattr(stored_module, "LEAST", 16)
 
 
 class Told(Silent):

@@ -23,7 +23,7 @@ from distjoint.table.layout import Layout
 
 _COPIES = 6
 """Arrays of a block that there may be at a time: parts, vectors, and what is made of them."""
-_LEAST = 256
+LEAST = 256
 """Vectors of the smallest block."""
 
 Arrays = dict[str, Any]
@@ -167,7 +167,7 @@ class StoredVectors:
         layout, dim = reader.layout, reader.width(kind)
         self.shape = (layout.vocabulary if kind == "word" else layout.aligned + layout.entities, dim)
         self.size = self.shape[0] * dim
-        self.memory, self.rows_at_once = memory, max(_LEAST, memory // (4 * dim * _COPIES))
+        self.memory, self.rows_at_once = memory, max(LEAST, memory // (4 * dim * _COPIES))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -198,7 +198,7 @@ class StoredVectors:
         """Be so many vectors so wide, made from another's."""
         self.reader, self.kind, self.memory = other.reader, other.kind, other.memory
         self.shape, self.size = (count, width), count * width
-        self.rows_at_once = max(_LEAST, self.memory // (4 * width * _COPIES))
+        self.rows_at_once = max(LEAST, self.memory // (4 * width * _COPIES))
 
     def made(self, places: Ints) -> tuple[Floats, Bools]:
         """Vectors at some places, float32[n, dim], and bool[n]: of which words say something."""

@@ -41,7 +41,7 @@ from distjoint.results.questions import (
 from distjoint.results.workers import in_order
 from distjoint.storage import Location
 
-_QUERIES = 2048
+QUERIES = 2048
 """Queries that meet a block of candidates in memory at a time."""
 _STORED_QUERIES = 1 << 15
 """The same where each time the table is read from its files."""
@@ -296,8 +296,8 @@ def _scattered(values: Doubles, places: Ints, count: int) -> pa.Array:
 def _at_once(space: Space, questions: int, workers: int) -> int:
     """How many questions are a block: enough blocks for all workers, and few readings of a table in its files."""
     if not isinstance(space.vectors, StoredVectors):
-        return _QUERIES
-    return max(_QUERIES, min(_STORED_QUERIES, -(-questions // workers)))
+        return QUERIES
+    return max(QUERIES, min(_STORED_QUERIES, -(-questions // workers)))
 
 
 def _check_out(questions: Location, out: Location) -> None:

@@ -18,7 +18,7 @@ from distjoint.storage import Location
 _CONNECTIVITY, _EXPANSION_ADD = 16, 128
 _EXPANSIONS, _WANTED = (64, 128, 256, 512, 1024), 0.98
 """How wide an index is searched: the first of these that finds the share of neighbours that is wanted."""
-_QUERIES, _NEIGHBOURS = 200, 10
+QUERIES, _NEIGHBOURS = 200, 10
 _ROUNDING = 1e-5
 """By which a cosine may fall short of the exact ones and still be one of the nearest."""
 
@@ -50,7 +50,7 @@ class USearch(Export):
                     "expansion_search": expansion,
                     "recall_at_10": recall,
                 }
-                asked = f"{min(len(there), _QUERIES):,} of them searched for with expansion_search={expansion}"
+                asked = f"{min(len(there), QUERIES):,} of them searched for with expansion_search={expansion}"
                 self.notes.append(f"{space.kind}.usearch: finds {recall:.1%} of the ten nearest ({asked})")
             with open_whole(folder / "names.parquet") as stream:
                 pq.write_table(_names(spaces), stream, compression="zstd")
@@ -94,7 +94,7 @@ def _search_width(index: Any, space: NamedVectors, there: np.ndarray[Any, np.dty
     """How wide to search, and the share of the nearest vectors of some, themselves among them, that is found then."""
     if not len(there):
         return _EXPANSIONS[0], 1.0
-    asked = np.random.default_rng(0).permutation(there)[:_QUERIES]
+    asked = np.random.default_rng(0).permutation(there)[:QUERIES]
     vectors = np.ascontiguousarray(space.vectors[asked])
     queries, count = _unit(vectors), min(_NEIGHBOURS, len(there))
     best = np.full((len(asked), count), -np.inf, np.float32)
