@@ -148,17 +148,17 @@ class Graph(_Section):
     into_words: float = Field(
         0.3,
         ge=0,
-        description="Couplings described and fields: step size of words, by what entities that read them want, as a multiple of "
+        description="Where texts are read: step size of words, by what entities that read them want, as a multiple of "
         "learning_rate. 0 leaves words to the text.",
     )
     into_reading: float = Field(
         6.0,
         ge=0,
-        description="Couplings described and fields: the same of R, which entities read in a word besides W + C. It is no part of "
+        description="Where texts are read: the same of R, which entities read in a word besides W + C. It is no part of "
         "the word's own vector.",
     )
     refreshes: int = Field(
-        1, ge=1, description="Couplings described and fields: how often entities read their text, in each pass over the triples."
+        1, ge=1, description="Where texts are read: how often entities read their text, in each pass over the triples."
     )
     own_end: bool | None = Field(
         None,
@@ -168,13 +168,13 @@ class Graph(_Section):
     own_l2: float = Field(
         0.03,
         ge=0,
-        description="Couplings dual, described and fields: pull of an entity's own vector X to zero, and so to what words say.",
+        description="Where texts are read, and under dual: pull of an entity's own vector X to zero, and so to what words say.",
     )
     own_dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Couplings described and fields: share of the entities whose own vector X a step leaves out, so that their "
+        description="Where texts are read: share of the entities whose own vector X a step leaves out, so that their "
         "text must do.",
     )
     batch: int = Field(4096, ge=1, description="Triples per step.")
@@ -293,8 +293,8 @@ class Train(_Section):
     freeze: Annotated[tuple[Annotated[str, NameOf(Freezable())], ...], BeforeValidator(_listed)] = Field(
         (),
         description="What takes no step: any of words, contexts, entities, relations, and what a coupling has besides: "
-        "the map of dual, described, fields and project; old: all that a run has from another (--from); given: words and "
-        "entities that begin with vectors of init.",
+        "the map of dual, described, fields and project; old: all that a run has from another (--from); given: words "
+        "and entities that begin with vectors of init.",
     )
     old_rate: float = Field(
         1.0, gt=0, description="Factor on the step sizes of all that a run has from another (--from)."
