@@ -154,8 +154,8 @@ class Graph(_Section):
     into_reading: float = Field(
         6.0,
         ge=0,
-        description="Where texts are read: the same of R, which entities read in a word besides W + C. It is no part of "
-        "the word's own vector.",
+        description="Where texts are read: the same of R, which entities read in a word besides W + C. It is no part "
+        "of the word's own vector.",
     )
     refreshes: int = Field(
         1, ge=1, description="Where texts are read: how often entities read their text, in each pass over the triples."
@@ -168,7 +168,8 @@ class Graph(_Section):
     own_l2: float = Field(
         0.03,
         ge=0,
-        description="Where texts are read, and under dual: pull of an entity's own vector X to zero, and so to what words say.",
+        description="Where texts are read, and under dual: pull of an entity's own vector X to zero, and so to what "
+        "words say.",
     )
     own_dropout: float = Field(
         0.0,
