@@ -116,9 +116,7 @@ def _by_file(
         most_frequent = options.align_ambiguous == "most-frequent"
         return align_by_pairs(kept, words.counts.tolist(), degrees.tolist(), most_frequent)
     try:
-        return align_as_said(
-            [(pair.entity, word, bool(pair.named.shares), pair.named.weight) for pair, word in known]
-        )
+        return align_as_said([(pair.entity, word, bool(pair.named.shares), pair.named.weight) for pair, word in known])
     except ValueError as error:
         (entity, word), (other, second) = error.args
         raise DistjointError(

@@ -299,8 +299,8 @@ def align_by_pairs(
 def align_as_said(pairs: Sequence[tuple[int, int, bool, float | None]]) -> Alignment:
     """Alignment by a list that says of each pair whether it shares a row; the others are samples.
 
-    pairs   entity, word, whether they share a row, and the weight where they do not: 1 / n by default, for a word that n
-            entities are paired with
+    pairs   entity, word, whether they share a row, and the weight where they do not: by default 1 / n for a word that
+            n entities are paired with
     raises  ValueError where a pair that shares a row has an end that already does: its arguments are the two pairs
     """
     result, taken = Alignment(), dict[int, int]()

@@ -1,8 +1,8 @@
 """Pairs of entity and word in a table: Parquet, CSV or JSON Lines with columns `entity` and `word`.
 
 As `distjoint describe --alignment FILE` writes it, so that an alignment can be reviewed and given back. A column
-`shares_row` says of each pair whether its entity and word share a row; without it that is decided as for a list of pairs.
-A column `weight` is taken for the pairs that share none. Other columns are for the reader.
+`shares_row` says of each pair whether its entity and word share a row; without it that is decided as for a list of
+pairs. A column `weight` is taken for the pairs that share none. Other columns are for the reader.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def read_pair_table(file: Location) -> list[NamedPair]:
     """
     table = _table(file)
     names = table.column_names
-    entity, word = choose_one(file, names, ENTITY_COLUMNS, None, _HINT), choose_one(file, names, WORD_COLUMNS, None, _HINT)
+    entity, word = (
+        choose_one(file, names, ENTITY_COLUMNS, None, _HINT),
+        choose_one(file, names, WORD_COLUMNS, None, _HINT),
+    )
     columns: list[list[Any]] = [table.column(name).cast(pa.string()).to_pylist() for name in (entity, word)]
     shares = [None] * len(table)
     if SHARES_ROW in names:
@@ -60,7 +63,9 @@ def read_pair_table(file: Location) -> list[NamedPair]:
     pairs = [NamedPair(*each) for each in zip(*columns, shares, weights, strict=True)]
     for number, pair in enumerate(pairs, 1):
         if not pair.entity or not pair.word:
-            raise DistjointError(f"{file}, row {number}: entity {pair.entity!r}, word {pair.word!r}; both must be there")
+            raise DistjointError(
+                f"{file}, row {number}: entity {pair.entity!r}, word {pair.word!r}; both must be there"
+            )
     if not pairs:
         raise DistjointError(f"{file}: no pairs in it")
     return pairs

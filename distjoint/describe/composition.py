@@ -1,7 +1,7 @@
 """Which relations are like transitive ones: how many of a relation's paths of two steps are closed by a third.
 
-A path is h, m, t with (h, r, m) and (m, r, t) in training and three different entities. It is closed where (h, r, t) is in
-training too. A hub has more paths than can be walked: of relations with many, some are drawn evenly.
+A path is h, m, t with (h, r, m) and (m, r, t) in training and three different entities. It is closed where (h, r, t) is
+in training too. A hub has more paths than can be walked: of relations with many, some are drawn evenly.
 """
 
 from __future__ import annotations

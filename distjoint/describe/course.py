@@ -58,7 +58,9 @@ class Settings:
             f"{self.run}: {self.status}; trained on {' and '.join(self.sources)} of {self.dataset}; coupling "
             f"{self.coupling}."
         ]
-        rows: list[Sequence[Value]] = [(key, str(value), str(default)) for key, (default, value) in self.changed.items()]
+        rows: list[Sequence[Value]] = [
+            (key, str(value), str(default)) for key, (default, value) in self.changed.items()
+        ]
         tables = [Figures("Settings that differ from the defaults", ("key", "value", "default"), rows)] if rows else []
         if not rows:
             sentences.append("All settings are the defaults.")
@@ -132,6 +134,9 @@ def _is_shown(name: str, value: Any) -> bool:
 
 
 def _value(value: Any) -> Value:
+    """A metric; counts are floats in the journal."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int | float) else None
 
 
@@ -210,7 +215,7 @@ class Cost:
     """What a run took.
 
     seconds    of all epochs together; `per_epoch` on average
-    samples    kind -> samples that were trained in all, by rates and seconds of the epochs
+    samples    `cells`, `triples`, ... -> how many were trained in all epochs together
     rows       of the table
     dim        of its vectors
     bytes      of the checkpoint that is the result
@@ -219,7 +224,7 @@ class Cost:
 
     seconds: float
     per_epoch: float | None
-    samples: Mapping[str, float]
+    samples: Mapping[str, int]
     rows: int
     dim: int
     bytes: int | None
@@ -229,12 +234,10 @@ class Cost:
     @classmethod
     def of(cls, run: RunFolder, course: Course) -> Cost:
         seconds = [float(line.get(_TIMES, 0.0)) for line in course.metrics]
-        samples: dict[str, float] = {}
+        samples: dict[str, int] = {}
         for line in course.metrics:
-            for name, rate in line.items():
-                if name.endswith(_RATES) and isinstance(rate, int | float):
-                    kind = name.removesuffix(_RATES)
-                    samples[kind] = samples.get(kind, 0.0) + rate * float(line.get(f"{kind}_seconds", 0.0))
+            for kind in [name.removesuffix(_RATES) for name in line if name.endswith(_RATES)]:
+                samples[kind] = samples.get(kind, 0) + round(line.get(kind, 0))
         info = run.info
         size = sum(file.bytes for file in run.result().manifest.files) if info.result else None
         return cls(
@@ -254,7 +257,7 @@ class Cost:
 
     def chapter(self) -> Chapter:
         rows: list[Sequence[Value]] = [("seconds of training", self.seconds), ("seconds an epoch", self.per_epoch)]
-        rows += [(f"{kind} trained", round(count)) for kind, count in self.samples.items()]
+        rows += [(f"{kind} trained", count) for kind, count in self.samples.items()]
         rows += [("rows", self.rows), ("dim", self.dim), ("bytes of the result", self.bytes)]
         rows += [("lanes", self.lanes), ("groups", self.groups)]
         return Chapter("Cost", [], [Figures("What it took", ("of", "amount"), rows)])

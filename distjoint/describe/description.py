@@ -14,7 +14,7 @@ from distjoint.data.dataset import Dataset
 from distjoint.data.manifest import NAME as MANIFEST
 from distjoint.describe.alignment import AlignmentFigures, alignment_table, write_alignment
 from distjoint.describe.course import Cost, Course, Settings, Vectors
-from distjoint.describe.distributions import Distribution
+from distjoint.describe.distributions import Degrees
 from distjoint.describe.hints import hints_on
 from distjoint.describe.html import page_of
 from distjoint.describe.keys import NumberedGraph
@@ -40,38 +40,6 @@ class Analysis(Protocol):
 
     def chapter(self) -> Chapter:
         """What people are shown of it."""
-
-
-@dataclass(frozen=True)
-class Degrees:
-    """Distributions of degrees by training triples: of either end, as heads, as tails, and of relations' triples."""
-
-    distributions: dict[str, Distribution]
-
-    @classmethod
-    def of(cls, graph: NumberedGraph) -> Degrees:
-        counts = {
-            "Training triples of an entity": graph.degree,
-            "of those, as their head": graph.out_degree,
-            "of those, as their tail": graph.degree - graph.out_degree,
-        }
-        found = {of: Distribution.of_counts(of, of_entities) for of, of_entities in counts.items()}
-        return cls({of: each for of, each in found.items() if each})
-
-    @property
-    def of_entities(self) -> Distribution | None:
-        """Of all training triples that name an entity."""
-        return next(iter(self.distributions.values()), None)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        names = ("degree", "as_head", "as_tail")
-        return {name: each.to_dict() for name, each in zip(names, self.distributions.values(), strict=False)}
-
-    def chapter(self) -> Chapter:
-        first, *others = self.distributions.values()
-        sentences = [f"{each.of}: {each.in_words()}." for each in others]
-        return Chapter("Degrees", sentences, [first.table("entities")])
 
 
 @dataclass(frozen=True)
@@ -140,7 +108,9 @@ def _of_dataset(data: Dataset, options: DescribeOptions, out: Location | None, p
     pairs = alignment_table(data, rows) if graph.entities and words else None
     if out is not None:
         if pairs is None or not len(pairs):
-            raise UsageError(f"--alignment: no entity of {data.folder} is paired with a word; there is nothing to write")
+            raise UsageError(
+                f"--alignment: no entity of {data.folder} is paired with a word; there is nothing to write"
+            )
         write_alignment(pairs, out)
     aligned = AlignmentFigures.of(pairs, graph.entities) if pairs is not None else None
     del rows, pairs  # the names are large

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from distjoint.base.arrays import Ints
-from distjoint.describe.page import Figures, Value
+from distjoint.describe.keys import NumberedGraph
+from distjoint.describe.page import Chapter, Figures, Value
 
 PERCENTILES = (0, 10, 25, 50, 75, 90, 99, 100)
 _EDGES = (0, 1, 2, 4, 10, 32, 100, 1_000, 10_000, 100_000)
@@ -56,9 +57,7 @@ class Distribution:
 
     def table(self, things: str) -> Figures:
         """The histogram, with the percentiles under it. things: what they are called"""
-        rows: list[Sequence[Value]] = [
-            (name, count, count / self.things) for name, count in self.histogram.items()
-        ]
+        rows: list[Sequence[Value]] = [(name, count, count / self.things) for name, count in self.histogram.items()]
         return Figures(
             self.of, ("count", things, "share"), rows, shares=("share",), bar=things, note=f"{self.in_words()}."
         )
@@ -68,6 +67,33 @@ class Distribution:
         names = {"0": "least", "50": "median", "100": "most"}
         parts = [f"{names.get(at, at + ' %')} {value:,.0f}" for at, value in self.percentiles.items()]
         return f"mean {self.mean:,.1f}; {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Degrees:
+    """Degrees of entities by training triples: how many name an entity, and those with it as head and as tail."""
+
+    of_entities: Distribution | None
+    as_head: Distribution | None
+    as_tail: Distribution | None
+
+    @classmethod
+    def of(cls, graph: NumberedGraph) -> Degrees:
+        return cls(
+            Distribution.of_counts("Training triples of an entity", graph.degree),
+            Distribution.of_counts("As their head", graph.out_degree),
+            Distribution.of_counts("As their tail", graph.degree - graph.out_degree),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+    def chapter(self) -> Chapter:
+        tables = [self.of_entities.table("entities")] if self.of_entities else []
+        return Chapter(
+            "Degrees", [f"{each.of}: {each.in_words()}." for each in (self.as_head, self.as_tail) if each], tables
+        )
 
 
 def _called(k: int) -> str:

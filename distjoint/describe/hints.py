@@ -1,4 +1,4 @@
-"""Hints: settings that suit a dataset, each with the figure that speaks for it. They are where to begin, not results."""
+"""Hints: settings that suit a dataset, each with the figure that speaks for it. They are where to begin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ONE_WAY = 0.95
 _SPARSE, _DENSE = 10, 100
 """Median degrees: below the first a graph is sparse, from the second on dense."""
 _PASSES = {"sparse": 50, "medium": 36, "dense": 15}
-"""Passes over the triples: those of the recipes for WN18RR and FB15k-237, and fewer where entities are met more often."""
+"""Passes over the triples: those of the recipes for WN18RR and FB15k-237, and fewer where entities are met often."""
 _LEAKS = 0.05
 """Share of given answers that is worth a hint."""
 
@@ -49,9 +49,11 @@ class Hints:
 
     def chapter(self) -> Chapter:
         rows: list[Sequence[Value]] = [(hint.key or "data", hint.value, hint.why) for hint in self.hints]
-        return Chapter("Hints", ["Where to begin, by the figures above. A trial of your own knows more."], [
-            Figures("Settings that suit this dataset", ("setting", "value", "why"), rows)
-        ])
+        return Chapter(
+            "Hints",
+            ["Where to begin, by the figures above. A trial of your own knows more."],
+            [Figures("Settings that suit this dataset", ("setting", "value", "why"), rows)],
+        )
 
 
 def hints_on(
@@ -65,11 +67,12 @@ def hints_on(
     """Hints by what is known of a dataset; None for what it does not have."""
     found = [_coupling(relations is not None, said, has_text)]
     if relations is not None:
-        found += [_scorer(relations, degrees, said), _passes(degrees, has_text)]
+        found.append(_scorer(relations, degrees, said))
+        found += [_passes(degrees, has_text)] if degrees else []
     found += _leaks(leakage)
     if connections is not None and said is not None:
         found += _unseen(connections, said)
-    return Hints([hint for hint in found if hint])
+    return Hints(found)
 
 
 def _coupling(has_graph: bool, said: Said | None, has_text: bool) -> Hint:
@@ -96,16 +99,16 @@ def _scorer(relations: Relations, degrees: Distribution | None, said: Said | Non
         return Hint("model.scorer", "distmult", f"{facts}: a score that cannot tell head from tail does no harm.")
     few = degrees is not None and degrees.percentiles["50"] < _SPARSE
     value = "rotate" if few and said is not None and said.share_said > 0.5 else "complex"
-    lacks = "distmult cannot tell head from tail" if symmetric < 0.05 else (
-        "distmult cannot tell head from tail, and transe has no vector but zero for symmetric relations"
+    lacks = (
+        "distmult cannot tell head from tail"
+        if symmetric < 0.05
+        else ("distmult cannot tell head from tail, and transe has no vector but zero for symmetric relations")
     )
     how = " By cosine, so that own vectors of rare entities do not outgrow their text." * (value == "rotate")
     return Hint("model.scorer", value, f"{facts}: {lacks}; complex and rotate model all of these.{how}")
 
 
-def _passes(degrees: Distribution | None, has_text: bool) -> Hint | None:
-    if degrees is None:
-        return None
+def _passes(degrees: Distribution, has_text: bool) -> Hint:
     median = degrees.percentiles["50"]
     kind = "sparse" if median < _SPARSE else "medium" if median < _DENSE else "dense"
     also = " A pass over the text is an epoch: set triple_passes above 1." if has_text else ""
@@ -126,12 +129,14 @@ def _leaks(leakage: Leakage | None) -> list[Hint]:
                     None,
                     f"{split.split} leaks",
                     f"{percent(split.share)} of its triples are given by training; copying them has an MRR of "
-                    f"{split.figures['mrr']:.3f}. Report that beside any model, or leave one relation of each pair out "
-                    "and split pairs of entities, not triples.",
+                    f"{split.figures['mrr']:.3f}. Report that beside any model; or keep one of each two inverse or "
+                    "duplicate relations, and put all triples of two entities into one split.",
                 )
             )
         if split.repeated:
-            found.append(Hint(None, f"{split.split} repeats", f"{split.repeated:,} of its triples are in training too."))
+            found.append(
+                Hint(None, f"{split.split} repeats", f"{split.repeated:,} of its triples are in training too.")
+            )
     return found
 
 

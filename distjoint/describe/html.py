@@ -1,7 +1,7 @@
 """Descriptions as one page of HTML: no script, no network, and readable in the dark, on a phone and aloud.
 
-A table has a caption and headings of its columns and lines. Bars stand beside the numbers that they draw, and are hidden
-from whoever has the page read out. Colours are those of the reader's system, light or dark.
+A table has a caption and headings of its columns and lines. Bars stand beside the numbers that they draw, and are
+hidden from whoever has the page read out. Colours are those of the reader's system, light or dark.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ a { color: LinkText; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-style: italic; padding-bottom: .25rem; }
-th, td { padding: .15rem .75rem .15rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td { padding: .15rem .75rem .15rem 0; text-align: right; vertical-align: top;
+  border-bottom: 1px solid var(--line); }
 th { font-weight: 600; }
 th[scope=row] { font-weight: 400; overflow-wrap: anywhere; min-width: 8rem; }
 .text { text-align: left; }
@@ -54,15 +55,16 @@ def _chapter(chapter: Chapter) -> str:
     name = _id(chapter.title)
     sentences = "".join(f"<p>{escape(sentence)}</p>\n" for sentence in chapter.sentences)
     tables = "".join(map(_table, chapter.tables))
-    return (
-        f'<section aria-labelledby="{name}">\n<h2 id="{name}">{escape(chapter.title)}</h2>\n{sentences}{tables}</section>\n'
-    )
+    heading = f'<h2 id="{name}">{escape(chapter.title)}</h2>'
+    return f'<section aria-labelledby="{name}">\n{heading}\n{sentences}{tables}</section>\n'
 
 
 def _table(figures: Figures) -> str:
     kinds = [' class="text"' * figures.is_text(column) for column in range(len(figures.columns))]
     kinds[0] = ' class="text"'
-    heads = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, figures.columns, strict=True))
+    heads = "".join(
+        f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, figures.columns, strict=True)
+    )
     if figures.bar is not None:
         heads += '<td aria-hidden="true"></td>'
     lines = []

@@ -33,7 +33,7 @@ class NumberedGraph:
         layout = data.layout
         rows = np.flatnonzero(layout.is_entity(np.arange(layout.rows)))
         names = data.relations().column("name").to_pylist()
-        _refuse_overflow(len(rows), len(names), str(data.folder))
+        check_size(len(rows), len(names), str(data.folder))
         number = np.full(layout.rows, -1, np.int64)
         number[rows] = np.arange(len(rows))
         splits = {}
@@ -102,7 +102,8 @@ class NumberedGraph:
         return Triples(head, relation, tail)
 
 
-def _refuse_overflow(entities: int, relations: int, dataset: str) -> None:
+def check_size(entities: int, relations: int, dataset: str) -> None:
+    """Raise DistjointError, which names the dataset, where keys of so many would not fit 63 bits."""
     if entities**2 * max(relations, 1) >= 2**63:
         raise DistjointError(
             f"{dataset}: {entities:,} entities and {relations:,} relations are too many for 'describe': entities x "

@@ -2,9 +2,9 @@
 
 A triple of a symmetric relation is answered by its reversal in training; one of an inverse pair by the reversal in the
 other relation; one of near-duplicates by the same ends in the other. Whoever copies those answers, and knows nothing
-else, has figures that a model must be compared with: Toutanova and Chen 2015 found them in FB15k, Dettmers et al. 2018 in
-WN18. The rule gives 1 to every entity that it copies and 0 to all others, and is ranked as models are: filtered, among
-the entities of all splits, ties at their mean. No triple need be scored for that: ranks follow from counts.
+else, has figures that a model must be compared with: Toutanova and Chen 2015 found them in FB15k, Dettmers et al. 2018
+in WN18. The rule gives 1 to every entity that it copies and 0 to all others, and is ranked as models are: filtered,
+among the entities of all splits, ties at their mean. No triple need be scored for that: ranks follow from counts.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ class DescribeOptions(CallOptions):
         default=None,
         metavar="FILE",
     )
-    html: str | None = option("Write the description as one page of HTML, which needs no network.", default=None, metavar="FILE")
+    html: str | None = option(
+        "Write the description as one page of HTML, which needs no network.", default=None, metavar="FILE"
+    )
     overwrite: bool = option("Replace what is at --alignment and --html.", default=False)
     seed: int = option("Decides which paths are drawn, of relations that have too many.", default=0, metavar="N", min=0)
     storage_options: Mapping[str, Any] | None = option(

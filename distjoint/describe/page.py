@@ -1,4 +1,4 @@
-"""What a description says, apart from how it is shown: chapters of sentences and tables, for a terminal and for HTML."""
+"""Contents of a description, apart from how they are shown: chapters of sentences and tables."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Chapter:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage, to a tenth; what is not nothing never looks like nothing, nor what is not all like all."""
+    """A share as a percentage, to a tenth; 0 and 100 are only shown where they are exact."""
     if 0 < share < 0.0005:
         return "<0.1 %"
     if 0.9995 <= share < 1:

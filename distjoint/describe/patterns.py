@@ -2,10 +2,10 @@
 
 Two relations are an inverse pair where at least a share of the triples of each stand, the other way around, in the
 other; near-duplicates where they stand there as they are. A relation is symmetric where it is its own inverse. Loops,
-whose ends are one entity, say nothing of direction and are left out of both sides of a reversed share. The share that is
-wanted is of what a random split leaves: of all triples the training split holds a part f, so a triple's counterpart is in
-training with a probability of f, and a share of .8 f in training stands for .8 in the whole (after Dettmers et al. 2018,
-section 4, whose .99 - (1 - f) is the same for pairs without exception; .8 is that of Akrami et al. 2020).
+whose ends are one entity, say nothing of direction and are left out of both sides of a reversed share. The share that
+is wanted is of what a random split leaves: of all triples the training split holds a part f, so a triple's counterpart
+is in training with a probability of f, and a share of .8 f in training stands for .8 in the whole. Dettmers et al. 2018
+want .99 - (1 - f), for pairs without exception; .8 is that of Akrami et al. 2020.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def find_pairs(overlaps: Overlaps, wanted: float) -> list[RelationPair]:
         first, second, common = table.row.astype(np.int64), table.col.astype(np.int64), table.data
         own = kind == "inverse"  # every relation is a duplicate of itself
         chosen = ((first <= second) if own else (first < second)) & (common > 0)
-        chosen[chosen] = (common[chosen] >= wanted * of[first[chosen]]) & (common[chosen] >= wanted * of[second[chosen]])
+        chosen[chosen] = (common[chosen] >= wanted * of[first[chosen]]) & (
+            common[chosen] >= wanted * of[second[chosen]]
+        )
         for r, s, n in zip(first[chosen].tolist(), second[chosen].tolist(), common[chosen].tolist(), strict=True):
             called: PairKind = "symmetric" if r == s else kind
             found.append(RelationPair(called, r, s, n, n / int(of[r]), n / int(of[s])))

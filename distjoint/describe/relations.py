@@ -133,10 +133,10 @@ class Relations:
             (kind, count, triples, triples / every if every else 0.0) for kind, count, triples in self.by_kind()
         ]
         sentences = [
-            f"N is {MANY:g} answers or more on average (Bordes et al. 2013). Symmetric, inverse and duplicate: at least "
-            f"{self.wanted_share:.3f} of the training triples of both relations have their counterpart there. "
-            f"Antisymmetric: at most {ANTISYMMETRIC:g} have; symmetric in part: what lies between. Transitive-like: at least {CLOSED:g} of the paths h, m, t "
-            "of a relation are closed by it."
+            f"N is {MANY:g} answers or more on average (Bordes et al. 2013). Symmetric, inverse and duplicate: at "
+            f"least {self.wanted_share:.3f} of the training triples of both relations have their counterpart there. "
+            f"Antisymmetric: at most {ANTISYMMETRIC:g} have; symmetric in part: what lies between. Transitive-like: at "
+            f"least {CLOSED:g} of the paths h, m, t of a relation are closed by it."
         ]
         tables = [
             Figures("Relations by kind", ("kind", "relations", "train triples", "share"), kinds, ("share",), "share"),
@@ -163,7 +163,9 @@ class Relations:
         columns = ("relation", "train", "category", "tails per head", "heads per tail", "reversed", "closed", "kind")
         notes = [_more(len(self.relations))]
         if any(each.sampled for each in self.relations[:_SHOWN]):
-            notes.append(f"Where a relation has more than {MOST:,} paths, so many are drawn to see how many are closed.")
+            notes.append(
+                f"Where a relation has more than {MOST:,} paths, so many are drawn to see how many are closed."
+            )
         return Figures("Each relation", columns, rows, ("reversed", "closed"), note=" ".join(filter(None, notes)))
 
     def _pair_table(self) -> Figures:

@@ -84,4 +84,6 @@ class DatasetSizes:
             "Entities have types." * self.typed,
             f"It grew from another dataset, {self.grown} times by now." * bool(self.grown),
         ]
-        return Chapter("Sizes", [sentence for sentence in more if sentence], [Figures(self.dataset, ("of", "count"), rows)])
+        return Chapter(
+            "Sizes", [sentence for sentence in more if sentence], [Figures(self.dataset, ("of", "count"), rows)]
+        )

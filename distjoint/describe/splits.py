@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from distjoint.base.arrays import Bools
 from distjoint.data.dataset import Triples
 from distjoint.describe.keys import NumberedGraph
 from distjoint.describe.page import Chapter, Figures, Value
@@ -68,9 +69,7 @@ class Connections:
     def of(cls, graph: NumberedGraph) -> Connections:
         seen = graph.degree > 0
         trained = np.bincount(graph.train.relation, minlength=len(graph.relations)) > 0
-        splits = [
-            _of_split(name, triples, seen, trained) for name, triples in graph.splits.items() if len(triples)
-        ]
+        splits = [_of_split(name, triples, seen, trained) for name, triples in graph.splits.items() if len(triples)]
         components = [_components("train", graph.train, graph.entities)]
         if len(graph.known) > len(graph.train):
             components.append(_components("all", graph.known, graph.entities))
@@ -99,7 +98,9 @@ class Connections:
             for each in self.splits
         ]
         columns = ("split", "triples", "entities", "relations", "unseen entities", "one end unseen", "both unseen")
-        sentences = ["Unseen: no training triple has it. A graph alone learns nothing of such entities; their text may."]
+        sentences = [
+            "Unseen: no training triple has it. A graph alone learns nothing of such entities; their text may."
+        ]
         if self.unnamed:
             sentences.append(f"{self.unnamed:,} entities are named by no triple at all.")
         parts: list[Sequence[Value]] = [
@@ -117,11 +118,11 @@ class Connections:
             Figures("Splits", (*columns, "relation unseen"), rows),
             Figures("Connected components", names, parts, ("share",), note="Directions aside."),
         ]
-        return Chapter("Splits", sentences, tables)
+        return Chapter("Splits and components", sentences, tables)
 
 
-def _of_split(split: str, triples: Triples, seen: Any, trained: Any) -> SplitFigures:
-    entities, relations = np.unique(np.append(triples.head, triples.tail)), np.unique(triples.relation)
+def _of_split(split: str, triples: Triples, seen: Bools, trained: Bools) -> SplitFigures:
+    entities, relations = np.flatnonzero(_named(triples, len(seen))), np.unique(triples.relation)
     unseen = (~seen[triples.head]).astype(np.int64) + ~seen[triples.tail]
     return SplitFigures(
         split,
@@ -142,7 +143,14 @@ def _components(of: str, triples: Triples, entities: int) -> Components:
 
     ones = np.ones(len(triples), np.int8)
     _, label = connected_components(coo_array((ones, (triples.head, triples.tail)), shape=(entities, entities)), False)
-    named = np.unique(np.append(triples.head, triples.tail))
+    named = _named(triples, entities)
     sizes = np.bincount(label[named])
     sizes = np.sort(sizes[sizes > 0])[::-1]
-    return Components(of, len(sizes), tuple(sizes[:5].tolist()), len(named))
+    return Components(of, len(sizes), tuple(sizes[:5].tolist()), int(named.sum()))
+
+
+def _named(triples: Triples, entities: int) -> Bools:
+    """bool[entities]: which entities some triple names."""
+    named = np.zeros(entities, np.bool_)
+    named[triples.head] = named[triples.tail] = True
+    return named

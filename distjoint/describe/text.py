@@ -1,4 +1,4 @@
-"""The text beside a graph: how frequent its words are, how much of it the vocabulary covers, what is said of entities."""
+"""The text beside a graph: how frequent its words are, how much of it they cover, what is said of entities."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ class Said:
         if self.grams:
             sentences.append(f"{self.grams:,} have no word, but n-grams of their names.")
         if self.unseen:
-            sentences.append(f"Of {self.unseen:,} entities that no training triple names, {self.unseen_said:,} have words.")
+            sentences.append(
+                f"Of {self.unseen:,} entities that no training triple names, {self.unseen_said:,} have words."
+            )
         rows: list[Sequence[Value]] = [(name, count, count / every) for name, count in self.mentions.items()]
         ends: list[Sequence[Value]] = [
             (name, count, count / triples if triples else 0.0) for name, count in self.train_ends.items()
