@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -29,7 +30,7 @@ Named = tuple[int, int, int]
 
 
 def graph_of(
-    train: list[Named], valid: list[Named] = [], test: list[Named] = [], entities: int = 8, relations: int = 3
+    train: list[Named], valid: Sequence[Named] = (), test: Sequence[Named] = (), entities: int = 8, relations: int = 3
 ) -> NumberedGraph:
     splits = {
         name: Triples(*np.array(part, np.int64).reshape(-1, 3).T)
@@ -52,7 +53,7 @@ CHILDREN = [(1, 1, 0), (2, 1, 0), (4, 1, 3)]
 
 
 def test_an_inverse_relation_gives_the_answer_away() -> None:
-    """Of 8 triples 7 are in training: a share of .7 is wanted. 3 of 4 parents have their child there, 3 of 3 children."""
+    """7 of 8 triples are in training: a share of .7 is wanted. 3 of 4 parents have their child there, 3 of 3 children."""
     graph = graph_of([*PARENTS, *CHILDREN], test=[(6, 1, 5)])
     assert wanted_share(graph) == pytest.approx(0.7)
     assert pairs_of(graph) == [("inverse", 0, 1, 3)]
@@ -104,7 +105,7 @@ def test_relations_are_of_kinds() -> None:
     assert (second.kinds, second.symmetric_share, second.category) == (("symmetric",), 1.0, "1-1")
     assert second.composition_share is None, "its only paths come back"
     assert (third.category, third.tails_per_head, third.heads_per_tail) == ("1-N", 4.0, 1.0)
-    assert dict((kind, triples) for kind, _, triples in found.by_kind())["symmetric"] == 2
+    assert {kind: triples for kind, _, triples in found.by_kind()}["symmetric"] == 2
     assert found.share_of("antisymmetric") == pytest.approx(10 / 12)
 
 
