@@ -53,7 +53,7 @@ CHILDREN = [(1, 1, 0), (2, 1, 0), (4, 1, 3)]
 
 
 def test_an_inverse_relation_gives_the_answer_away() -> None:
-    """7 of 8 triples are in training: a share of .7 is wanted. 3 of 4 parents have their child there, 3 of 3 children."""
+    """7 of 8 triples are in training: a share of .7 is wanted. 3 of 4 parents have their child, 3 of 3 children."""
     graph = graph_of([*PARENTS, *CHILDREN], test=[(6, 1, 5)])
     assert wanted_share(graph) == pytest.approx(0.7)
     assert pairs_of(graph) == [("inverse", 0, 1, 3)]
