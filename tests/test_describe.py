@@ -50,7 +50,8 @@ def test_added_inverses_are_found_to_the_triple(tmp_path: Path) -> None:
     """As in FB15k and WN18: each triple of three relations stands in a fourth to sixth too, the other way around."""
     random = np.random.default_rng(0)
     drawn = {tuple(each) for each in random.integers(0, [120, 3, 120], (1500, 3)).tolist()}
-    every = sorted((f"e{h}", f"r{r}", f"e{t}") for h, r, t in drawn if h != t)
+    every = sorted((f"e{h}", f"r{r}", f"e{t}") for h, r, t in drawn)
+    every += [("e1", "rare", "e2"), ("e3", "rare", "e4")]
     every += [(t, f"{r}_inverse", h) for h, r, t in every]
     random.shuffle(every)
     parts = {"triples": every[: len(every) * 8 // 10], "test": every[len(every) * 8 // 10 :]}
@@ -66,7 +67,7 @@ def test_added_inverses_are_found_to_the_triple(tmp_path: Path) -> None:
         return tail, other, head
 
     pairs = {frozenset((pair["first"], pair["second"])) for pair in found["relations"]["pairs"]}
-    assert pairs == {frozenset((f"r{k}", f"r{k}_inverse")) for k in range(3)}
+    assert pairs == {frozenset((name, f"{name}_inverse")) for name in ("r0", "r1", "r2", "rare")}
     test = found["leakage"]["splits"]["test"]
     given = sum(turned(tuple(each)) in train for each in parts["test"])
     assert test["given"] == test["by"]["inverse"] == given

@@ -20,7 +20,7 @@ from distjoint.describe.distributions import Distribution
 from distjoint.describe.keys import NumberedGraph, check_size, contains, distinct, occurrences
 from distjoint.describe.leakage import CopyRule, Leakage, copied
 from distjoint.describe.patterns import KINDS, Overlaps, find_pairs, wanted_share
-from distjoint.describe.relations import Relations
+from distjoint.describe.relations import GraphRelations
 from distjoint.describe.splits import Connections
 
 pytestmark = pytest.mark.unit
@@ -40,12 +40,12 @@ def graph_of(
 
 
 def pairs_of(graph: NumberedGraph, share: float = 0.8) -> list[tuple[str, int, int, int]]:
-    found = find_pairs(Overlaps.of(graph), wanted_share(graph, share))
+    found = find_pairs(graph, share, Overlaps.of(graph, graph.train_keys))
     return [(pair.kind, pair.first, pair.second, pair.common) for pair in found]
 
 
 def leak_of(graph: NumberedGraph, share: float = 0.8) -> Leakage:
-    return Leakage.of(graph, find_pairs(Overlaps.of(graph), wanted_share(graph, share)), Silent())
+    return Leakage.of(graph, find_pairs(graph, share, Overlaps.of(graph, graph.train_keys)), Silent())
 
 
 PARENTS = [(0, 0, 1), (0, 0, 2), (3, 0, 4), (5, 0, 6)]
@@ -63,6 +63,13 @@ def test_an_inverse_relation_gives_the_answer_away() -> None:
     assert (found.figures["mrr"], found.figures["hits@1"]) == (1.0, 1.0)
 
 
+def test_a_small_pair_that_training_happens_to_lack_is_seen_in_all_splits() -> None:
+    graph = graph_of([(0, 0, 1), (1, 1, 0), (2, 0, 3), (4, 0, 5), (7, 2, 6)], test=[(3, 1, 2), (5, 1, 4)])
+    (pair,) = find_pairs(graph, 0.8, Overlaps.of(graph, graph.train_keys))
+    assert (pair.kind, pair.common, pair.share, pair.share_second, pair.found_in) == ("inverse", 3, 1.0, 1.0, "all")
+    assert [split.given for split in leak_of(graph).splits] == [2]
+
+
 def test_a_pair_is_none_where_either_relation_has_much_that_the_other_lacks() -> None:
     more = [(0, 0, 5), (1, 0, 6)]
     assert pairs_of(graph_of([*PARENTS, *more, *CHILDREN], test=[(6, 1, 5)])) == []
@@ -76,7 +83,7 @@ def test_what_is_copied_but_wrong_comes_before_or_beside_the_answer() -> None:
     """
     train = [(0, 0, k) for k in (1, 2, 3)] + [(0, 1, k) for k in (2, 3)] + [(4, 0, 5), (4, 1, 5), (6, 0, 5), (6, 1, 5)]
     graph = graph_of(train, test=[(0, 1, 7)])
-    pairs = find_pairs(Overlaps.of(graph), 0.8)
+    pairs = find_pairs(graph, 0.8, Overlaps.of(graph, graph.train_keys))
     assert [(pair.kind, pair.common) for pair in pairs] == [("duplicate", 4)]
     rule = CopyRule(graph, copied(graph, pairs))
     (heads, _), (tails, tied) = rule.ranks(graph.splits["test"])
@@ -87,7 +94,7 @@ def test_what_is_copied_but_wrong_comes_before_or_beside_the_answer() -> None:
 def test_a_symmetric_relation_has_its_reversals_and_loops_do_not_count() -> None:
     graph = graph_of([(0, 0, 1), (1, 0, 0), (2, 0, 2), (0, 1, 1), (3, 1, 3)], test=[(4, 0, 4)])
     assert pairs_of(graph) == [("symmetric", 0, 0, 2)]
-    symmetry = Overlaps.of(graph).symmetry
+    symmetry = Overlaps.of(graph, graph.train_keys).symmetry
     assert symmetry[:2].tolist() == [1.0, 0.0]
     assert np.isnan(symmetry[2]), "a relation without triples is neither"
     (found,) = leak_of(graph).splits
@@ -99,7 +106,7 @@ def test_relations_are_of_kinds() -> None:
     less = [(a, 0, b) for a, b in product(range(4), repeat=2) if a < b]
     alike = [(4, 1, 5), (5, 1, 4)]
     many = [(6, 2, k) for k in range(4)]
-    found = Relations.of(graph_of([*less, *alike, *many]), 0.8, 0, Silent())
+    found = GraphRelations.of(graph_of([*less, *alike, *many]), 0.8, 0, Silent())
     first, second, third = found.relations
     assert (first.kinds, first.paths, first.composition_share) == (("antisymmetric", "transitive-like"), 4, 1.0)
     assert (second.kinds, second.symmetric_share, second.category) == (("symmetric",), 1.0, "1-1")
@@ -162,9 +169,13 @@ def test_pairs_and_leakage_are_those_of_plain_counting(
     train: list[Named], valid: list[Named], test: list[Named], share: float
 ) -> None:
     graph = graph_of(train, valid, test, entities=7)
-    wanted = wanted_share(graph, share)
-    found = find_pairs(Overlaps.of(graph), wanted)
-    plain = plain_pairs(set(train), wanted)
+    found = find_pairs(graph, share, Overlaps.of(graph, graph.train_keys))
+    every = {*train, *valid, *test}
+    wanted = share * len(train) / max(len([*train, *valid, *test]), 1)
+    plain = plain_pairs(every, share) | plain_pairs(set(train), wanted)
+    assert {(pair.kind, pair.first, pair.second) for pair in found if pair.found_in == "train"} == plain_pairs(
+        set(train), wanted
+    ).keys()
     assert {(pair.kind, pair.first, pair.second): pair.common for pair in found} == plain
     leaks = Leakage.of(graph, found, Silent())
     assert [split.split for split in leaks.splits] == [
@@ -197,8 +208,9 @@ def plain_pairs(train: set[Named], wanted: float) -> dict[tuple[str, int, int], 
     for r, s in product(range(3), repeat=2):
         ours, theirs = ({(h, t) for h, q, t in train if q == relation} for relation in (r, s))
         apart = [{(h, t) for h, t in pairs if h != t} for pairs in (ours, theirs)]
-        back = len({(t, h) for h, t in apart[0]} & apart[1])
-        if r <= s and back and back >= wanted * len(apart[0]) and back >= wanted * len(apart[1]):
+        these, those = apart if r == s else (ours, theirs)
+        back = len({(t, h) for h, t in these} & those)
+        if r <= s and back and back >= wanted * len(these) and back >= wanted * len(those):
             found["symmetric" if r == s else "inverse", r, s] = back
         same = len(ours & theirs)
         if r < s and same and same >= wanted * len(ours) and same >= wanted * len(theirs):
@@ -213,7 +225,7 @@ def plain_copies(train: set[Named], pairs: list[tuple[str, int, int]]) -> set[Na
             for source, target in ((first, second), (second, first)):
                 if relation == source and kind == "duplicate":
                     copies.add((head, target, tail))
-                elif relation == source and head != tail:
+                elif relation == source and (head != tail or kind == "inverse"):
                     copies.add((tail, target, head))
     return copies
 

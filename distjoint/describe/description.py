@@ -21,11 +21,11 @@ from distjoint.describe.keys import NumberedGraph
 from distjoint.describe.leakage import Leakage
 from distjoint.describe.options import DescribeOptions
 from distjoint.describe.page import Chapter
-from distjoint.describe.relations import Relations
+from distjoint.describe.relations import GraphRelations
 from distjoint.describe.sizes import DatasetSizes
 from distjoint.describe.splits import Connections
 from distjoint.describe.terminal import printed
-from distjoint.describe.text import Said, Words
+from distjoint.describe.text import Said, WordFigures
 from distjoint.runs.folder import RUN, RunFolder
 from distjoint.storage import Location, locate
 
@@ -104,7 +104,7 @@ def describe(options: DescribeOptions) -> Description:
 def _of_dataset(data: Dataset, options: DescribeOptions, out: Location | None, progress: Progress) -> Description:
     rows = data.rows(["entity", "label", "word", "count", "degree"])
     graph = NumberedGraph.of(data)
-    words = Words.of(data, rows)
+    words = WordFigures.of(data, rows)
     pairs = alignment_table(data, rows) if graph.entities and words else None
     if out is not None:
         if pairs is None or not len(pairs):
@@ -118,7 +118,7 @@ def _of_dataset(data: Dataset, options: DescribeOptions, out: Location | None, p
     relations, degrees, leakage, connections, said = None, None, None, None, None
     if graph.entities:
         degrees = Degrees.of(graph)
-        relations = Relations.of(graph, options.share, options.seed, progress)
+        relations = GraphRelations.of(graph, options.share, options.seed, progress)
         leakage = Leakage.of(graph, relations.pairs, progress)
         connections = Connections.of(graph)
         said = Said.of(data, graph, progress)

@@ -9,7 +9,7 @@ from typing import Any
 from distjoint.describe.distributions import Distribution
 from distjoint.describe.leakage import Leakage
 from distjoint.describe.page import Chapter, Figures, Value, percent
-from distjoint.describe.relations import Relations
+from distjoint.describe.relations import GraphRelations
 from distjoint.describe.splits import Connections
 from distjoint.describe.text import Said
 
@@ -57,7 +57,7 @@ class Hints:
 
 
 def hints_on(
-    relations: Relations | None,
+    relations: GraphRelations | None,
     degrees: Distribution | None,
     leakage: Leakage | None,
     connections: Connections | None,
@@ -88,7 +88,7 @@ def _coupling(has_graph: bool, said: Said | None, has_text: bool) -> Hint:
     return Hint(key, "dual", f"Words are said of {share} of the entities, of most of these just their name.")
 
 
-def _scorer(relations: Relations, degrees: Distribution | None, said: Said | None) -> Hint:
+def _scorer(relations: GraphRelations, degrees: Distribution | None, said: Said | None) -> Hint:
     symmetric, one_way = relations.share_of("symmetric"), relations.share_of("antisymmetric")
     many = 1 - relations.share_of("1-1")
     facts = (

@@ -79,6 +79,11 @@ class NumberedGraph:
         """int64[n], ascending and distinct: keys of the training triples."""
         return distinct(self.keys(self.train))
 
+    @cached_property
+    def known_keys(self) -> Ints:
+        """int64[n], ascending and distinct: keys of the triples of all splits."""
+        return distinct(self.keys(self.known))
+
     def keys(self, triples: Triples) -> Ints:
         """int64[n]: relation, head and tail in one number, which sorts by these in this order."""
         return self.triple_keys(triples.relation, triples.head, triples.tail)

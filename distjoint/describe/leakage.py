@@ -89,7 +89,7 @@ class Leakage:
 
     @classmethod
     def of(cls, graph: NumberedGraph, pairs: Sequence[RelationPair], progress: Progress) -> Leakage:
-        """Leakage by pairs of relations, as `patterns` finds them in training."""
+        """Leakage by pairs of relations, as `patterns` finds them."""
         held = [split for split in ("valid", "test") if len(graph.splits.get(split, ()))]
         if not held:
             return cls((), int(graph.named.sum()))
@@ -164,7 +164,7 @@ def copied(graph: NumberedGraph, pairs: Sequence[RelationPair]) -> Ints:
         for source, target in {(pair.first, pair.second), (pair.second, pair.first)}:
             said = graph.triples(graph.train_keys[bounds[source] : bounds[source + 1]])
             head, tail = (said.head, said.tail) if pair.kind == "duplicate" else (said.tail, said.head)
-            if pair.kind != "duplicate":  # a loop says nothing of direction, nor anything new
+            if pair.kind == "symmetric":  # a loop is its own reversal, and no answer
                 apart = head != tail
                 head, tail = head[apart], tail[apart]
             parts.append(graph.triple_keys(np.full(len(head), target), head, tail))
@@ -176,7 +176,7 @@ class CopyRule:
 
     def __init__(self, graph: NumberedGraph, copies: Ints) -> None:
         """copies: int64[n], ascending and distinct keys of the copied triples"""
-        known = distinct(graph.keys(graph.known))
+        known = graph.known_keys
         wrong = graph.triples(copies[~contains(known, copies)])
         right = graph.triples(known)
         self._graph, self._copies, self._candidates = graph, copies, int(graph.named.sum())

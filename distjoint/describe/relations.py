@@ -50,32 +50,33 @@ class RelationFigures:
 
 
 @dataclass(frozen=True)
-class Relations:
+class GraphRelations:
     """The relations of a graph, by their training triples.
 
     relations       each of them, in order of id: most frequent first
     pairs           symmetric ones, inverse pairs and near-duplicates
-    wanted_share    share from which those are such
+    share           of the triples of both relations, from which those are such; in training it is `wanted_share`
     """
 
     relations: Sequence[RelationFigures]
     pairs: Sequence[RelationPair]
+    share: float
     wanted_share: float
 
     @classmethod
-    def of(cls, graph: NumberedGraph, share: float, seed: int, progress: Progress) -> Relations:
+    def of(cls, graph: NumberedGraph, share: float, seed: int, progress: Progress) -> GraphRelations:
         """Look at all relations. share: of the whole data's triples, from which relations are a pair"""
         names, train = graph.relations, graph.triples(graph.train_keys)
         with progress.task("relations in pairs"):
-            overlaps = Overlaps.of(graph)
+            overlaps = Overlaps.of(graph, graph.train_keys)
+            pairs = find_pairs(graph, share, overlaps)
         with progress.task("paths of relations", len(names), "relations") as task:
             composed = Composition.of(graph, seed, task)
         heads, tails = (
             np.bincount(distinct(graph.end_keys(train.relation, end)) // max(graph.entities, 1), minlength=len(names))
             for end in (train.head, train.tail)
         )
-        category, wanted = categories(train, len(names)), wanted_share(graph, share)
-        pairs = find_pairs(overlaps, wanted)
+        category = categories(train, len(names))
         themselves = {pair.first for pair in pairs if pair.kind == "symmetric"}
         symmetry, composition = overlaps.symmetry, composed.share
         found = []
@@ -97,12 +98,13 @@ class Relations:
                     kinds=_kinds(r in themselves, symmetric, closed),
                 )
             )
-        return cls(found, pairs, wanted)
+        return cls(found, pairs, share, wanted_share(graph, share))
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         names = [each.name for each in self.relations]
         return {
+            "share": self.share,
             "wanted_share": self.wanted_share,
             "antisymmetric_below": ANTISYMMETRIC,
             "transitive_from": CLOSED,
@@ -134,7 +136,8 @@ class Relations:
         ]
         sentences = [
             f"N is {MANY:g} answers or more on average (Bordes et al. 2013). Symmetric, inverse and duplicate: at "
-            f"least {self.wanted_share:.3f} of the training triples of both relations have their counterpart there. "
+            f"least {self.wanted_share:.3f} of the training triples of both relations have their counterpart there, or "
+            f"{self.share:g} of those of all splits. "
             f"Antisymmetric: at most {ANTISYMMETRIC:g} have; symmetric in part: what lies between. Transitive-like: at "
             f"least {CLOSED:g} of the paths h, m, t of a relation are closed by it."
         ]
@@ -178,10 +181,11 @@ class Relations:
                 pair.common,
                 pair.share,
                 pair.share_second if pair.kind != "symmetric" else None,
+                pair.found_in,
             )
             for pair in self.pairs[:_SHOWN]
         ]
-        columns = ("pair", "relation", "other", "in both", "of the first", "of the other")
+        columns = ("pair", "relation", "other", "in both", "of the first", "of the other", "by")
         shares = ("of the first", "of the other")
         return Figures("Relations that say the same", columns, rows, shares, note=_more(len(self.pairs)))
 

@@ -22,7 +22,7 @@ _NAMES = ("0", "1", "2-5", "6 or more")
 
 
 @dataclass(frozen=True)
-class Words:
+class WordFigures:
     """The words of a dataset.
 
     words          of the vocabulary
@@ -42,7 +42,7 @@ class Words:
     most_frequent: Mapping[str, int]
 
     @classmethod
-    def of(cls, data: Dataset, rows: pa.Table) -> Words | None:
+    def of(cls, data: Dataset, rows: pa.Table) -> WordFigures | None:
         """None of a dataset without text. rows: as in rows.parquet, `word` and `count`"""
         counts = data.manifest.counts
         worded = rows.column("word").is_valid().to_numpy()
