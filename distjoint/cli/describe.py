@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
+
 from distjoint.cli.common import Json, StorageOptions, interruptible, print_result, progress
 from distjoint.cli.options import options_of
 from distjoint.describe.options import DescribeOptions
@@ -28,3 +30,5 @@ def describe(url: str, options: dict[str, Any], storage_options: StorageOptions 
     with interruptible("nothing was changed; run the command again"):
         found = distjoint.describe(url, **options, progress=progress())
     print_result(found, as_json)
+    for out in filter(None, (options["alignment"], options["html"])):
+        typer.echo(f"{out}: written", err=True)

@@ -102,10 +102,12 @@ def describe(options: DescribeOptions) -> Description:
 
 
 def _of_dataset(data: Dataset, options: DescribeOptions, out: Location | None, progress: Progress) -> Description:
-    rows = data.rows(["entity", "label", "word", "count", "degree"])
-    graph = NumberedGraph.of(data)
-    words = WordFigures.of(data, rows)
-    pairs = alignment_table(data, rows) if graph.entities and words else None
+    with progress.task("reading names and triples"):
+        rows = data.rows(["entity", "label", "word", "count", "degree"])
+        graph = NumberedGraph.of(data)
+    with progress.task("words and their entities"):
+        words = WordFigures.of(data, rows)
+        pairs = alignment_table(data, rows) if graph.entities and words else None
     if out is not None:
         if pairs is None or not len(pairs):
             raise UsageError(
@@ -120,7 +122,8 @@ def _of_dataset(data: Dataset, options: DescribeOptions, out: Location | None, p
         degrees = Degrees.of(graph)
         relations = GraphRelations.of(graph, options.share, options.seed, progress)
         leakage = Leakage.of(graph, relations.pairs, progress)
-        connections = Connections.of(graph)
+        with progress.task("components"):
+            connections = Connections.of(graph)
         said = Said.of(data, graph, progress)
         found |= {"degrees": degrees, "relations": relations, "splits": connections}
         found["leakage"] = leakage if leakage.splits else None
