@@ -348,16 +348,21 @@ class Config(_Section):
         """The tree as YAML; with `comments`, the meaning of each key stands above it, with the names to choose from."""
         tree = self.model_dump(mode="json")
         if not comments:
-            return yaml.safe_dump(tree, sort_keys=False)
+            return _yaml(tree, sort_keys=False)
         lines = []
         for name, info in type(self).model_fields.items():
             section = type(info.default)
             lines += [f"# {section.__doc__}", f"{name}:"]
             for key, value in tree[name].items():
-                text = yaml.safe_dump(value, default_flow_style=True, width=999).removesuffix("...\n").strip()
+                text = _yaml(value, default_flow_style=True, width=999).removesuffix("...\n").strip()
                 lines += [f"  # {_meaning(section.model_fields[key])}", f"  {key}: {text}"]
             lines.append("")
         return "\n".join(lines)
+
+
+def _yaml(value: Any, **style: Any) -> str:
+    """As `yaml.safe_dump`, by libyaml where PyYAML has it: a quarter of the time."""
+    return str(yaml.dump(value, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), **style))
 
 
 def _meaning(field: FieldInfo) -> str:
