@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
-from small import TEAMS, Small, Train, sentences, team
+from small import FAST, TEAMS, Small, Train, sentences, team
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
@@ -188,7 +188,7 @@ def test_a_run_is_described(known: Train) -> None:
     run = known({"train.validate_every": 1})
     found = distjoint.describe(str(run)).to_dict()
     assert found["settings"]["changed"]["model.dim"] == {"default": 100, "value": 16}
-    assert found["training"]["epochs"] == found["training"]["wanted"] == 3
+    assert found["training"]["epochs"] == found["training"]["wanted"] == FAST["train.epochs"]
     mrr = {line["epoch"]: line["valid_mrr"] for line in found["training"]["metrics"]}
     assert found["training"]["best"] == max(mrr, key=lambda epoch: mrr[epoch])
     norms = {each["of"]: each for each in found["norms"]["norms"]}
@@ -197,7 +197,7 @@ def test_a_run_is_described(known: Train) -> None:
     lengths = [np.linalg.norm(vectors.vector(team(k), kind="word")) for k in range(TEAMS)]
     assert norms["words"]["percentiles"]["0"] <= min(lengths) <= max(lengths) <= norms["words"]["percentiles"]["100"]
     triples = Dataset.open(found["settings"]["dataset"]).manifest.counts["triples/train"]
-    assert found["cost"]["samples"]["triples"] == 3 * 2 * triples
+    assert found["cost"]["samples"]["triples"] == FAST["train.epochs"] * FAST["train.triple_passes"] * triples
     assert found["cost"]["seconds"] > 0
 
 
