@@ -24,6 +24,7 @@ pytestmark = pytest.mark.unit
 
 COMMANDS = (
     "prepare",
+    "describe",
     "train",
     "recipes",
     "evaluate",

@@ -52,14 +52,15 @@ ROOMS: dict[str, set[str]] = {
         *("config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
         "evaluate",
     },
+    "describe": {"config", "storage", "table", "couplings", "runs", "data", "evaluate", "train"},
     "serve": {"storage", "evaluate", "results"},
     "doctor": {"storage"},
     "jobs": {"storage"},
-    "api": {"config", "recipes", "data", "train", "evaluate", "results"},
+    "api": {"config", "recipes", "data", "train", "evaluate", "results", "describe"},
     "demo": {"api", "storage", "data"},
     "cli": {
         *("api", "config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
-        *("train", "evaluate", "results", "serve", "doctor", "jobs", "demo"),
+        *("train", "evaluate", "results", "describe", "serve", "doctor", "jobs", "demo"),
     },
     "__main__": {"cli"},
 }

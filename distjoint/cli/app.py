@@ -24,6 +24,7 @@ from distjoint.base.foreign import meant_by
 from distjoint.cli.common import Several
 from distjoint.cli.config import config_app
 from distjoint.cli.demo import demo
+from distjoint.cli.describe import describe
 from distjoint.cli.doctor import doctor
 from distjoint.cli.evaluate import compare, evaluate
 from distjoint.cli.jobs import job_app, submit
@@ -72,6 +73,7 @@ def _root(
 
 
 app.command(cls=Several)(prepare)
+app.command()(describe)
 app.command()(train)
 app.command(cls=Several)(evaluate)
 app.command(cls=Several)(compare)

@@ -294,3 +294,30 @@ def align_by_pairs(
             seen.add(entity)
             result.ambiguous.append((entity, word, len(of_word[word])))
     return result
+
+
+def align_as_said(pairs: Sequence[tuple[int, int, bool, float | None]]) -> Alignment:
+    """Alignment by a list that says of each pair whether it shares a row; the others are samples.
+
+    pairs   entity, word, whether they share a row, and the weight where they do not: by default 1 / n for a word that
+            n entities are paired with
+    raises  ValueError where a pair that shares a row has an end that already does: its arguments are the two pairs
+    """
+    result, taken = Alignment(), dict[int, int]()
+    bearers: dict[int, set[int]] = defaultdict(set)
+    for entity, word, shares, _ in pairs:
+        bearers[word].add(entity)
+        if not shares:
+            continue
+        other = (entity, result.shared[entity][0]) if entity in result.shared else (taken.get(word), word)
+        if other[0] is not None and other != (entity, word):
+            raise ValueError(other, (entity, word))
+        result.shared[entity], taken[word] = (word, "pairs"), entity
+    said: dict[tuple[int, int], float] = {}
+    for entity, word, _, weight in pairs:
+        if taken.get(word) != entity:
+            said.setdefault((entity, word), 1.0 / len(bearers[word]) if weight is None else weight)
+    result.samples = [Sample(entity, word, weight, "pairs") for (entity, word), weight in said.items()]
+    first = {entity: word for entity, word in reversed(said) if entity not in result.shared}
+    result.ambiguous = [(entity, word, len(bearers[word])) for entity, word in sorted(first.items())]
+    return result

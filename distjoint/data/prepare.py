@@ -149,7 +149,7 @@ class _Preparation:
         names = names_of(graph.entities.list(), labels) if self.options.align == "auto" else []
         pairs = named_pairs(self.options, graph, self.notes)
         with self._timed("text"):
-            spelled = [name.text for called in names for name in called] + [word for _, word in pairs]
+            spelled = [name.text for called in names for name in called] + [pair.word for pair in pairs]
             earlier = growing.before.vocabulary if growing else None
             text = no_text(options, earlier)
             if corpus:

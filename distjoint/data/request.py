@@ -157,11 +157,12 @@ class PrepareOptions(CallOptions):
     )
     gram_entities: int = option("Entities that must share an n-gram.", default=3, metavar="N", min=1)
     align: str = option(
-        "auto, none, or a TSV file of: entity, word.",
+        "auto, none, or a file of: entity, word; TSV, or a table as 'describe --alignment' writes it.",
         default="auto",
         metavar="auto|none|FILE",
         doc="How entities find their words: `auto` by labels and aliases (ids where there are no labels), `none`, or a "
-        "file of lines `entity TAB word`.",
+        "file of lines `entity TAB word`, or a table (Parquet, CSV, JSON Lines) with columns `entity` and `word`, as "
+        "`describe --alignment` writes it: there `shares_row` and `weight` may say how each pair is aligned.",
     )
     align_ambiguous: Literal["none", "most-frequent"] = option(
         "Who shares a row where several entities have one label.", default="none"

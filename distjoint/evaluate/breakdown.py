@@ -75,8 +75,9 @@ def categories(train: Triples, relations: int) -> Ints:
     than that, and so on.
     """
     triples = np.bincount(train.relation, minlength=relations)
+    rows = 1 + max(int(end.max(initial=0)) for end in (train.head, train.tail))
     heads, tails = (
-        np.bincount(np.unique(np.stack([train.relation, end], 1), axis=0)[:, 0], minlength=relations)
+        np.bincount(np.unique(train.relation * rows + end) // rows, minlength=relations)
         for end in (train.head, train.tail)
     )
     many_tails, many_heads = (triples >= MANY * np.maximum(ends, 1) for ends in (heads, tails))
