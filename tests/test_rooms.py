@@ -51,14 +51,15 @@ ROOMS: dict[str, set[str]] = {
         *("config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
         "evaluate",
     },
+    "plan": {"config", "storage", "recipes", "model", "backends", "couplings", "runs", "table", "data", "train"},
     "serve": {"storage", "evaluate", "results"},
     "doctor": {"storage"},
     "jobs": {"storage"},
-    "api": {"config", "recipes", "data", "train", "evaluate", "results"},
+    "api": {"config", "recipes", "data", "train", "plan", "evaluate", "results"},
     "demo": {"api", "storage", "data"},
     "cli": {
         *("api", "config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
-        *("train", "evaluate", "results", "serve", "doctor", "jobs", "demo"),
+        *("train", "plan", "evaluate", "results", "serve", "doctor", "jobs", "demo"),
     },
     "__main__": {"cli"},
 }

@@ -79,6 +79,11 @@ class PullSource(Source):
         """How many samples a partition has."""
         return dataset.manifest.samples(cls.stream, *partition)
 
+    @classmethod
+    def visit_samples(cls, scheme: Scheme, dataset: Dataset, visit: Visit, passes: int) -> int:
+        due = visit.partitions if cls.each_pass else visit.counted
+        return (passes if cls.each_pass else 1) * sum(cls.samples(dataset, partition) for partition in due)
+
     def visit(self, assigned: LaneVisit) -> PullWork:
         return PullWork(self, assigned)
 

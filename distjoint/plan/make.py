@@ -1,0 +1,217 @@
+"""Making a plan: the dataset or its sizes, the run that would train on it, and what that takes where it would run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from distjoint.base.errors import UsageError
+from distjoint.base.machine import available_memory
+from distjoint.base.progress import Progress, Silent
+from distjoint.base.sizes import bytes_of, in_bytes
+from distjoint.config import Config
+from distjoint.couplings.scheme import Scheme
+from distjoint.data.dataset import Dataset
+from distjoint.plan.forecast import Epoch, memory_and_epoch
+from distjoint.plan.imagined import ImaginedDataset, imagine
+from distjoint.plan.nodes import Node, node_of
+from distjoint.plan.options import PlanOptions
+from distjoint.plan.result import PartBytes, Plan
+from distjoint.plan.speed import Speed, probe, quoted
+from distjoint.plan.storage import checkpoint_bytes
+from distjoint.recipes.load import load_config
+from distjoint.runs.folder import RunInfo
+from distjoint.train.build import scheme_of
+from distjoint.train.memory import Memory, memory_of, typical_round
+from distjoint.train.plan import plan as plan_run
+
+_SHARES = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.12, 0.06, 0.03)
+"""Of a node's memory: what `train.memory` may be, tried from the largest."""
+_MOST_WORKERS = 256
+_FAST_LOOPBACK = 8.0
+"""Gbit/s between workers of one machine, by gloo."""
+
+
+def make_plan(options: PlanOptions) -> Plan:
+    """`plan`, of checked options."""
+    progress = options.progress or Silent()
+    config = _configuration(options)
+    node, available = _node(options)
+    data = _dataset(options, options.workers)
+    scheme = Scheme.of(config, data.manifest.counts.get("cells", 0) > 0, data.manifest.counts.get("triples/train", 0) > 0)
+    speed = probe(config, data, options.probe_seconds, progress) if options.probe else quoted(scheme)
+    info = plan_run(data, _what(options), config, options.workers, node.memory)
+    beside = 1 if options.node else options.workers
+    memory, epoch = memory_and_epoch(info, data, options.workers, node, speed, beside)
+    checkpoint = checkpoint_bytes(info, data)
+    made = Plan(
+        what=_what(options),
+        counts=dict(data.manifest.counts),
+        parts=_parts(info, data),
+        dataset=data.bytes if isinstance(data, ImaginedDataset) else sum(file.bytes for file in data.manifest.files),
+        checkpoint=checkpoint,
+        checkpoints=checkpoint * (config.train.keep + (1 if config.train.validate_every else 0)),
+        shards=data.layout.shards,
+        groups=info.groups,
+        lanes=info.lanes,
+        workers=options.workers,
+        coupling=info.coupling,
+        memory=memory,
+        available=available,
+        epoch=epoch,
+        epochs=config.train.epochs,
+        speed=speed,
+        node=node,
+        bound=_bound(memory, available, epoch),
+        advice=(),
+        assumptions=_assumptions(options, data, node, speed, epoch),
+    )
+    return replace(made, advice=tuple(_advice(made, options, config, data)))
+
+
+def _configuration(options: PlanOptions) -> Config:
+    given = options.config
+    if isinstance(given, Config):
+        if options.recipe or options.dim:
+            raise UsageError("a Config is a whole configuration; leave out recipe and dim, or give a mapping")
+        return given
+    settings: dict[str, Any] = dict(given or {})
+    if options.dim is not None:
+        if settings.get("model.dim", options.dim) != options.dim:
+            raise UsageError(f"--dim {options.dim} and --set model.dim={settings['model.dim']}: give one of them")
+        settings["model.dim"] = options.dim
+    return load_config(overrides=settings, recipe=options.recipe)
+
+
+def _dataset(options: PlanOptions, workers: int) -> Dataset:
+    if options.dataset is not None:
+        return Dataset.open(options.dataset, options.storage_options)
+    return imagine(options.sizes(), workers, options.shards)
+
+
+def _what(options: PlanOptions) -> str:
+    return options.dataset if options.dataset is not None else "sizes"
+
+
+def _node(options: PlanOptions) -> tuple[Node, int]:
+    """The node of a worker, and the memory that a worker may take: of this machine what is free now."""
+    node = node_of(options.node)
+    here = options.node is None
+    given = options.memory is not None
+    memory = bytes_of("--memory", options.memory) if options.memory is not None else node.memory
+    if memory <= 0:
+        raise UsageError(f"--memory {options.memory}: a node has some; write it like 64GB")
+    share = options.workers if here else 1
+    cores = options.cores or max(1, node.cores // share)
+    network = options.network or (_FAST_LOOPBACK if here and options.workers > 1 else node.network)
+    available = memory if given or not here else available_memory() // share
+    price = node.price if options.price is None else options.price
+    disk = options.disk or node.disk
+    return Node(node.name, cores, memory, network, disk, price), available
+
+
+def _parts(info: RunInfo, data: Dataset) -> tuple[PartBytes, ...]:
+    """The table's parts, with what each takes."""
+    scheme, rows = scheme_of(info), {"word": data.layout.with_word, "entity": data.layout.with_entity}
+    found = []
+    states = {*scheme.optimizer.state(scheme.dim), "state"}
+    for part in scheme.parts:
+        holds = "text" if part.made else "optimizer" if _is_state(part.name, states) else "vectors"
+        row = 4 * max(part.width, 1)
+        found.append(PartBytes(part.name, part.of, holds, row, row * rows[part.of]))
+    return tuple(found)
+
+
+def _is_state(name: str, states: set[str]) -> bool:
+    last = name.rpartition(".")[2] if "." in name else ""
+    return last.removeprefix("graph_") in states
+
+
+def _bound(memory: Memory, available: int, epoch: Epoch) -> str:
+    if memory.total > available:
+        return "memory"
+    seconds = {"compute": epoch.compute, "disk": epoch.disk, "network": epoch.network}
+    return max(seconds, key=lambda name: seconds[name])
+
+
+def _assumptions(options: PlanOptions, data: Dataset, node: Node, speed: Speed, epoch: Epoch) -> list[str] | tuple[str, ...]:
+    said = []
+    if isinstance(data, ImaginedDataset):
+        said.append("samples lie evenly over partitions, as 'prepare' spreads them")
+        if options.tokens is not None and options.cells is None:
+            said.append("co-occurrence counts as 57 M tokens of books have them (window 10), times tokens^0.75; --cells says it better")
+    if node.cores > 2:
+        said.append(f"{node.cores} cores are {node.cores} times one; two are 1.9 times one where it was measured, more were not")
+    if options.node and options.price is None:
+        said.append(f"{node.name} costs {node.price} USD an hour, a list price of when this was written; --price says yours")
+    if options.node is None and options.workers > 1:
+        said.append("all workers share this machine; --node says where else")
+    if epoch.sampled:
+        said.append("some rounds stand for all, and the first workers for the others")
+    said.append("no start, no validation, no waiting for a store")
+    return tuple(said)
+
+
+def _advice(made: Plan, options: PlanOptions, config: Config, data: Dataset) -> list[str]:
+    """What makes it fit, where it does not; else what makes it faster."""
+
+    def tried(settings: dict[str, Any], workers: int) -> Memory | None:
+        """Memory with other settings; None where there is no such run."""
+        train = config.train.model_copy(update=settings)
+        changed = config.model_copy(update={"train": train})
+        try:
+            other = data if options.dataset is not None else imagine(options.sizes(), workers, options.shards)
+            info = plan_run(other, made.what, changed, workers, made.node.memory)
+            beside = 1 if options.node else workers
+            threads = train.threads or max(1, made.node.cores * options.workers // (options.workers if options.node else workers))
+            return memory_of(
+                info, other, workers, [typical_round(info)], beside=beside, available=made.node.memory, threads=threads
+            )
+        except UsageError:
+            return None
+
+    def fits(memory: Memory | None, workers: int) -> bool:
+        room = made.available if options.node or options.memory else made.available * options.workers // workers
+        return memory is not None and memory.total <= room
+
+    if not made.fits:
+        return _to_fit(made, tried, fits)
+    if made.bound == "compute":
+        most = data.layout.shards // 2
+        if made.workers < most or options.dataset is None:
+            return [f"more workers: up to {most} with {data.layout.shards} shards, each with its lane"] if most > made.workers else []
+        return [f"prepare with --shards {8 * made.workers} for more workers: each needs two shards"]
+    if made.bound == "network":
+        return ["a faster network, or fewer workers of more cores: what is sent goes by the table, not by the samples"]
+    return ["more memory a node (train.memory), a faster disk, or more workers: shards wait on disk"]
+
+
+def _to_fit(
+    made: Plan,
+    tried: Callable[[dict[str, Any], int], Memory | None],
+    fits: Callable[[Memory | None, int], bool],
+) -> list[str]:
+    found = []
+    for share in _SHARES:
+        limit = int(made.available * share)
+        memory = tried({"memory": limit, "groups": None}, made.workers)
+        if memory is not None and fits(memory, made.workers):
+            found.append(f"--set train.memory={_round(limit)}: shards wait on disk, {in_bytes(memory.total)} a worker")
+            break
+    workers = 2 * made.workers
+    while workers <= _MOST_WORKERS:
+        memory = tried({}, workers)
+        if memory is not None and fits(memory, workers):
+            found.append(f"--workers {workers}: {in_bytes(memory.total)} a worker")
+            break
+        workers *= 2
+    short_by = made.memory.total - made.available
+    found.append(f"nodes with {in_bytes(short_by)} more memory, or a smaller model.dim")
+    return found
+
+
+def _round(limit: int) -> str:
+    """A size as an option has it, rounded down."""
+    unit, name = (10**9, "GB") if limit >= 10**10 else (10**6, "MB")
+    return f"{limit // unit}{name}"
