@@ -1,8 +1,8 @@
 """distjoint: one table of vectors for the entities of a knowledge graph and the words of a text.
 
-`train`, `plan` and `evaluate` are functions here, and rooms. They are imported at once, because Python binds a room's name in
-its package when it first imports it, which would hide the function; they are light. The other public names are loaded
-when they are first used, so that `import distjoint` costs next to nothing.
+`train`, `plan` and `evaluate` are functions here, and rooms. They are imported at once, because Python binds a room's
+name in its package when it first imports it, which would hide the function; they are light. The other public names are
+loaded when they are first used, so that `import distjoint` costs next to nothing.
 """
 
 from __future__ import annotations

@@ -16,7 +16,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = "distjoint"
 
-PUBLIC = {"Config", "DistjointError", "UsageError", "compare", "evaluate", "load", "load_config", "plan", "prepare", "train"}
+PUBLIC = {
+    "Config",
+    "DistjointError",
+    "UsageError",
+    "compare",
+    "evaluate",
+    "load",
+    "load_config",
+    "plan",
+    "prepare",
+    "train",
+}
 """Names of `distjoint` itself; some are rooms' names too."""
 
 

@@ -26,7 +26,7 @@ def memory() -> int:
 
 
 def available_memory() -> int:
-    """Bytes of memory that are free for this process now, page caches counted as free; of the container as of `memory`."""
+    """Bytes of memory that are free now, of the machine or of its container; page caches count as free."""
     free = memory()
     try:
         lines = MEMINFO.read_text().splitlines()

@@ -15,11 +15,11 @@ import numpy as np
 from distjoint.data.dataset import Dataset
 from distjoint.plan.nodes import Node
 from distjoint.plan.speed import Speed, visit_weight
-from distjoint.plan.storage import checkpoint_bytes, dense_shapes
 from distjoint.runs.folder import RunInfo
 from distjoint.train.build import lane_worker, scheme_of
 from distjoint.train.epoch import passes_of, rounds_of, sync_points
 from distjoint.train.memory import Memory, memory_of
+from distjoint.train.on_storage import checkpoint_bytes, dense_shapes
 from distjoint.train.schedule import Round
 from distjoint.train.sources.base import sources_of
 from distjoint.train.traffic import rehearse
@@ -73,7 +73,13 @@ def memory_and_epoch(
     rounds = schedules[1]
     looked = _looked_at(info, rounds)
     memory = memory_of(
-        info, data, workers, rounds[:looked], beside=beside, available=node.memory, threads=info.config.train.threads or node.cores
+        info,
+        data,
+        workers,
+        rounds[:looked],
+        beside=beside,
+        available=node.memory,
+        threads=info.config.train.threads or node.cores,
     )
     return memory, _epoch(info, data, workers, node, speed, [list(each) for each in schedules], looked)
 

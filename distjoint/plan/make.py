@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from distjoint.base.errors import UsageError
 from distjoint.base.machine import available_memory
-from distjoint.base.progress import Progress, Silent
+from distjoint.base.progress import Silent
 from distjoint.base.sizes import bytes_of, in_bytes
 from distjoint.config import Config
 from distjoint.couplings.scheme import Scheme
@@ -18,16 +17,14 @@ from distjoint.plan.imagined import ImaginedDataset, imagine
 from distjoint.plan.nodes import Node, node_of
 from distjoint.plan.options import PlanOptions
 from distjoint.plan.result import PartBytes, Plan
-from distjoint.plan.speed import Speed, probe, quoted
-from distjoint.plan.storage import checkpoint_bytes
+from distjoint.plan.speed import probe, quoted
 from distjoint.recipes.load import load_config
 from distjoint.runs.folder import RunInfo
 from distjoint.train.build import scheme_of
-from distjoint.train.memory import Memory, memory_of, typical_round
+from distjoint.train.memory import Memory, limit_that_fits, memory_of, typical_round
+from distjoint.train.on_storage import checkpoint_bytes
 from distjoint.train.plan import plan as plan_run
 
-_SHARES = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.12, 0.06, 0.03)
-"""Of a node's memory: what `train.memory` may be, tried from the largest."""
 _MOST_WORKERS = 256
 _FAST_LOOPBACK = 8.0
 """Gbit/s between workers of one machine, by gloo."""
@@ -39,10 +36,12 @@ def make_plan(options: PlanOptions) -> Plan:
     config = _configuration(options)
     node, available = _node(options)
     data = _dataset(options, options.workers)
-    scheme = Scheme.of(config, data.manifest.counts.get("cells", 0) > 0, data.manifest.counts.get("triples/train", 0) > 0)
+    scheme = Scheme.of(
+        config, data.manifest.counts.get("cells", 0) > 0, data.manifest.counts.get("triples/train", 0) > 0
+    )
     speed = probe(config, data, options.probe_seconds, progress) if options.probe else quoted(scheme)
     info = plan_run(data, _what(options), config, options.workers, node.memory)
-    beside = 1 if options.node else options.workers
+    beside = options.workers if _shares(options) else 1
     memory, epoch = memory_and_epoch(info, data, options.workers, node, speed, beside)
     checkpoint = checkpoint_bytes(info, data)
     made = Plan(
@@ -65,9 +64,9 @@ def make_plan(options: PlanOptions) -> Plan:
         node=node,
         bound=_bound(memory, available, epoch),
         advice=(),
-        assumptions=_assumptions(options, data, node, speed, epoch),
+        assumptions=_assumptions(options, data, node, epoch),
     )
-    return replace(made, advice=tuple(_advice(made, options, config, data)))
+    return replace(made, advice=tuple(_advice(made, info, options, data)))
 
 
 def _configuration(options: PlanOptions) -> Config:
@@ -94,18 +93,22 @@ def _what(options: PlanOptions) -> str:
     return options.dataset if options.dataset is not None else "sizes"
 
 
+def _shares(options: PlanOptions) -> bool:
+    """Whether workers share this machine: nobody says what nodes they would have."""
+    return options.node is None and options.memory is None
+
+
 def _node(options: PlanOptions) -> tuple[Node, int]:
     """The node of a worker, and the memory that a worker may take: of this machine what is free now."""
     node = node_of(options.node)
-    here = options.node is None
-    given = options.memory is not None
+    here = _shares(options)
     memory = bytes_of("--memory", options.memory) if options.memory is not None else node.memory
     if memory <= 0:
         raise UsageError(f"--memory {options.memory}: a node has some; write it like 64GB")
     share = options.workers if here else 1
     cores = options.cores or max(1, node.cores // share)
     network = options.network or (_FAST_LOOPBACK if here and options.workers > 1 else node.network)
-    available = memory if given or not here else available_memory() // share
+    available = available_memory() // share if here else memory
     price = node.price if options.price is None else options.price
     disk = options.disk or node.disk
     return Node(node.name, cores, memory, network, disk, price), available
@@ -135,17 +138,21 @@ def _bound(memory: Memory, available: int, epoch: Epoch) -> str:
     return max(seconds, key=lambda name: seconds[name])
 
 
-def _assumptions(options: PlanOptions, data: Dataset, node: Node, speed: Speed, epoch: Epoch) -> list[str] | tuple[str, ...]:
+def _assumptions(options: PlanOptions, data: Dataset, node: Node, epoch: Epoch) -> tuple[str, ...]:
     said = []
     if isinstance(data, ImaginedDataset):
         said.append("samples lie evenly over partitions, as 'prepare' spreads them")
         if options.tokens is not None and options.cells is None:
-            said.append("co-occurrence counts as 57 M tokens of books have them (window 10), times tokens^0.75; --cells says it better")
+            said.append("co-occurrence counts as 57 M tokens of books have, times tokens^0.75; --cells says it better")
     if node.cores > 2:
-        said.append(f"{node.cores} cores are {node.cores} times one; two are 1.9 times one where it was measured, more were not")
+        said.append(
+            f"{node.cores} cores are {node.cores} times one; two are 1.9 times one where it was measured, more were not"
+        )
     if options.node and options.price is None:
-        said.append(f"{node.name} costs {node.price} USD an hour, a list price of when this was written; --price says yours")
-    if options.node is None and options.workers > 1:
+        said.append(
+            f"{node.name} costs {node.price} USD an hour, a list price of when this was written; --price says yours"
+        )
+    if _shares(options) and options.workers > 1:
         said.append("all workers share this machine; --node says where else")
     if epoch.sampled:
         said.append("some rounds stand for all, and the first workers for the others")
@@ -153,65 +160,37 @@ def _assumptions(options: PlanOptions, data: Dataset, node: Node, speed: Speed, 
     return tuple(said)
 
 
-def _advice(made: Plan, options: PlanOptions, config: Config, data: Dataset) -> list[str]:
+def _advice(made: Plan, info: RunInfo, options: PlanOptions, data: Dataset) -> list[str]:
     """What makes it fit, where it does not; else what makes it faster."""
-
-    def tried(settings: dict[str, Any], workers: int) -> Memory | None:
-        """Memory with other settings; None where there is no such run."""
-        train = config.train.model_copy(update=settings)
-        changed = config.model_copy(update={"train": train})
-        try:
-            other = data if options.dataset is not None else imagine(options.sizes(), workers, options.shards)
-            info = plan_run(other, made.what, changed, workers, made.node.memory)
-            beside = 1 if options.node else workers
-            threads = train.threads or max(1, made.node.cores * options.workers // (options.workers if options.node else workers))
-            return memory_of(
-                info, other, workers, [typical_round(info)], beside=beside, available=made.node.memory, threads=threads
-            )
-        except UsageError:
-            return None
-
-    def fits(memory: Memory | None, workers: int) -> bool:
-        room = made.available if options.node or options.memory else made.available * options.workers // workers
-        return memory is not None and memory.total <= room
-
     if not made.fits:
-        return _to_fit(made, tried, fits)
+        return _to_fit(made, info, options, data)
+    most = data.layout.shards // 2
+    if made.bound == "compute" and most > made.workers:
+        return [f"more workers: up to {most} with {data.layout.shards} shards, each with its lane"]
     if made.bound == "compute":
-        most = data.layout.shards // 2
-        if made.workers < most or options.dataset is None:
-            return [f"more workers: up to {most} with {data.layout.shards} shards, each with its lane"] if most > made.workers else []
-        return [f"prepare with --shards {8 * made.workers} for more workers: each needs two shards"]
+        return [f"more workers, of a dataset with --shards {8 * made.workers}: each needs two shards"]
     if made.bound == "network":
         return ["a faster network, or fewer workers of more cores: what is sent goes by the table, not by the samples"]
     return ["more memory a node (train.memory), a faster disk, or more workers: shards wait on disk"]
 
 
-def _to_fit(
-    made: Plan,
-    tried: Callable[[dict[str, Any], int], Memory | None],
-    fits: Callable[[Memory | None, int], bool],
-) -> list[str]:
-    found = []
-    for share in _SHARES:
-        limit = int(made.available * share)
-        memory = tried({"memory": limit, "groups": None}, made.workers)
-        if memory is not None and fits(memory, made.workers):
-            found.append(f"--set train.memory={_round(limit)}: shards wait on disk, {in_bytes(memory.total)} a worker")
+def _to_fit(made: Plan, info: RunInfo, options: PlanOptions, data: Dataset) -> list[str]:
+    """What makes a run fit: a limit to the table's memory, more workers, larger nodes."""
+    beside, threads = (made.workers if _shares(options) else 1), info.config.train.threads or made.node.cores
+    where = {"beside": beside, "available": made.node.memory, "threads": threads}
+    limit = limit_that_fits(info, data, made.workers, made.available, **where)
+    found = [f"--set train.memory={limit}: shards wait on disk"] if limit else []
+    workers = made.workers * max(2, 1 << (made.table // made.workers // made.available).bit_length())
+    while not _shares(options) and workers <= _MOST_WORKERS:
+        other = data if options.dataset is not None else imagine(options.sizes(), workers, options.shards)
+        try:
+            changed = plan_run(other, made.what, info.config, workers, made.node.memory)
+        except UsageError:  # too few shards for so many
             break
-    workers = 2 * made.workers
-    while workers <= _MOST_WORKERS:
-        memory = tried({}, workers)
-        if memory is not None and fits(memory, workers):
+        memory = memory_of(changed, other, workers, [typical_round(changed)], **where)
+        if memory.total <= made.available:
             found.append(f"--workers {workers}: {in_bytes(memory.total)} a worker")
             break
         workers *= 2
-    short_by = made.memory.total - made.available
-    found.append(f"nodes with {in_bytes(short_by)} more memory, or a smaller model.dim")
-    return found
-
-
-def _round(limit: int) -> str:
-    """A size as an option has it, rounded down."""
-    unit, name = (10**9, "GB") if limit >= 10**10 else (10**6, "MB")
-    return f"{limit // unit}{name}"
+    more = in_bytes(made.memory.total - made.available)
+    return [*found, f"nodes with {more} more memory (--node, --memory), or a smaller model.dim"]

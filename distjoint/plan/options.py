@@ -43,19 +43,31 @@ class PlanOptions(CallOptions):
     triples: Number = option("Its training triples.", default=None, metavar="N")
     relations: Number = option("Its relations.", default=None, metavar="N")
     words: Number = option("Words of its vocabulary.", default=None, metavar="N")
-    tokens: Number = option("Tokens of its text; co-occurrence counts are estimated from them.", default=None, metavar="N")
+    tokens: Number = option(
+        "Tokens of its text; co-occurrence counts are estimated from them.", default=None, metavar="N"
+    )
     cells: Number = option("Its co-occurrence counts, where they are known better.", default=None, metavar="N")
     aligned: Number = option("Entities that share a row with a word.", default=None, metavar="N")
     mentions: Number = option("Words said of its entities, in all; for coupling described.", default=None, metavar="N")
     dim: int | None = option("Short for --set model.dim=N.", default=None, metavar="N", min=1)
-    shards: int | None = option("Of a dataset that does not exist yet; by default as many as suit it.", default=None, metavar="N", min=2)
+    shards: int | None = option(
+        "Of a dataset that does not exist yet; by default as many as suit it.", default=None, metavar="N", min=2
+    )
     workers: int = option("Workers, one a node.", default=1, metavar="N", min=1)
-    memory: Number = option("Memory of a node, like 64GB; by default its type's, or this machine's.", default=None, metavar="SIZE")
+    memory: Number = option(
+        "Memory of a node, like 64GB; by default its type's, or this machine's.", default=None, metavar="SIZE"
+    )
     node: str | None = option("Type of the nodes; 'distjoint plan --nodes' lists them.", default=None, metavar="TYPE")
-    price: float | None = option("Of a node for an hour; by default its type's, in USD.", default=None, metavar="USD", min=0)
+    price: float | None = option(
+        "Of a node for an hour; by default its type's, in USD.", default=None, metavar="USD", min=0
+    )
     cores: int | None = option("Of a node; by default its type's, or this machine's.", default=None, metavar="N", min=1)
-    network: float | None = option("Gbit/s between nodes; by default its type's.", default=None, metavar="GBIT", min=0.001)
-    disk: float | None = option("MB/s of a node's local disk; by default its type's.", default=None, metavar="MB", min=0.1)
+    network: float | None = option(
+        "Gbit/s between nodes; by default its type's.", default=None, metavar="GBIT", min=0.001
+    )
+    disk: float | None = option(
+        "MB/s of a node's local disk; by default its type's.", default=None, metavar="MB", min=0.1
+    )
     probe: bool = option("Measure this machine's speed for 20 seconds, rather than quote another's.", default=False)
     probe_seconds: float = option("How long a probe may train.", default=20.0, metavar="S", min=0.1)
     storage_options: Mapping[str, Any] | None = option(
@@ -68,20 +80,28 @@ class PlanOptions(CallOptions):
     def check(self) -> None:
         given = [name for name in SIZES if getattr(self, name) is not None]
         if self.dataset is not None and given:
-            raise UsageError(f"plan takes a dataset or sizes: {self.dataset} has its own, leave out --{', --'.join(given)}")
+            raise UsageError(
+                f"plan takes a dataset or sizes: {self.dataset} has its own, leave out --{', --'.join(given)}"
+            )
         if self.dataset is not None and self.shards is not None:
             raise UsageError(f"--shards {self.shards} is for sizes; {self.dataset} has its shards from 'prepare'")
         if self.dataset is None and not given:
             raise UsageError("say what to plan: distjoint plan DATASET, or --entities 90M --triples 600M ...")
         sizes = self.sizes()
-        for name, needed in (("triples", "entities"), ("tokens", "words"), ("cells", "words"), ("mentions", "entities")):
+        for name, needed in (
+            ("triples", "entities"),
+            ("tokens", "words"),
+            ("cells", "words"),
+            ("mentions", "entities"),
+        ):
             if sizes[name] and not sizes[needed]:
                 raise UsageError(f"--{name} {getattr(self, name)} needs --{needed} too")
         if given and not (sizes["triples"] or sizes["tokens"] or sizes["cells"]):
             raise UsageError("nothing would train: give --triples with --entities, or --tokens with --words")
         if sizes["aligned"] > min(sizes["entities"], sizes["words"]):
             raise UsageError(
-                f"--aligned {self.aligned}: more than there are entities ({sizes['entities']:,}) or words ({sizes['words']:,})"
+                f"--aligned {self.aligned}: more than there are entities ({sizes['entities']:,}) "
+                f"or words ({sizes['words']:,})"
             )
         try:
             parse_bytes(self.memory)

@@ -111,28 +111,36 @@ class Plan:
         """The lines of the table: what, and how much."""
         counts = (("words", "words"), ("entities", "entities"), ("triples/train", "triples"), ("cells", "cells"))
         yield self.what, ", ".join(f"{short(self.counts[key])} {name}" for key, name in counts if self.counts.get(key))
+        yield from self._sizes()
+        node, epoch = self.node, self.epoch
+        groups = f"{self.groups} groups of {self.shards} shards"
+        yield "run", f"coupling {self.coupling}, {self.lanes} lanes on {self.workers} workers, {groups}"
+        machine = f"{node.cores} cores, {in_bytes(self.available)}, {node.network:g} Gbit/s, disk {node.disk:g} MB/s"
+        yield "node", f"{node.name}: {machine}"
+        parts = ", ".join(f"{name} {in_bytes(size)}" for name, size in asdict(self.memory).items() if size)
+        yield "memory a worker", f"{in_bytes(self.memory.total)}: {parts}" + ("" if self.fits else "; DOES NOT FIT")
+        samples = [f"{short(count)} {unit}" for unit, count in epoch.samples.items()]
+        yield "epoch", ", ".join([f"{epoch.visits:,} visits in {epoch.rounds:,} rounds", *samples])
+        by_network = f"{in_bytes(epoch.sent)} of shards and {in_bytes(epoch.summed)} of gradients by network"
+        yield "moved an epoch", f"{in_bytes(epoch.parked)} by disk, {by_network}"
+        each = f"computing {epoch.compute:,.3g}, disk {epoch.disk:,.3g}, network {epoch.network:,.3g}"
+        yield "seconds an epoch", f"{epoch.seconds:,.3g}: {each}; a checkpoint {epoch.checkpoint:,.3g}"
+        price = "" if self.price is None else f", {self.price:,.2f} USD"
+        yield "in all", f"{_time(3600 * self.hours)} for {self.epochs} epochs{price}"
+        yield "bound by", self.bound
+        yield "speed", self.speed.said
+        yield from (("to change", advice) for advice in self.advice)
+        yield from (("taken for granted", assumption) for assumption in self.assumptions)
+
+    def _sizes(self) -> Iterator[tuple[str, str]]:
         for of in ("word", "entity"):
             row = {name: sum(p.row for p in self.parts if p.of == of and p.holds == name) for name in _HOLDS}
-            if sum(row.values()):
+            if any(row.values()):
                 yield f"bytes a row, {of}", ", ".join(f"{size:,} {name}" for name, size in row.items() if size)
         sums = {name: sum(part.total for part in self.parts if part.holds == name) for name in _HOLDS}
         yield "table", f"{in_bytes(self.table)}: " + ", ".join(f"{name} {in_bytes(n)}" for name, n in sums.items() if n)
-        yield "on storage", f"dataset {in_bytes(self.dataset)}, checkpoint {in_bytes(self.checkpoint)}, {in_bytes(self.checkpoints)} of them kept"
-        yield "run", f"coupling {self.coupling}, {self.lanes} lanes on {self.workers} workers, {self.groups} groups of {self.shards} shards"
-        yield "node", f"{self.node.name}: {self.node.cores} cores, {in_bytes(self.available)}, {self.node.network:g} Gbit/s, disk {self.node.disk:g} MB/s"
-        parts = ", ".join(f"{name} {in_bytes(size)}" for name, size in asdict(self.memory).items() if size)
-        yield "memory a worker", f"{in_bytes(self.memory.total)}: {parts}" + ("" if self.fits else "; DOES NOT FIT")
-        epoch = self.epoch
-        yield "epoch", ", ".join([f"{epoch.visits:,} visits in {epoch.rounds:,} rounds", *(f"{short(n)} {unit}" for unit, n in epoch.samples.items())])
-        yield "moved an epoch", f"{in_bytes(epoch.parked)} by disk, {in_bytes(epoch.sent)} of shards and {in_bytes(epoch.summed)} of gradients by network"
-        yield "seconds an epoch", f"{epoch.seconds:,.3g}: computing {epoch.compute:,.3g}, disk {epoch.disk:,.3g}, network {epoch.network:,.3g}; a checkpoint {epoch.checkpoint:,.3g}"
-        yield "in all", f"{_time(3600 * self.hours)} for {self.epochs} epochs" + ("" if self.price is None else f", {self.price:,.2f} USD")
-        yield "bound by", self.bound
-        yield "speed", self.speed.said
-        for advice in self.advice:
-            yield "to change", advice
-        for assumption in self.assumptions:
-            yield "taken for granted", assumption
+        checkpoints = f"checkpoint {in_bytes(self.checkpoint)}, {in_bytes(self.checkpoints)} of them kept"
+        yield "on storage", f"dataset {in_bytes(self.dataset)}, {checkpoints}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table(box=None, pad_edge=False, show_header=False)

@@ -118,7 +118,9 @@ class EpochLoop:
 
     def _new_tally(self, before: Mapping[str, float]) -> Tally:
         names = [name for source in self._parts.sources for name in source.sums]
-        return Tally([*names, *agreement.SUMS, MOVED, SENT, "syncs", *(f"{name}_squares" for name in self._dense.values)], before)
+        return Tally(
+            [*names, *agreement.SUMS, MOVED, SENT, "syncs", *(f"{name}_squares" for name in self._dense.values)], before
+        )
 
     def _metrics(self, sums: dict[str, float], workers: int) -> dict[str, float]:
         """Means, rates and gradient norms by their names in metrics.jsonl."""

@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from distjoint.base.machine import cores
+from distjoint.base.errors import UsageError
+from distjoint.base.machine import available_memory, cores
 from distjoint.base.machine import memory as memory_here
+from distjoint.base.sizes import in_bytes
 from distjoint.data.dataset import Dataset
 from distjoint.runs.folder import RunInfo
+from distjoint.table.parts import table_bytes
 from distjoint.train.build import arena_slots, lane_worker, scheme_of
+from distjoint.train.epoch import rounds_of
+from distjoint.train.on_storage import checkpoint_bytes
+from distjoint.train.plan import plan
 from distjoint.train.residency import shard_bytes
 from distjoint.train.schedule import Round, Visit
 from distjoint.train.sources.base import sources_of
@@ -24,6 +31,9 @@ PROGRAM = 480_000_000
 """Bytes of a worker with nothing to train: Python, torch, numba with what it compiled, Arrow."""
 _INDEX_BYTES = 17
 """Of a row of the arena: its places in W and C and in X, and whether it has a word."""
+_SHARES = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.12, 0.06, 0.03)
+"""Of the memory that there is: what `train.memory` may be, tried from the largest."""
+_ALL_ALIKE = 64
 _COPIES = 4
 """Shards that begin or are written to a checkpoint take so many times their size, and it stays with the process."""
 _ROW_BYTES = 8
@@ -90,7 +100,9 @@ def memory_of(
     largest, per_shard = max(map(layout.shard_rows, shards)), shard_bytes(parts, layout)
     held = -(-layout.shards // min(workers, info.lanes)) if workers > 1 else layout.shards
     decoders = [kind.decoder(data, info.config) for kind in kinds]
-    sizes = [decoder.bytes((i, j)) for i in shards for j in shards for decoder in decoders]
+    some = shards[:_ALL_ALIKE]  # of many shards the first stand for all
+    sizes = [decoder.bytes((i, j)) for i in some for j in shards for decoder in decoders]
+    decoded = sum(sizes) * len(shards) // len(some)
     seen = 1 - (1 - 1 / min(workers, info.lanes)) ** info.config.train.epochs if workers > 1 else 1
     budget = int(SHARE_OF_MEMORY * (available or memory_here()) / beside)
     scratch = 0
@@ -103,7 +115,53 @@ def memory_of(
         table=table,
         index=slots * largest * _INDEX_BYTES + layout.rows * _ROW_BYTES,
         parked=max(0, held - slots) * per_shard if fits else 0,
-        samples=min(budget, int(seen * sum(sizes))) + threads * max(sizes, default=0),
+        samples=min(budget, int(seen * decoded)) + threads * max(sizes, default=0),
         scratch=scratch,
         copies=(_COPIES + travelling) * per_shard,
     )
+
+
+def foreseen(info: RunInfo, data: Dataset, workers: int, here: bool, refuse: bool) -> str:
+    """A line about what a run takes, for its log.
+
+    here     whether its workers have this machine's memory
+    refuse   whether to raise UsageError, which says what would fit, where that is less than they take
+    """
+    memory = memory_of(info, data, workers, rounds_of(info, 0, 1))
+    table = in_bytes(table_bytes(scheme_of(info).parts, data.layout))
+    line = f"a table of {table}, about {in_bytes(memory.total)} of memory a worker, "
+    line += f"{in_bytes(checkpoint_bytes(info, data))} a checkpoint"
+    if not here:
+        return line
+    free = available_memory() // workers
+    if refuse and memory.total > free:
+        limit = limit_that_fits(info, data, workers, free)
+        instead = f"set train.memory={limit}, so that shards wait on disk, or " if limit else ""
+        raise UsageError(
+            f"{data.folder}: {line}, and there are {in_bytes(free)}; {instead}take a smaller model.dim or a larger "
+            "machine; 'distjoint plan' says more, and --any-memory tries it all the same"
+        )
+    return f"{line}; {in_bytes(free)} are free"
+
+
+def limit_that_fits(info: RunInfo, data: Dataset, workers: int, free: int, **where: Any) -> str | None:
+    """The largest `train.memory` that was tried by which a worker takes no more than some bytes; None for none.
+
+    where   as of `memory_of`
+    """
+    for share in _SHARES:
+        limit = int(free * share)
+        train = info.config.train.model_copy(update={"memory": limit, "groups": None})
+        try:
+            changed = plan(data, info.dataset, info.config.model_copy(update={"train": train}), workers)
+        except UsageError:
+            continue
+        if memory_of(changed, data, workers, [typical_round(changed)], **where).total <= free:
+            return _as_option(limit)
+    return None
+
+
+def _as_option(limit: int) -> str:
+    """A size as an option has it, rounded down."""
+    unit, name = (10**9, "GB") if limit >= 10**10 else (10**6, "MB")
+    return f"{limit // unit}{name}"

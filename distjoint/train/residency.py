@@ -156,7 +156,10 @@ class Residency:
         self.wait()
         self._adopt()
         for shard in sorted([*self.arena.slot, *self._parked]):
-            yield shard, self.arena.views(shard) if shard in self.arena.slot else self._unpack(shard, self.read_parked(shard))
+            yield (
+                shard,
+                self.arena.views(shard) if shard in self.arena.slot else self._unpack(shard, self.read_parked(shard)),
+            )
 
     def wait(self, shard: int | None = None) -> None:
         """Until a shard that is coming is there, or all is carried that was to be. Raises what went wrong first."""

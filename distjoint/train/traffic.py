@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -87,7 +88,7 @@ def rehearse(info: RunInfo, layout: Layout, workers: int, rank: int, epochs: Seq
     residency = _Rehearsal(arena, _Nowhere(), rank, worker_of, lambda _: {})
     parked: list[int] = []
     sent: list[int] = []
-    for rounds, following in zip(epochs[:-1], epochs[1:], strict=True):
+    for rounds, following in pairwise(epochs):
         parked, sent, coming = [], [], [*rounds, *following]
         for number, round_ in enumerate(rounds):
             before = residency.moved, residency.sent

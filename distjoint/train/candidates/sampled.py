@@ -63,7 +63,7 @@ class Sampled(CandidateStrategy):
 
     @classmethod
     def step_bytes(cls, config: Config, entities: int) -> int:
-        """Vectors of distinct rows and as candidates, gradients by place and by row; places and masks of two batches."""
+        """Vectors of distinct rows, twice; gradients by place and by row; places and masks of two batches."""
         graph, dim = config.graph, config.model.dim
         chunks = -(-graph.batch // graph.chunk)
         places = 2 * chunks * (graph.chunk + graph.negatives)

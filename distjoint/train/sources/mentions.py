@@ -31,6 +31,7 @@ from distjoint.couplings.described import READ
 from distjoint.couplings.scheme import RESIDUAL, Scheme, spread_of
 from distjoint.couplings.views import Word
 from distjoint.data.dataset import Dataset
+from distjoint.data.manifest import Manifest
 from distjoint.data.streams import MENTIONS
 from distjoint.table.arena import places_among
 from distjoint.table.parts import Part, Shard

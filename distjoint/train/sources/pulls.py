@@ -21,11 +21,12 @@ from distjoint.backends.base import NotFiniteError
 from distjoint.base.arrays import Floats, Ints, Offsets
 from distjoint.base.errors import DivergedError
 from distjoint.config import Config
+from distjoint.couplings.scheme import Scheme
 from distjoint.couplings.views import View
 from distjoint.data.dataset import Dataset
 from distjoint.train.failure import offending_sample
 from distjoint.train.rates import Rates
-from distjoint.train.schedule import Partition
+from distjoint.train.schedule import Partition, Visit
 from distjoint.train.sources.base import LaneVisit, Source, VisitWork
 from distjoint.train.tally import Tally
 
