@@ -169,6 +169,13 @@ def _advice(made: Plan, info: RunInfo, options: PlanOptions, data: Dataset) -> l
         return [f"more workers: up to {most} with {data.layout.shards} shards, each with its lane"]
     if made.bound == "compute":
         return [f"more workers, of a dataset with --shards {8 * made.workers}: each needs two shards"]
+    if made.bound == "network" and made.epoch.summed > made.epoch.sent:
+        every = info.config.train.sync_batches
+        share = made.epoch.summed / (made.epoch.summed + made.epoch.sent)
+        return [
+            f"--set train.sync_batches={8 * every}: gradients of relations are {share:.0%} of what is sent, "
+            f"summed after every {every} batches"
+        ]
     if made.bound == "network":
         return ["a faster network, or fewer workers of more cores: what is sent goes by the table, not by the samples"]
     return ["more memory a node (train.memory), a faster disk, or more workers: shards wait on disk"]

@@ -5,7 +5,8 @@ python scripts/bench/plan.py --cpu --only 'dual|none' --out plan.json ...
 
 --graph is a dataset with text, triples and entities that share rows with words; --described one whose entities have
 texts. Graph alone and text alone are drawn by the seed. Each configuration is a process of its own, so that its peak
-is its own, of two epochs; the second is compared. Seconds are foreseen by a probe of the same minute. On a machine
+is its own, of two epochs; the second is compared. Seconds are foreseen by the mean of two probes, before it and
+after it. On a machine
 that others use, --cpu counts seconds of CPU in both (one thread each). Two workers are Ray's; their peak is the
 largest that was seen of a worker's process.
 """
@@ -27,6 +28,8 @@ from typing import Any
 
 from rich.console import Console
 from synthetic import make_graph, make_text
+
+from distjoint.plan.result import Plan
 
 _LIMITS = {"memory": 0.15, "bytes": 0.05, "seconds": 0.30}
 """Relative errors that are allowed."""
@@ -117,13 +120,16 @@ def measure(
     """Foresee and train one configuration."""
     import distjoint
 
-    plan = distjoint.plan(dataset, settings, workers=workers, probe=True, probe_seconds=args.probe_seconds)
+    def foresee() -> Plan:
+        return distjoint.plan(dataset, settings, workers=workers, probe=True, probe_seconds=args.probe_seconds)
+
+    plan = foresee()
     given = json.dumps({"dataset": dataset, "out": str(scratch / "run"), "settings": settings, "workers": workers})
     command = [sys.executable, __file__, "--child", given, *(["--cpu"] if args.cpu else [])]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if process.returncode:
         sys.exit(f"training with {settings} failed")
-    made = json.loads(process.stdout.splitlines()[-1])
+    made, after = json.loads(process.stdout.splitlines()[-1]), foresee()
     metrics = made["metrics"]
     return Measured(
         name=name,
@@ -131,7 +137,7 @@ def measure(
         checkpoint=(plan.checkpoint, made["checkpoint"]),
         parked=(plan.epoch.parked, metrics.get("moved_bytes", 0)),
         sent=(plan.epoch.sent, metrics.get("sent_bytes", 0)),
-        seconds=(plan.epoch.seconds, metrics["seconds"]),
+        seconds=((plan.epoch.seconds + after.epoch.seconds) / 2, metrics["seconds"]),
         base=made["base"],
     )
 
