@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import Small, Train, config
 from typer.testing import CliRunner
@@ -24,12 +24,14 @@ from distjoint.plan.result import Plan
 from distjoint.registry import COUPLINGS
 from distjoint.runs.folder import Checkpoint, RunFolder
 from distjoint.table.parts import table_bytes
+from distjoint.train import memory as memory_module
 from distjoint.train.build import scheme_of
 from distjoint.train.memory import foreseen, memory_of, typical_round
 from distjoint.train.plan import plan as plan_run
 
 pytestmark = pytest.mark.unit
 
+SMALLER: dict[str, Any] = {"entities": "1M", "triples": "2M", "relations": 9, "words": "10k", "cells": "1M"}
 WIKIDATA: dict[str, Any] = {"entities": "90M", "triples": "600M", "relations": 1300, "words": "5M", "tokens": "10B"}
 
 
@@ -45,10 +47,10 @@ def moved(run: Path) -> dict[str, float]:
 
 @pytest.mark.parametrize("coupling", ["none", "dual", "soft"])
 def test_a_checkpoint_takes_the_bytes_that_were_foreseen(known: Train, small: Small, coupling: str) -> None:
-    settings = {"model.coupling": coupling}
-    folder = RunFolder.open(str(known(settings)))
+    chosen = {"model.coupling": coupling}
+    folder = RunFolder.open(str(known(chosen)))
     files = Checkpoint.open(folder.folder / str(folder.info.result)).manifest.files
-    made = of(small.joint, settings)
+    made = of(small.joint, chosen)
     assert made.checkpoint == sum(file.bytes for file in files)
     assert made.table == table_bytes(scheme_of(folder.info).parts, folder.layout)
     assert made.dataset == sum(file.bytes for file in Dataset.open(small.joint).manifest.files)
@@ -74,19 +76,16 @@ def test_what_an_epoch_moves_is_what_was_foreseen(
     assert made.epoch.sent == measured["sent_bytes"] == 0
 
 
-def test_workers_send_shards_and_sums_of_gradients(small: Small) -> None:
+def test_workers_send_shards_and_sums_of_gradients(known: Train, small: Small) -> None:
     """Two passes of three rounds; a shard is handed over no more than once a round."""
     made = of(small.joint, workers=2)
     assert made.epoch.rounds == 6
     assert made.epoch.visits == 12
     assert 0 < made.epoch.sent < 6 * made.checkpoint
-    assert made.epoch.summed == pytest.approx(made.epoch.syncs * 2 * _dense(small), rel=1e-9)
-
-
-def _dense(small: Small) -> int:
-    """Bytes of relations, those of words, and the map."""
-    relations = Dataset.open(small.joint).manifest.counts["relations"]
-    return 4 * (2 * relations * 16 + 16 * 16)
+    folder = RunFolder.open(str(known({})))
+    dense = Checkpoint.open(folder.folder / str(folder.info.result)).dense()
+    summed = sum(4 * values.numel() for name, values in dense.items() if not name.endswith(".state"))
+    assert made.epoch.summed == pytest.approx(made.epoch.syncs * 2 * summed, rel=1e-9)
 
 
 def test_parts_add_up_to_the_table_and_memory_to_its_sum(small: Small) -> None:
@@ -105,13 +104,14 @@ def test_parts_add_up_to_the_table_and_memory_to_its_sum(small: Small) -> None:
 
 def test_every_coupling_has_a_plan() -> None:
     for name in COUPLINGS.names():
-        sizes = WIKIDATA | {"mentions": "1B", "aligned": "1M"}
+        sizes = SMALLER | {"mentions": "10M", "aligned": "5k"}
         made = distjoint.plan(config={"model.coupling": name}, workers=2, node="r6i.32xlarge", dim=64, **sizes)
         assert made.coupling == name
         assert made.hours > 0
         assert made.price == pytest.approx(made.hours * 2 * 8.064)
 
 
+@settings(max_examples=15)
 @given(
     rows=st.integers(1_000, 10**8), more=st.integers(0, 10**8), words=st.integers(64, 10**6), dim=st.integers(2, 500),
     wider=st.integers(0, 500), workers=st.sampled_from([1, 2, 4]), coupling=st.sampled_from(["none", "dual", "tie"]),
@@ -123,8 +123,8 @@ def test_more_rows_or_dimensions_never_take_less_memory(
         sizes = dict.fromkeys(("tokens", "aligned", "mentions"), 0)
         sizes |= {"entities": entities, "words": words, "triples": 10**6, "relations": 10, "cells": 10**6}
         data = imagine(sizes, workers, shards=16)
-        settings = config({"model.dim": 2 * dim, "model.coupling": coupling, "train.threads": 1})
-        info = plan_run(data, "sizes", settings, workers, 1 << 50)
+        chosen = config({"model.dim": 2 * dim, "model.coupling": coupling, "train.threads": 1})
+        info = plan_run(data, "sizes", chosen, workers, 1 << 50)
         return memory_of(info, data, workers, [typical_round(info)], available=1 << 40).total
 
     assert memory(rows, dim) <= memory(rows + more, dim) <= memory(rows + more, dim + wider)
@@ -159,10 +159,23 @@ def test_a_probe_measures_each_source_and_says_so(small: Small) -> None:
 
 
 def test_a_probe_of_sizes_trains_on_drawn_samples() -> None:
-    sizes = {"entities": 5000, "triples": 20_000, "relations": 5, "words": 2000, "cells": 10_000, "mentions": 9000}
+    sizes: dict[str, Any] = {
+        "entities": 5000,
+        "triples": 20_000,
+        "relations": 5,
+        "words": 2000,
+        "cells": 10_000,
+        "mentions": 9000,
+    }
     made = distjoint.plan(config=config({"model.coupling": "described"}), probe=True, probe_seconds=0.3, **sizes)
     assert made.speed.rates.keys() == {"cells", "triples", "mentions"}
     assert "drawn" in made.speed.said
+
+
+def test_workers_without_a_lane_are_named() -> None:
+    made = distjoint.plan(workers=6, shards=8, dim=10, **SMALLER)
+    assert made.lanes == 4
+    assert any("2 of 6 workers idle" in line for line in made.advice)
 
 
 def test_what_does_not_fit_says_what_would() -> None:
@@ -179,10 +192,10 @@ def test_what_does_not_fit_says_what_would() -> None:
 
 
 def test_what_bounds_an_epoch_follows_the_machine() -> None:
-    plenty = {"node": "r6i.32xlarge", "workers": 8, "dim": 100, **WIKIDATA}
+    plenty = {"node": "r6i.32xlarge", "workers": 2, "dim": 100, "shards": 16, **SMALLER}
     assert distjoint.plan(network=0.1, **plenty).bound == "network"
     assert distjoint.plan(cores=1, network=1000, **plenty).bound == "compute"
-    slow = distjoint.plan(config={"train.memory": "2GB"}, disk=1, network=1000, **plenty)
+    slow = distjoint.plan(config={"train.memory": "100MB"}, disk=1, network=1000, **plenty)
     assert slow.bound == "disk"
 
 
@@ -192,7 +205,7 @@ def test_train_says_what_it_takes_and_refuses_what_does_not_fit(
     data = Dataset.open(small.joint)
     info = plan_run(data, small.joint, config(), 1)
     assert "of memory a worker" in foreseen(info, data, 1, here=True, refuse=True)
-    monkeypatch.setattr("distjoint.train.memory.available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(memory_module, "available_memory", lambda: 1_000_000)
     with pytest.raises(UsageError, match=r"and there are 1 MB; .*--any-memory"):
         distjoint.train(small.joint, str(tmp_path / "run"), config())
     assert not (tmp_path / "run" / "run.json").exists()
@@ -204,7 +217,7 @@ def test_the_refusal_names_a_limit_that_fits(monkeypatch: pytest.MonkeyPatch) ->
     sizes = {"entities": 10**7, "triples": 10**6, "relations": 5, "words": 0, "cells": 0, "aligned": 0, "tokens": 0}
     data = imagine(sizes | {"mentions": 0})
     info = plan_run(data, "sizes", config({"model.dim": 200}), 1, 1 << 40)
-    monkeypatch.setattr("distjoint.train.memory.available_memory", lambda: 6 * 10**9)
+    monkeypatch.setattr(memory_module, "available_memory", lambda: 6 * 10**9)
     with pytest.raises(UsageError, match=r"set train\.memory=\d+MB, so that shards wait on disk"):
         foreseen(info, data, 1, here=True, refuse=True)
 
@@ -222,7 +235,7 @@ def test_the_refusal_names_a_limit_that_fits(monkeypatch: pytest.MonkeyPatch) ->
         ({**WIKIDATA, "memory": "lots"}, "--memory: 'lots' is not a size"),
         ({**WIKIDATA, "memory": "0GB"}, "--memory 0GB: a node has some"),
         ({**WIKIDATA, "price": -1.0}, "--price is -1.0; it must be at least 0"),
-        ({**WIKIDATA, "workers": 40, "shards": 64}, "64 shards are too few for 40 lanes"),
+        ({**SMALLER, "shards": 8, "config": {"train.lanes": 5}}, "8 shards are too few for 5 lanes"),
         ({**WIKIDATA, "dim": 100, "config": {"model.dim": 50}}, "give one of them"),
     ],
 )

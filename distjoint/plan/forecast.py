@@ -111,6 +111,7 @@ def _epoch(
 ) -> Epoch:
     scheme, busy = scheme_of(info), min(workers, info.lanes)
     kinds, passes = sources_of(scheme), passes_of(info)
+    cores = info.config.train.threads or node.cores
     rounds, ranks = schedules[1], range(min(busy, _RANKS))
     few = [each[:looked] for each in schedules]
     moves = [rehearse(info, data.layout, workers, rank, few) for rank in ranks]
@@ -128,7 +129,7 @@ def _epoch(
                 continue
             here = {kind.unit: float(kind.visit_samples(scheme, data, visit, passes)) for kind in kinds}
             rows = visit_weight(data, visit) if info.groups > 2 else 0
-            of_worker[lane_worker(lane, info.lanes, workers)] += speed.seconds(here, rows, node.cores)
+            of_worker[lane_worker(lane, info.lanes, workers)] += speed.seconds(here, rows, cores)
             for unit, count in here.items():
                 samples[unit] += count
         compute[number] = max(of_worker)

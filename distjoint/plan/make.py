@@ -165,6 +165,11 @@ def _advice(made: Plan, info: RunInfo, options: PlanOptions, data: Dataset) -> l
     if not made.fits:
         return _to_fit(made, info, options, data)
     most = data.layout.shards // 2
+    if made.lanes < made.workers:
+        return [
+            f"{made.workers - made.lanes} of {made.workers} workers idle: {data.layout.shards} shards have "
+            f"{made.lanes} lanes"
+        ]
     if made.bound == "compute" and most > made.workers:
         return [f"more workers: up to {most} with {data.layout.shards} shards, each with its lane"]
     if made.bound == "compute":

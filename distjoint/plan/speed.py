@@ -37,6 +37,8 @@ _MOST = 400_000
 """Rows, and samples of a stream, of a dataset that a probe makes up."""
 _MOST_OF_ITS_OWN = 4_000_000
 """Those of a dataset that it begins at once."""
+_PATIENCE = 4
+"""Times as long as it may, that a probe trains where some source's turn has not come."""
 _WARM = 3
 """Steps that are not measured: the first ones read and compile."""
 QUOTED = "figures of an AMD Zen 4 machine, 2 cores, measured for this package"
@@ -98,8 +100,11 @@ def probe(config: Config, data: Dataset, seconds: float, progress: Progress) -> 
     with progress.task("measuring this machine's speed", total=seconds) as bar:
         measured = _Probe(info, sample).run(seconds, bar)
     what = "the dataset's own samples" if own else f"samples drawn for {sample.layout.rows:,} rows"
-    said = f"a probe of this machine: {measured.spent:.0f} s on {what}, {measured.threads} threads"
-    return Speed(measured.rates, measured.setup, said, measured=True)
+    said = f"a probe of this machine: {measured.spent:.2g} s on {what}, {measured.threads} threads"
+    others = quoted(scheme_of(info)).rates
+    if missing := sorted(others.keys() - measured.rates.keys()):
+        said += f"; {', '.join(missing)} did not come to train, and are {QUOTED}"
+    return Speed({**others, **measured.rates}, measured.setup, said, measured=True)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,12 @@ class _Measured:
     setup: float
     spent: float
     threads: int
+
+
+def _have_trained(parts: Parts, first: Mapping[str, float], tally: Tally) -> bool:
+    """Whether each source has trained something since."""
+    now = tally.sums()
+    return all(now[source.unit] > first[source.unit] for source in parts.sources)
 
 
 class _Probe:
@@ -152,7 +163,8 @@ class _Probe:
                 else:
                     spent += took
                 bar.advance(took)
-                if time.perf_counter() - begun > seconds and done > _WARM:
+                late = time.perf_counter() - begun
+                if late > _PATIENCE * seconds or (late > seconds and _have_trained(parts, first, tally)):
                     break
             epoch += 1
         return self._found(parts, first, tally.sums(), setup, spent, visit)
