@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,7 +217,7 @@ def test_train_says_what_it_takes_and_refuses_what_does_not_fit(
 
 def test_the_refusal_names_a_limit_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"entities": 10**7, "triples": 10**6, "relations": 5, "words": 0, "cells": 0, "aligned": 0, "tokens": 0}
-    data = imagine(sizes | {"mentions": 0})
+    data = imagine(sizes | {"mentions": 0}, shards=64)
     info = plan_run(data, "sizes", config({"model.dim": 200}), 1, 1 << 40)
     monkeypatch.setattr(memory_module, "available_memory", lambda: 6 * 10**9)
     with pytest.raises(UsageError, match=r"set train\.memory=\d+MB, so that shards wait on disk"):
@@ -273,3 +275,21 @@ def test_hours_and_price_count_every_epoch(small: Small) -> None:
     assert many.hours == pytest.approx(10 * one.hours)
     assert many.price == pytest.approx(10 * (one.price or 0))
     assert replace(one, node=node_of(None)).price is None
+
+
+def test_the_page_on_scale_says_what_its_command_prints() -> None:
+    """The command for 8 nodes in docs/scale.md, and its column of the table."""
+    page = (Path(__file__).parents[1] / "docs" / "scale.md").read_text()
+    command = re.search(r"^(distjoint plan --entities 100M .*?)\n```", page, re.DOTALL | re.MULTILINE)
+    assert command
+    shown = CliRunner().invoke(app, [*shlex.split(command[1].replace("\\\n", " "))[1:], "--json"])
+    assert shown.exit_code == 0, shown.output
+    made = json.loads(shown.output)
+    row = [line.split("|")[3].strip() for line in page.splitlines() if line.startswith("| ") and line.count("|") == 6]
+    nodes_, groups, arena, memory, sent, summed, seconds, hours = row
+    assert nodes_ == f"{made['workers']} {made['node']['name']}"
+    assert groups == f"{made['groups']} of {made['shards']}"
+    assert [arena, memory] == [in_bytes(made["memory"][name]) for name in ("table", "total")]
+    assert [sent, summed] == [in_bytes(made["epoch"][name]) for name in ("sent", "summed")]
+    assert seconds == f"{made['epoch']['compute']:.0f}, {made['epoch']['network']:.0f}"
+    assert float(hours) == pytest.approx(made["hours"], abs=0.01)

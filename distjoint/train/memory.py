@@ -136,7 +136,9 @@ def foreseen(info: RunInfo, data: Dataset, workers: int, here: bool, refuse: boo
     free = available_memory() // workers
     if refuse and memory.total > free:
         limit = limit_that_fits(info, data, workers, free)
-        instead = f"set train.memory={limit}, so that shards wait on disk, or " if limit else ""
+        instead = (
+            f"set train.memory={limit}, so that shards wait on disk, or " if limit else "prepare with more --shards, "
+        )
         raise UsageError(
             f"{data.folder}: {line}, and there are {in_bytes(free)}; {instead}take a smaller model.dim or a larger "
             "machine; 'distjoint plan' says more, and --any-memory tries it all the same"

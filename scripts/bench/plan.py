@@ -95,13 +95,14 @@ def main() -> None:
 def bench(args: argparse.Namespace, scratch: Path) -> None:
     data = {"joint": args.graph, "described": args.described}
     drawn = Path(args.data) if args.data else scratch
-    for name, make in (
-        ("graph", lambda place: make_graph(place, args.entities, args.entities, 16)),
-        ("text", lambda place: make_text(place, args.words, 20 * args.words, 8)),
-    ):
+    for name in ("graph", "text"):
         data[name] = str(drawn / name)
-        if not (drawn / name / "manifest.json").exists():
-            make(drawn / name)
+        if (drawn / name / "manifest.json").exists():
+            continue
+        if name == "graph":
+            make_graph(drawn / name, args.entities, args.entities, 16)
+        else:
+            make_text(drawn / name, args.words, 20 * args.words, 8)
     place = Path(args.out) if args.out else None
     found = {m["name"]: Measured(**m) for m in json.loads(place.read_text())} if place and place.exists() else {}
     for name, (dataset, settings, workers) in configurations(data, args.dim).items():
