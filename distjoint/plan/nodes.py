@@ -37,21 +37,21 @@ class Node:
 
 
 _GIB = 1 << 30
-_TYPES = (
-    Node("c6i.8xlarge", 32, 64 * _GIB, 12.5, 500, 1.36),
-    Node("m6i.8xlarge", 32, 128 * _GIB, 12.5, 500, 1.536),
-    Node("r6i.2xlarge", 8, 64 * _GIB, 3.1, 500, 0.504),
-    Node("r6i.8xlarge", 32, 256 * _GIB, 12.5, 500, 2.016),
-    Node("r6i.32xlarge", 128, 1024 * _GIB, 50, 500, 8.064),
-    Node("i4i.8xlarge", 32, 256 * _GIB, 18.75, 2000, 2.746),
-    Node("i4i.32xlarge", 128, 1024 * _GIB, 75, 8000, 10.982),
-    Node("n2-highmem-32", 32, 256 * _GIB, 32, 500, 2.096),
-)
 
 
 def nodes() -> dict[str, Node]:
     """The types that are known, by name."""
-    return {node.name: node for node in _TYPES}
+    types = (
+        Node("c6i.8xlarge", 32, 64 * _GIB, 12.5, 500, 1.36),
+        Node("m6i.8xlarge", 32, 128 * _GIB, 12.5, 500, 1.536),
+        Node("r6i.2xlarge", 8, 64 * _GIB, 3.1, 500, 0.504),
+        Node("r6i.8xlarge", 32, 256 * _GIB, 12.5, 500, 2.016),
+        Node("r6i.32xlarge", 128, 1024 * _GIB, 50, 500, 8.064),
+        Node("i4i.8xlarge", 32, 256 * _GIB, 18.75, 2000, 2.746),
+        Node("i4i.32xlarge", 128, 1024 * _GIB, 75, 8000, 10.982),
+        Node("n2-highmem-32", 32, 256 * _GIB, 32, 500, 2.096),
+    )
+    return {node.name: node for node in types}
 
 
 def node_of(name: str | None) -> Node:
