@@ -148,17 +148,17 @@ class Graph(_Section):
     into_words: float = Field(
         0.3,
         ge=0,
-        description="Coupling described: step size of words, by what entities that read them want, as a multiple of "
+        description="Where texts are read: step size of words, by what entities that read them want, as a multiple of "
         "learning_rate. 0 leaves words to the text.",
     )
     into_reading: float = Field(
         6.0,
         ge=0,
-        description="Coupling described: the same of R, which entities read in a word besides W + C. It is no part of "
+        description="Where texts are read: the same of R, which entities read in a word besides W + C. It is no part of "
         "the word's own vector.",
     )
     refreshes: int = Field(
-        1, ge=1, description="Coupling described: how often entities read their text, in each pass over the triples."
+        1, ge=1, description="Where texts are read: how often entities read their text, in each pass over the triples."
     )
     own_end: bool | None = Field(
         None,
@@ -168,13 +168,13 @@ class Graph(_Section):
     own_l2: float = Field(
         0.03,
         ge=0,
-        description="Couplings dual and described: pull of an entity's own vector X to zero, and so to what words say.",
+        description="Where texts are read, and under dual: pull of an entity's own vector X to zero, and so to what words say.",
     )
     own_dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Coupling described: share of the entities whose own vector X a step leaves out, so that their "
+        description="Where texts are read: share of the entities whose own vector X a step leaves out, so that their "
         "text must do.",
     )
     batch: int = Field(4096, ge=1, description="Triples per step.")
@@ -293,8 +293,8 @@ class Train(_Section):
     freeze: Annotated[tuple[Annotated[str, NameOf(Freezable())], ...], BeforeValidator(_listed)] = Field(
         (),
         description="What takes no step: any of words, contexts, entities, relations, and what a coupling has besides: "
-        "the map of dual, described and project; old: all that a run has from another (--from); given: words and "
-        "entities that begin with vectors of init.",
+        "the map of dual, described, fields and project; old: all that a run has from another (--from); given: words "
+        "and entities that begin with vectors of init.",
     )
     old_rate: float = Field(
         1.0, gt=0, description="Factor on the step sizes of all that a run has from another (--from)."
@@ -348,16 +348,21 @@ class Config(_Section):
         """The tree as YAML; with `comments`, the meaning of each key stands above it, with the names to choose from."""
         tree = self.model_dump(mode="json")
         if not comments:
-            return yaml.safe_dump(tree, sort_keys=False)
+            return _yaml(tree, sort_keys=False)
         lines = []
         for name, info in type(self).model_fields.items():
             section = type(info.default)
             lines += [f"# {section.__doc__}", f"{name}:"]
             for key, value in tree[name].items():
-                text = yaml.safe_dump(value, default_flow_style=True, width=999).removesuffix("...\n").strip()
+                text = _yaml(value, default_flow_style=True, width=999).removesuffix("...\n").strip()
                 lines += [f"  # {_meaning(section.model_fields[key])}", f"  {key}: {text}"]
             lines.append("")
         return "\n".join(lines)
+
+
+def _yaml(value: Any, **style: Any) -> str:
+    """As `yaml.safe_dump`, by libyaml where PyYAML has it: a quarter of the time."""
+    return str(yaml.dump(value, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), **style))
 
 
 def _meaning(field: FieldInfo) -> str:

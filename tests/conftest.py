@@ -1,4 +1,4 @@
-"""Shared by all tests: no deadline for properties (machines are shared) and 40 examples of each, others in each run,
+"""Shared by all tests: no deadline for properties (machines are shared) and 20 examples of each, others in each run,
 DISTJOINT_EXAMPLES for more; and the small dataset, made once.
 
 Tests start some hundred interpreters: each would compile the package anew if modules' bytecode were not kept.
@@ -20,7 +20,7 @@ from small import Small, Train, config, make, make_paired
 
 import distjoint
 
-settings.register_profile("distjoint", deadline=None, max_examples=int(os.environ.get("DISTJOINT_EXAMPLES", "40")))
+settings.register_profile("distjoint", deadline=None, max_examples=int(os.environ.get("DISTJOINT_EXAMPLES", "20")))
 settings.load_profile("distjoint")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -23,13 +23,14 @@ from distjoint.runs.folder import Checkpoint, RunFolder
 from distjoint.table import layout
 
 TEAMS, PLAYERS = 8, 6
+SHARDS, MANY = 4, 8
 Triple = tuple[str, str, str]
 Train = Callable[..., Path]
 """Trains by settings on a dataset; returns the run's folder."""
 
 FAST: dict[str, Any] = {
     "model.dim": 16,
-    "train.epochs": 3,
+    "train.epochs": 2,
     "train.threads": 1,
     "train.triple_passes": 2,
     "graph.batch": 64,
@@ -37,7 +38,7 @@ FAST: dict[str, Any] = {
     "graph.negatives": 16,
     "graph.learning_rate": 0.1,
 }
-"""Settings for a run of a second."""
+"""Settings for a run of a fifth of a second."""
 
 LEAN = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
@@ -51,12 +52,14 @@ LEAN = {
 class Small:
     """URLs of the prepared datasets.
 
-    joint   text and graph, 8 shards of several tiles
+    joint   text and graph, 4 shards of several tiles: enough for two lanes
+    many    the same in 8 shards, for more lanes or groups; a run takes twice as long
     text, graph    each alone
     known   the graph, with a fifth of its training triples as valid split
     """
 
     joint: str
+    many: str
     text: str
     graph: str
     known: str
@@ -103,18 +106,19 @@ def sentences(count: int = 500, seed: int = 0) -> list[str]:
     return lines
 
 
-def make(folder: Path, shards: int = 8) -> Small:
-    """Write the raw files and prepare them four times."""
+def make(folder: Path, shards: int = SHARDS) -> Small:
+    """Write the raw files and prepare them five times."""
     text, files = folder / "text.txt", write_league(folder)
     text.write_text("\n".join(sentences()) + "\n")
     graph = {"triples": files["train"], "valid": files["valid"], "test": files["test"]}
     known = folder / "known.tsv"
     known.write_text("".join("\t".join(triple) + "\n" for triple in league()[0][::5]))
-    made = Small(*(str(folder / name) for name in ("joint", "text", "graph", "known")))
+    made = Small(*(str(folder / name) for name in ("joint", "many", "text", "graph", "known")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "TILE_ROWS", 8)  # so that a shard has several tiles
         options: dict[str, Any] = {"shards": shards, "min_count": 1, "window": 5}
         distjoint.prepare(made.joint, corpus=str(text), **graph, **options)
+        distjoint.prepare(made.many, corpus=str(text), **graph, **{**options, "shards": MANY})
         distjoint.prepare(made.text, corpus=str(text), **options)
         distjoint.prepare(made.graph, **graph, **options)
         distjoint.prepare(made.known, triples=files["train"], valid=str(known), **options)
@@ -131,7 +135,7 @@ def make_paired(folder: Path) -> str:
     graph = {"triples": files["train"], "valid": files["valid"], "align": str(pairs)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "TILE_ROWS", 8)
-        distjoint.prepare(str(folder / "paired"), corpus=str(text), **graph, shards=8, min_count=1, window=5)
+        distjoint.prepare(str(folder / "paired"), corpus=str(text), **graph, shards=SHARDS, min_count=1, window=5)
     return str(folder / "paired")
 
 
@@ -174,6 +178,7 @@ def losses(run: Path) -> list[dict[str, float]]:
 __all__ = [
     "FAST",
     "LEAN",
+    "SHARDS",
     "Small",
     "Train",
     "assert_same_bits",

@@ -6,9 +6,8 @@ Imports nothing of it. A file is parsed when its tree is asked for.
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -49,8 +48,17 @@ class Module:
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
-        """All of the tree."""
-        return tuple(ast.walk(self.tree))
+        """All of the tree that is a statement or an expression, or a part of one, as `ast.walk` finds it: its rest,
+        such as whether a name is read or set, is half of it.
+        """
+        found: list[ast.AST] = [self.tree]
+        for node in found:
+            for value in vars(node).values():
+                if value.__class__ is list:
+                    found += [each for each in value if isinstance(each, ast.AST)]
+                elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+                    found.append(value)
+        return tuple(found)
 
     def place(self, node: ast.stmt | ast.expr) -> str:
         """`file:line: statement`"""
@@ -64,13 +72,18 @@ class Import:
     target   the module that is imported, or that a name is imported from
     name     the name, None for the module itself
     alias    what it is called in the module that imports it
-    place    `file:line: statement`
     """
 
     target: str
     name: str | None
     alias: str
-    place: str
+    module: Module
+    node: ast.stmt
+
+    @property
+    def place(self) -> str:
+        """`file:line: statement`"""
+        return self.module.place(self.node)
 
 
 @cache
@@ -103,22 +116,21 @@ def imports(module: Module) -> tuple[Import, ...]:
 
 def imported(module: Module, node: ast.Import | ast.ImportFrom) -> Iterator[Import]:
     """What one statement imports of distjoint."""
-    place = module.place(node)
     if isinstance(node, ast.Import):
         names = (alias for alias in node.names if alias.name.partition(".")[0] == PACKAGE)
-        yield from (Import(alias.name, None, alias.asname or alias.name, place) for alias in names)
+        yield from (Import(alias.name, None, alias.asname or alias.name, module, node) for alias in names)
         return
-    assert not node.level, f"{place}: imports are absolute"
+    assert not node.level, f"{module.place(node)}: imports are absolute"
     package = str(node.module)
     if package.partition(".")[0] != PACKAGE:
         return
     for alias in node.names:
         name, inner = alias.asname or alias.name, f"{package}.{alias.name}"
         # distjoint.train is a function for all but distjoint's own __init__, where it is the room.
-        if inner in modules() and (alias.name not in PUBLIC or PACKAGE in (module.name, package.rpartition(".")[0])):
-            yield Import(inner, None, name, place)
+        if inner in modules() and (alias.name not in PUBLIC or PACKAGE == module.name or package != PACKAGE):
+            yield Import(inner, None, name, module, node)
         else:
-            yield Import(package, alias.name, name, place)
+            yield Import(package, alias.name, name, module, node)
 
 
 def assigned(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
@@ -141,11 +153,11 @@ def top_level_names(module: Module) -> set[str]:
 
 
 def is_private(name: str | None) -> bool:
-    return bool(re.match(r"_(?!_)", name or ""))
+    return bool(name) and name.startswith("_") and not name.startswith("__")
 
 
 @cache
-def private_names() -> dict[str, set[str]]:
+def private_names() -> Mapping[str, set[str]]:
     """Private names that a module defines: functions, classes, variables, attributes; by module."""
     found: dict[str, set[str]] = defaultdict(set)
     for module in modules().values():
@@ -158,6 +170,12 @@ def private_names() -> dict[str, set[str]]:
             if is_private(name):
                 found[module.name].add(str(name))
     return found
+
+
+@cache
+def private_to_distjoint() -> frozenset[str]:
+    """All private names that modules of distjoint define."""
+    return frozenset().union(*(names for name, names in private_names().items() if name.startswith(PACKAGE)))
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:

@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from runs import Rows, write_dataset, write_run
 from safetensors.numpy import load_file
@@ -28,6 +28,7 @@ from distjoint.results.best import Best
 from distjoint.results.calibration import fit
 from distjoint.results.embeddings import Embeddings
 from distjoint.results.files import QuestionFile
+from distjoint.results.options import FileOptions
 from distjoint.runs.folder import shard_file
 from distjoint.runs.tensors import TensorFile
 from distjoint.storage import locate
@@ -140,7 +141,6 @@ def test_predictions_are_those_of_brute_force(folder: Path, scorer: str, load: A
     st.permutations(range(12)),
     st.sampled_from([1, 5, 12]),
 )
-@settings(max_examples=40)
 def test_the_best_are_the_same_however_candidates_are_cut(
     scores: list[list[int]], k: int, order: list[int], step: int
 ) -> None:
@@ -326,7 +326,8 @@ def test_scores_of_a_file(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DistjointError, match=r"1 of 3 questions .*question 2: head 'nobody'.*--skip-unknown"):
         score_file(result, locate(str(file)), locate(str(out)))
     assert not out.exists()
-    tally = score_file(result, locate(str(file)), locate(str(out)), skip_unknown=True, probabilities=True)
+    skipping = FileOptions(skip_unknown=True)
+    tally = score_file(result, locate(str(file)), locate(str(out)), skipping, probabilities=True)
     rows = pacsv.read_csv(out).to_pylist()
     assert (tally.answers, tally.unknown, len(rows)) == (2, 1, 3) and "left out" in tally.notes[0]
     assert rows[1]["score"] is None and rows[1]["head"] == "nobody"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from runs import Rows, write_dataset, write_run
+from safetensors.numpy import load_file
 
 import distjoint
 from distjoint.cli.app import app
@@ -34,7 +35,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vectors = {"words": random.normal(size=(len(NAMES) + 2, 8)), "entities": random.normal(size=(len(NAMES), 8))}
     dense = {"relation": random.normal(size=(4, 8)), "map": np.eye(8)}
     (here / "runs").mkdir()
-    write_run(here / "runs/joint", here / "data", **vectors, dense=dense, coupling="dual")
+    chosen = {"model.scorer": "complex", "model.cosine": False}
+    write_run(here / "runs/joint", here / "data", **vectors, dense=dense, coupling="dual", settings=chosen)
     (here / "questions.tsv").write_text("dog\thypernym\t?\n?\tpart_of\tcat\ndog\t?\triver\n")
     pq.write_table(
         pa.table({"head": ["dog", None], "relation": ["hypernym", "part_of"], "tail": [None, "cat"]}),
@@ -81,6 +83,59 @@ def test_examples_of_coming_from_run(here: Path, monkeypatch: pytest.MonkeyPatch
     run = distjoint.load("runs/joint")
     for example in examples:
         perform(example, {"run": run})
+
+
+def test_the_answers_are_those_that_other_programs_make_of_the_files(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the documents of PyKEEN, DGL-KE and PBG compute, by numpy from what was exported: ComplEx, all entities."""
+    monkeypatch.chdir(here)
+    run = distjoint.load("runs/joint")
+    run.export("all.safetensors", "safetensors")
+    tables = load_file("all.safetensors")
+    names = {kind: json.loads(tables[f"{kind}.names"].tobytes()) for kind in ("entity", "relation")}
+    entities = tables["entity"].astype(float)
+    halves = np.split(entities, 2, axis=1)
+    as_complex = halves[0] + 1j * halves[1]
+
+    def scores(head: str, relation: str) -> np.ndarray:
+        """float64[entities]: Re(<h, r, conj(t)>) of every t."""
+        real, imaginary = np.split(tables["relation"][names["relation"].index(relation)].astype(float), 2)
+        query = as_complex[names["entity"].index(head)] * (real + 1j * imaginary)
+        return (as_complex.conj() @ query).real
+
+    triples = run.graph.triples("train")
+    head, relation = names["entity"][triples.head[0]], names["relation"][triples.relation[0]]
+    found = scores(head, relation)
+    order = np.argsort(-found, kind="stable")
+    # PyKEEN: every entity, best first; without the triples of training; with a mark for each of them.
+    whole = run.predict(head, relation, k=len(run.entities), known="include", own_end=True).to_pandas()
+    assert whole["name"].tolist() == [names["entity"][place] for place in order]
+    np.testing.assert_allclose(whole["score"], found[order], rtol=1e-5)
+    mine = (triples.head == triples.head[0]) & (triples.relation == triples.relation[0])
+    known = {names["entity"][place] for place in triples.tail[mine]}
+    assert known
+    filtered = run.predict(head, relation, k=99, filter="train", own_end=True)
+    assert [each.name for each in filtered] == [name for name in whole["name"] if name not in known]
+    marked = run.predict(head, relation, k=99, known="include", filter="train", own_end=True)
+    assert {each.name for each in marked if each.known} == known
+    assert len(marked) == len(whole)
+    # DGL-KE, batch_head: K answers to each line; PBG: the first five of a ranking.
+    Path("heads.tsv").write_text("dog\thypernym\t?\ncat\tpart_of\t?\n")
+    perform("distjoint predict runs/joint --queries heads.tsv --out top.tsv -k 5 --known include --own-end", {})
+    rows = [line.split("\t") for line in Path("top.tsv").read_text().splitlines()[1:]]
+    for number, asked in enumerate((("dog", "hypernym"), ("cat", "part_of")), 1):
+        best = np.argsort(-scores(*asked), kind="stable")[:5]
+        assert [row[3] for row in rows if row[0] == str(number)] == [names["entity"][place] for place in best]
+    assert run.score(head, relation, "animal") == pytest.approx(found[names["entity"].index("animal")], rel=1e-5)
+    # DGL-KE, l_*: by cosine, of which the vector itself is the first.
+    units = entities / np.linalg.norm(entities, axis=1, keepdims=True)
+    cosines = units @ units[names["entity"].index("dog")]
+    near = np.argsort(-cosines, kind="stable")
+    assert names["entity"][near[0]] == "dog"
+    neighbours = run.nearest("dog", 7, of="entity", kind="entity")
+    assert [each.name for each in neighbours] == [names["entity"][place] for place in near[1:8]]
+    assert [each.similarity for each in neighbours] == pytest.approx(cosines[near[1:8]], abs=1e-6)
 
 
 def test_commands_of_files(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

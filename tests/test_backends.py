@@ -44,7 +44,7 @@ def other(request: pytest.FixtureRequest) -> Backend:
 # Whole steps
 
 
-def train_alike(cpu: Backend, other: Backend, settings: Settings, batches: int = 3) -> Problem:
+def train_alike(cpu: Backend, other: Backend, settings: Settings, batches: int = 2) -> Problem:
     """Train a problem on either backend; fail unless losses, gradients, rows, states and dense parameters agree."""
     made, again = Problem(cpu, settings), Problem(other, settings)
     start = made.values()
@@ -90,9 +90,22 @@ def test_every_scorer_comparison_and_loss(
 OVER_ALL = [name for name in names_of(CANDIDATES) if name != "sampled"]
 
 
-@pytest.mark.parametrize("loss", [name for name in names_of(LOSSES) if LOSSES[name].over_all])
-@pytest.mark.parametrize("candidates", OVER_ALL)
-@pytest.mark.parametrize("compared", COMPARED, ids=named)
+OVER_ALL_LOSSES = [name for name in names_of(LOSSES) if LOSSES[name].over_all]
+
+
+def over_all() -> list[tuple[Settings, str, str]]:
+    """Every scorer and comparison with all candidates, and in turn a loss: each loss with either candidates too."""
+    places = product(range(len(COMPARED)), range(len(OVER_ALL)))
+    return [(COMPARED[i], OVER_ALL[j], OVER_ALL_LOSSES[(i + j) % len(OVER_ALL_LOSSES)]) for i, j in places]
+
+
+def test_every_loss_is_met_over_all_candidates() -> None:
+    met = over_all()
+    assert {(candidates, loss) for _, candidates, loss in met} == set(product(OVER_ALL, OVER_ALL_LOSSES))
+    assert {(named(each), loss) for each, _, loss in met} == set(product(map(named, COMPARED), OVER_ALL_LOSSES))
+
+
+@pytest.mark.parametrize(("compared", "candidates", "loss"), over_all(), ids=str)
 def test_every_scorer_comparison_and_loss_over_all_candidates(
     cpu: Backend, other: Backend, compared: Settings, candidates: str, loss: str
 ) -> None:

@@ -118,7 +118,7 @@ SETTINGS: dict[str, Any] = {
     "model.scorer": "complex",
     "model.dim": 32,
     "train.epochs": 2,
-    "train.triple_passes": 8,
+    "train.triple_passes": 4,
     "train.validate_every": 1,
 }
 

@@ -279,17 +279,17 @@ def test_a_step_on_sampled_negatives_with_options(backend: Backend, settings: Se
     check_step(backend, settings)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["tails", "heads"])
-@pytest.mark.parametrize("loss", ["softmax", "logistic"])
-@pytest.mark.parametrize("versus", ["1vsall", "kvsall"])
-def test_a_step_against_all_entities(backend: Backend, versus: str, loss: str, which: int) -> None:
+@pytest.mark.parametrize(("versus", "loss", "heads"), alternating(["1vsall", "kvsall"], ["softmax", "logistic"]))
+def test_a_step_against_all_entities(backend: Backend, versus: str, loss: str, heads: bool) -> None:
+    """Every option with all of them, queried at tails and heads in turn."""
     options: list[Settings] = [
         PLAIN,
         {"model.scorer": "complex", "graph.smoothing": 0.1, "graph.n3": 0.2, "graph.l2": 0.1},
         {"model.scorer": "rotate", "model.reciprocal": False, "model.cosine": True},
         {"model.scorer": "complex", "graph.relation_weight": 0.7},
     ]
-    for option in options:
+    for number, option in enumerate(options):
+        which = (number + number // 2 + heads) % 2
         check_step(backend, {**option, "graph.candidates": versus, "graph.loss": loss}, which=which)
 
 

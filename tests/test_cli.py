@@ -304,7 +304,7 @@ def test_importing_a_room_does_not_hide_the_function_of_its_name() -> None:
     """Whichever is imported first; the packages that rooms import stay loaded between the two."""
     code = (
         "import sys\n"
-        "for line in ('import distjoint.train.schedule', 'from distjoint.evaluate import ranking'):\n"
+        "for line in ('import distjoint.train.schedule', 'from distjoint.evaluate import options'):\n"
         "    exec(line)\n"
         "    import distjoint, distjoint.evaluate.options, distjoint.train.schedule\n"
         "    print(type(distjoint.evaluate).__name__, type(distjoint.train).__name__)\n"

@@ -21,6 +21,7 @@ SCALE, DIM = 2.5, 6
 FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "dot": lambda q, c: (q * c).sum(-1),
     "cosine": lambda q, c: (q * c).sum(-1) / (q.square().sum(-1) * c.square().sum(-1)).sqrt(),
+    "cosine_of_parts": lambda q, c: (q * c).sum(-1) / (q.norm(dim=-1) * c.norm(dim=-1)),  # of one part
     "distance": lambda q, c: -(q - c).square().sum(-1).sqrt(),
     "manhattan": lambda q, c: -(q - c).abs().sum(-1),
 }
@@ -28,6 +29,7 @@ FORMULAS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "dot": lambda q, c: c,
     "cosine": lambda q, c: c / (q.norm(dim=-1, keepdim=True) * c.norm(dim=-1, keepdim=True)),
+    "cosine_of_parts": lambda q, c: c / (q.norm(dim=-1, keepdim=True) * c.norm(dim=-1, keepdim=True)),
     "distance": lambda q, c: (c - q) / (q - c).norm(dim=-1, keepdim=True),
     "manhattan": lambda q, c: (c - q).sign(),
 }
@@ -143,7 +145,7 @@ def test_keys_of_pairs_are_those_of_all_and_rounding_bounds_how_far_float32_is_o
 def test_the_scale_multiplies_scores_and_has_a_default(comparison: Comparison) -> None:
     q, c = (comparison.embed(draw(n, DIM, seed=n))[0] for n in (4, 5))
     default = COMPARISONS[comparison.name]()
-    assert default.scale == {"cosine": 10.0}.get(comparison.name, 1.0)
+    assert default.scale == (10.0 if comparison.name.startswith("cosine") else 1.0)
     plain = default.scores(q, c)[0] / default.scale
     torch.testing.assert_close(comparison.scores(q, c)[0], SCALE * plain)
 
@@ -157,7 +159,7 @@ def test_slopes_take_a_score_apart(comparison: Comparison, leading: tuple[int, .
     torch.testing.assert_close(of_c, SCALE * SLOPES[comparison.name](c, q))
     # Parts add up to the vector, and their shares to the score: all of it, or with what the other vector makes.
     shares = (of_q * part).sum(-1) + (of_q * (q - part)).sum(-1)
-    rest = 0 if comparison.name in ("dot", "cosine") else (of_c * c).sum(-1)
+    rest = 0 if comparison.name in ("dot", "cosine", "cosine_of_parts") else (of_c * c).sum(-1)
     torch.testing.assert_close(shares + rest, score)
 
 

@@ -37,11 +37,12 @@ VECTORS: dict[str, Formula] = {
     "tie": lambda own, word, worded, dense: torch.where(worded[:, None], word, own),
     "dual": lambda own, word, worded, dense: own + word.detach() @ dense["map"],
     "described": lambda own, word, worded, dense: own,
+    "fields": lambda own, word, worded, dense: own,
     "soft": lambda own, word, worded, dense: own,
     "project": lambda own, word, worded, dense: own,
 }
-"""Vectors of entities, float[n, dim], from X (and T on top, where there is one), W + C (zero where there is no word),
-bool[n] and the dense parameters; detached where the graph's gradient does not go.
+"""Vectors of entities, float[n, dim], from X (and T on top, or beside it, where there is one), W + C (zero where there
+is no word), bool[n] and the dense parameters; detached where the graph's gradient does not go.
 """
 
 DIM, RATE = 6, 0.1
@@ -106,7 +107,7 @@ class Table:
         arrays, word = self.arena.arrays, self.arena.word_index[rows]
         worded = word >= 0
         vectors = (arrays["W"] + arrays["C"])[word.clamp_min(0)]
-        own = sum((arrays[part] for part in self.coupling.own_parts), torch.zeros(()))
+        own = self.coupling.own_vectors(arrays)
         return own[self.arena.entity_index[rows]], torch.where(worded[:, None], vectors, 0.0), worded
 
 
@@ -115,7 +116,7 @@ def assert_views_agree(name: str, formula: Formula, backend: Backend) -> None:
     table = Table(name, backend)
     rows = table.entities()
     expected = formula(*table.parts(rows), table.dense)
-    out = torch.empty(len(rows), DIM)
+    out = torch.empty(len(rows), DIM * table.coupling.parts)
     found = table.terms[0].view.gather(rows, out)
     assert found.data_ptr() == out.data_ptr()
     torch.testing.assert_close(found, expected)
@@ -145,7 +146,7 @@ def assert_steps_follow_the_gradient(name: str, formula: Formula, backend: Backe
     rows = table.entities()[::2]
     own, word, worded = (part.clone() for part in table.parts(rows))
     dense = {key: value.clone().requires_grad_() for key, value in table.dense.items()}
-    gradient = draw(len(rows), DIM, seed=99)
+    gradient = draw(len(rows), DIM * table.coupling.parts, seed=99)
     formula(own.requires_grad_(), word.requires_grad_(), worded, dense).backward(gradient)
     before = {part: array.clone() for part, array in table.arena.arrays.items()}
     view = table.terms[0].view
@@ -154,9 +155,9 @@ def assert_steps_follow_the_gradient(name: str, formula: Formula, backend: Backe
     d_own = torch.zeros_like(own) if own.grad is None else own.grad
     d_word = torch.zeros_like(word) if word.grad is None else word.grad
     expected = {part: array.clone() for part, array in before.items()}
-    expected["X"][places["X"]] -= RATE * d_own
-    if "T" in expected:
-        expected["T.gradient"][places["X"]] += d_own
+    expected["X"][places["X"]] -= RATE * d_own[:, :DIM]
+    if "T" in expected:  # beside X, or on top of it
+        expected["T.gradient"][places["X"]] += d_own[:, DIM:] if table.coupling.parts > 1 else d_own
     for part in "WC":
         expected[part][places["W"]] -= RATE / 2 * d_word[worded]
     for part, array in table.arena.arrays.items():
@@ -178,7 +179,9 @@ def assert_entities_begin_as_given(name: str, backend: Backend) -> None:
         found |= {"entity.place": torch.arange(len(given)), "entity": given}
         parts = begin_with(table.shards[shard], found, table.scheme, LAYOUT, shard)
         parts |= {part: torch.zeros_like(parts[part]) for part in table.coupling.own_parts[1:]}
-        torch.testing.assert_close(table.coupling.entity_block(parts, LAYOUT, shard, start), given)
+        made = table.coupling.entity_block(parts, LAYOUT, shard, start)
+        torch.testing.assert_close(made[:, :DIM], given)
+        assert not made[:, DIM:].any()
 
 
 def test_every_coupling_is_in_the_registry_and_in_this_battery() -> None:
@@ -223,7 +226,7 @@ def test_dense_parameters_begin_by_the_generator_alone_and_have_a_group_that_can
 def test_words_among_entities_keep_their_shape_and_a_loss_has_its_own_name(name: str, backend: Backend) -> None:
     table = Table(name, backend)
     words = draw(4, DIM, seed=3)
-    assert table.coupling.words_among_entities(words, table.dense, words).shape == words.shape
+    assert table.coupling.words_among_entities(words, table.dense, words).shape == (4, DIM * table.coupling.parts)
     names = [term.name for term in table.terms]
     assert names[0] == "graph"
     assert len(set(names)) == len(names)

@@ -133,7 +133,7 @@ def test_views_give_the_vectors_of_the_formula(name: str, backend: Backend, into
     problem = problem_of(backend, name)
     for loss in problem.losses:
         term, rows = loss.trainer.term, some_rows(problem, loss.trainer.term.worded)
-        out = torch.full((len(rows), DIM), torch.nan) if into else None
+        out = torch.full((len(rows), DIM * term.parts), torch.nan) if into else None
         found = term.view.gather(rows, out)
         assert out is None or found.data_ptr() == out.data_ptr()
         expected = term_vectors(formula_of(problem, term), problem.arena, leaves_of(problem), rows).detach()
@@ -147,7 +147,7 @@ def test_views_step_what_lies_behind_them_and_nothing_else(name: str, backend: B
         problem = problem_of(backend, name)
         term = problem.losses[number].trainer.term
         rows = some_rows(problem, term.worded)
-        gradient = draw(len(rows), DIM, seed=4)
+        gradient = draw(len(rows), DIM * term.parts, seed=4)
         gradient[rows == NONE] = 0
         leaf = leaves_of(problem)
         (term_vectors(formula_of(problem, term), problem.arena, leaf, rows) * gradient).sum().backward()
@@ -201,7 +201,7 @@ def test_an_entity_without_a_vector_of_its_own_is_where_its_word_is_if_it_is_mad
     dense = {key: value.double() for key, value in problem_of(CpuBackend(1), name).dense.values.items()}
     among = coupling.words_among_entities(word, dense, word)
     entity = VECTORS[name](torch.zeros_like(word), word, torch.ones(4, dtype=torch.bool), dense)
-    assert torch.equal(among, entity) == reads_its_word(coupling)
+    assert (among.shape == entity.shape and torch.equal(among, entity)) == reads_its_word(coupling)
     assert coupling.kinds_meet or not coupling.reads_words
 
 
@@ -221,7 +221,7 @@ def test_entities_begin_with_the_vectors_given_whether_their_word_has_one_or_not
     parts["X"][places[chosen]] = own[chosen]
     assert torch.equal(word_block(parts)[word_of[taken]], words_before[word_of[taken]])
     start = build_dense(scheme, 3, CpuBackend(1)).values
-    found = coupling.entity_block(parts, LAYOUT, shard, start)[places]
+    found = coupling.entity_block(parts, LAYOUT, shard, start)[places, :DIM]
     torch.testing.assert_close(found[~taken], given[~taken])
     follows = (found - words_before[word_of]).abs().amax(1) < 1e-5  # the entity is its word, which has a vector
     torch.testing.assert_close(found[taken & ~follows], given[taken & ~follows])

@@ -170,6 +170,24 @@ def test_versions_are_those_of_the_constraints(name: str) -> None:
     assert f"ARG VERSION={distjoint.__version__}\n" in text
 
 
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_an_image_has_the_extras_that_it_is_asked_for(name: str) -> None:
+    """By the command that lists its packages; an extra that there is not ends the build, and is named."""
+    line = next(line for line in instructions(name) if "tomllib" in line)
+    command = line[line.index('python -c "') : line.index("> requirements.txt")].replace("python", sys.executable, 1)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+
+    def listed(asked: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["sh", "-c", command], cwd=ROOT, env={"EXTRAS": asked}, capture_output=True, text=True)
+
+    assert "ARG EXTRAS=demo" in instructions(name)
+    assert listed("demo").stdout.splitlines() == [*project["dependencies"], *extras["demo"]]
+    assert listed("demo serve").stdout.splitlines() == [*project["dependencies"], *extras["demo"], *extras["serve"]]
+    assert listed("demo sreve").returncode == 1
+    assert "sreve" in listed("demo sreve").stderr
+
+
 def test_python_is_one_that_the_package_takes() -> None:
     bases = {line for name in DOCKERFILES for line in instructions(name) if line.startswith("ARG PYTHON_IMAGE=")}
     assert len(bases) == 1

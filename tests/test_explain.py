@@ -171,9 +171,10 @@ def test_a_word_adds_its_vector_times_its_weight(labelled: Path, loaded: Embeddi
     assert {word.word: word.score for word in found.tail.words} == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
-def test_words_that_stay_where_they_are_are_all_of_a_text(labelled: Path) -> None:
-    run = str(labelled / "still")
-    distjoint.train(str(labelled / "data"), run, config(STILL))
+@pytest.mark.parametrize("coupling", ["described", "fields"])
+def test_words_that_stay_where_they_are_are_all_of_a_text(labelled: Path, coupling: str) -> None:
+    run = str(labelled / f"still-{coupling}")
+    distjoint.train(str(labelled / "data"), run, config({**STILL, "model.coupling": coupling}))
     for end in ends(distjoint.load(run), "newcomer 1", "coachb"):
         assert abs(end.moved) < 1e-4 < abs(end.parts["text"])
 

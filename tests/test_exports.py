@@ -25,7 +25,7 @@ from distjoint.evaluate.space import Space
 from distjoint.registry import EXPORTS
 from distjoint.results import exports
 from distjoint.results.export import export
-from distjoint.results.exports import base, usearch
+from distjoint.results.exports import base
 from distjoint.results.exports.base import Export
 from distjoint.storage import locate
 
@@ -167,8 +167,7 @@ ROWS = 256
 @pytest.fixture
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """ROWS vectors are written at a time."""
-    for module in (base, usearch):
-        monkeypatch.setattr(module, "ROWS_AT_ONCE", ROWS)
+    monkeypatch.setattr(base, "ROWS_AT_ONCE", ROWS)
 
 
 @pytest.mark.usefixtures("few_at_once")

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import glove as reference
 from world import backend_of
@@ -136,7 +136,6 @@ def text() -> tuple[list[list[TileCells]], int]:
     return [[tile(row, (row + wave) % tiles) for row in range(tiles)] for wave in range(tiles)], tiles * size
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     dim=st.integers(1, 130),
     rows=st.integers(1, 6),

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distjoint.data import grams
@@ -21,7 +21,6 @@ def test_a_name_has_the_pieces_between_its_marked_ends() -> None:
     assert grams_of("") == grams_of("a") == []
 
 
-@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.text("ab\U0001f40bé_", max_size=9)), max_size=8),
     st.integers(1, 3),

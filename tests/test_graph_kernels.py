@@ -8,7 +8,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from world import backend_of
@@ -33,7 +33,6 @@ def plain(scores: Tensor, target: Tensor, weight: Tensor, mask: Tensor) -> tuple
 
 
 @pytest.mark.parametrize("backend", ["cpu", "torch"])
-@settings(max_examples=40, deadline=None)
 @given(
     width=st.integers(0, 70),
     triples=st.integers(1, 4),
@@ -69,7 +68,6 @@ def test_a_score_that_is_no_number_shows(backend: str, bad: float, place: int | 
     assert not math.isfinite(backend_of(backend).cross_entropy(scores, torch.ones(1, 1), target, None, None))
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from([name for name in SCORERS.names() if SCORERS[name].product]),
     half=st.integers(1, 40),

@@ -71,7 +71,7 @@ def test_triples_name_the_entities_they_were_made_of(small: Small) -> None:
         (lambda m: m.update(format=99), "format 99, this distjoint reads 1"),
         (lambda m: m.pop("streams"), "not a manifest"),
         (lambda m: m.update(more=1), "not a manifest"),
-        (lambda m: m["layout_sizes"].update(tiles=23), "23 tiles do not fall into 8 shards"),
+        (lambda m: m["layout_sizes"].update(tiles=23), "23 tiles do not fall into 4 shards"),
         (lambda m: m["streams"]["cooccurrence"][0].update(file=99), "not a manifest"),
         (lambda m: m["streams"]["cooccurrence"][0].update(stop=10**9), "not a manifest"),
         (lambda m: m["streams"]["cooccurrence"][0].update(i=8), "not a manifest"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import distjoint
@@ -69,7 +69,6 @@ def test_grams_of_names_weigh_what_was_computed_by_hand() -> None:
     assert weights(found, ["a", *found.grams]) == pytest.approx(expected)
 
 
-@settings(max_examples=50)
 @given(
     st.lists(st.lists(st.text("ab cd\n-\t\0", max_size=12), max_size=3), min_size=1, max_size=5),
     st.lists(st.sampled_from("abcd"), max_size=3, unique=True),

@@ -97,10 +97,10 @@ def test_entities_are_drawn_evenly_or_by_weight(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["cpu", "torch"])
-@settings(max_examples=12)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(seeds, st.booleans())
 def test_typed_negatives_fit_a_triple_of_their_chunk_and_come_by_weight(backend: str, seed: int, even: bool) -> None:
-    rng, entities, relations, count = np.random.default_rng(seed), 12, 3, 4000
+    rng, entities, relations, count = np.random.default_rng(seed), 12, 3, 2000
     triples = some_triples(rng, entities, relations, 20)
     domains = some_domains(rng, triples, entities, relations)
     rows, made = np.unique(np.concatenate([triples.head, triples.tail])), backend_of(backend)
@@ -116,7 +116,7 @@ def test_typed_negatives_fit_a_triple_of_their_chunk_and_come_by_weight(backend:
                 fits = allowed[kind][domains.type_of[rows]] * weight
                 expected[rows] += fits / fits.sum() / len(kinds)
             share = np.bincount(drawn[side, chunk].numpy(), minlength=entities) / count
-            np.testing.assert_allclose(share, expected, atol=0.06)
+            np.testing.assert_allclose(share, expected, atol=0.08)
             assert not share[expected == 0].any()
 
 
@@ -158,7 +158,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> str:
     names = sorted({end for triple in league()[0] for end in (triple[0], triple[2])})
     kinds = {name: next(k for k in ("player", "coach", "team", "city") if k in name) for name in names}
     (folder / "types.txt").write_text("".join(f"{name}\t{kind}\n" for name, kind in kinds.items()))
-    distjoint.prepare(str(folder / "data"), graph=str(folder), types=str(folder / "types.txt"), shards=8)
+    distjoint.prepare(str(folder / "data"), graph=str(folder), types=str(folder / "types.txt"), shards=4)
     return str(folder / "data")
 
 
@@ -166,7 +166,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_run_learns_with_each_option_and_is_tested_in_the_end(
     typed: str, tmp_path: Path, known: Train, key: str, groups: int
 ) -> None:
-    settings = {"train.groups": groups, "train.final_test": True, "train.epochs": 4, "train.validate_every": 2}
+    settings = {"train.groups": groups, "train.final_test": True, "train.epochs": 3, "train.validate_every": 3}
     value = {"graph.mask_known": False, "graph.typed": True, "graph.subsampling": 0.5}[key]
     made = distjoint.train(typed, str(tmp_path / "made"), config({**settings, key: value}))
     assert made.history[-1]["graph_loss"] < made.history[0]["graph_loss"]

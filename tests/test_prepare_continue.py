@@ -51,7 +51,7 @@ def inputs(tmp_path: Path) -> dict[str, Any]:
     return write_inputs(tmp_path)
 
 
-def write_inputs(folder: Path, documents: int = 40) -> dict[str, Any]:
+def write_inputs(folder: Path, documents: int = 20) -> dict[str, Any]:
     words = np.random.default_rng(0).zipf(1.2, (documents, 60)) % 400
     lines = [" ".join(f"w{word}" for word in document) for document in words.tolist()]
     (folder / "a.txt").write_text("\n".join(lines[::2]))
@@ -91,8 +91,7 @@ def counted_shards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("shards", [0, 1, 4, SHARDS - 1])
-@pytest.mark.parametrize("memory", ["1GB", "3KB"])
+@pytest.mark.parametrize(("shards", "memory"), [(0, "3KB"), (1, "1GB"), (4, "3KB"), (SHARDS - 1, "1GB")])
 def test_counted_shards_are_taken_over(
     inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int, memory: str
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import distjoint
@@ -80,7 +80,6 @@ def _dataset(folder: Path, layout: Layout, written: list) -> Dataset:
     return Dataset(locate(str(folder)), manifest)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     documents=st.lists(st.lists(st.integers(0, 19), max_size=40), min_size=1, max_size=12),
     window=st.integers(1, 12),

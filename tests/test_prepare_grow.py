@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import Small, league, sentences, write_league
+from small import SHARDS, Small, league, sentences, write_league
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
@@ -185,7 +185,7 @@ def test_an_interrupted_growth_is_continued_to_the_same_bits(
         with pytest.raises(KeyboardInterrupt):
             grow(small.joint, tmp_path, **given)
     kept = sorted(place.name for place in (tmp_path / "grown/cooccurrence").iterdir())
-    assert len(kept) == 8 and all(name.startswith("part-") for name in kept)
+    assert len(kept) == SHARDS and all(name.startswith("part-") for name in kept)
     grow(small.joint, tmp_path, **given)
     whole = Path(grown[1].folder.path)
     for place in whole.rglob("*.parquet"):
@@ -197,7 +197,7 @@ def test_what_cannot_grow_is_refused_and_said(small: Small, tmp_path: Path, monk
     text = str(tmp_path / "new.txt")
     for options, said in (
         ({"window": 7}, r"--window is 7; .*joint was made with 5, and what grows from it must be"),
-        ({"shards": 4}, r"--shards 4: .*joint has 8 shards, and .* keeps them"),
+        ({"shards": 8}, r"--shards 8: .*joint has 4 shards, and .* keeps them"),
         ({"unseen_fraction": 0.1}, "--unseen would move triples"),
         ({"test": str(tmp_path / "new.tsv")}, "--test belongs to a graph; give its new triples with --triples"),
     ):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from distjoint.base.errors import DistjointError
@@ -113,7 +113,6 @@ def test_nul_characters_in_records_are_blanks(tmp_path: Path) -> None:
     assert read(tmp_path) == [["one", "two"], ["three", "four"], ["five", "six"]]
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     files=st.lists(
         st.lists(st.sampled_from(["", "a", "bb c", "dé f  ", "g" * 30]), max_size=12), min_size=1, max_size=3
@@ -145,7 +144,6 @@ def test_parts_of_any_size_hold_the_text_once_and_in_order(
     assert kind == "txt.gz" or max(taken) <= size
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text())
 @example("İSTANBUL Ⱥb ǅ ﬁn 𝔘nicode a\u0301 \U000e0100 ²½ Ⅷ x\r\ny _a_b_")
 def test_unicode_words_are_those_of_a_plain_loop(text: str) -> None:

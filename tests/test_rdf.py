@@ -152,7 +152,6 @@ QUADS = st.lists(
 )
 
 
-@settings(max_examples=30)
 @given(QUADS)
 def test_what_is_written_in_any_format_is_read_the_same(
     tmp_path_factory: pytest.TempPathFactory, quads: list[ox.Quad]

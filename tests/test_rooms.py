@@ -26,6 +26,7 @@ from source import (
     modules,
     package,
     private_names,
+    private_to_distjoint,
     top_level_names,
 )
 
@@ -199,10 +200,9 @@ def foreign_privates(module: Module) -> Iterator[str]:
             yield found.place
     aliases = {found.alias for found in imports(module) if found.name is None}
     own = private_names()[module.name]
-    elsewhere = set().union(*(names for name, names in private_names().items() if name.startswith(PACKAGE)))
     for node in module.nodes:
         if isinstance(node, ast.Attribute) and is_private(node.attr):
-            if (node.attr in elsewhere and node.attr not in own) or ast.unparse(node.value) in aliases:
+            if (node.attr in private_to_distjoint() and node.attr not in own) or ast.unparse(node.value) in aliases:
                 yield module.place(node)
         elif isinstance(node, ast.Call) and node.args:  # monkeypatch.setattr(module, "_name", ...)
             words = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]

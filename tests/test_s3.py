@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from test_rdf import ZOO, written
 import distjoint
 from distjoint.base.errors import DistjointError
 from distjoint.base.progress import Silent
+from distjoint.evaluate.stored import StoredVectors
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Location, exclusive, locate, use_options
 from distjoint.storage.lock import hold
@@ -125,6 +127,66 @@ def test_a_run_in_the_store_is_resumed_evaluated_and_exported(
     assert locate(reachable.url("vectors.txt")).read_bytes() == (tmp_path / "vectors.txt").read_bytes()
     vector = distjoint.load(run).vector("teama", kind="word")
     assert np.isfinite(vector).all()
+
+
+def test_a_table_left_in_the_store_answers_as_a_local_one_and_is_fetched_once(
+    reachable: ObjectStore, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, fetched = tmp_path / "cache", Counter[str]()
+    monkeypatch.setenv("DISTJOINT_CACHE", str(cache))
+    opened = Location.open_input
+
+    def counted(place: Location, **options: Any) -> Any:
+        fetched[place.name] += place.name.startswith("shard-")
+        return opened(place, **options)
+
+    monkeypatch.setattr(Location, "open_input", counted)
+    here, url = tmp_path / "run", reachable.url("runs/left")
+    distjoint.train(small.joint, str(here), config({"model.coupling": "described", "train.epochs": 1}))
+    copy(str(here), locate(url))
+    fetched.clear()
+    for _ in range(2):
+        near, far = distjoint.load(str(here)), distjoint.load(url, memory="1KB")
+        assert isinstance(far.entities.vectors, StoredVectors)
+        for of in ("word", "entity"):
+            pair = [each.nearest("teama", 9, of=of) for each in (near, far)]
+            assert [each.name for each in pair[0]] == [each.name for each in pair[1]]
+            found, expected = ([each.similarity for each in answers] for answers in pair)
+            assert found == pytest.approx(expected, abs=1e-5)
+        for given in ({"head": "teama"}, {"tail": "teamb"}, {"head_text": "teama of topicaa"}):
+            pair = [each.predict(**given, relation="knows", k=9) for each in (near, far)]
+            assert [each.name for each in pair[0]] == [each.name for each in pair[1]]
+            found, expected = ([each.score for each in answers] for answers in pair)
+            assert found == pytest.approx(expected, rel=1e-4)
+    shards = {f"shard-{shard:05}.safetensors" for shard in range(near.run.layout.shards)}
+    counts = {name: count for name, count in fetched.items() if name in shards}
+    kept = [file.stat().st_size for file in cache.iterdir() if file.suffix == ".safetensors"]
+    assert counts.keys() == shards and len(kept) == len(shards)
+    # What is local is read once by each of the two that are loaded, what is in the store once at all.
+    assert set(counts.values()) <= {1, 3}, counts
+
+
+def test_a_dataset_and_a_run_in_the_store_grow_to_the_same_bits(
+    reachable: ObjectStore, small: Small, tmp_path: Path
+) -> None:
+    (tmp_path / "new.tsv").write_text("newcomer_2\tknows\tcoacha\nteamz\tplays_against\tteama\n")
+    (tmp_path / "new.txt").write_text("teamz plays teama with commona topicza\n" * 6)
+    for name in ("new.tsv", "new.txt"):
+        locate(reachable.url(f"raw/{name}")).write_bytes((tmp_path / name).read_bytes())
+    copy(small.joint, locate(reachable.url("data/old")))
+    distjoint.train(small.joint, str(tmp_path / "old"), config({"train.epochs": 1}))
+    copy(str(tmp_path / "old"), locate(reachable.url("runs/old")))
+    made = []
+    for root, data in ((str(tmp_path), small.joint), (reachable.url("runs"), reachable.url("data/old"))):
+        raw = str(tmp_path) if root == str(tmp_path) else reachable.url("raw")
+        more = {"corpus": f"{raw}/new.txt", "triples": f"{raw}/new.tsv", "header": False}
+        distjoint.prepare(f"{root}/grown-data", parent=data, **more)
+        distjoint.train(f"{root}/grown-data", f"{root}/grown", {"train.epochs": 1}, parent=f"{root}/old")
+        files_of = files(locate(f"{root}/grown-data"))
+        made.append({Path(p.path).name: p.checksum() for p in files_of if p.name != "manifest.json"})
+    assert made[0] == made[1]
+    assert_same_bits(tensors(tmp_path / "grown"), tensors(reachable.url("runs/grown")))
+    assert "teamz" in distjoint.load(reachable.url("runs/grown"))
 
 
 @pytest.mark.ray

@@ -192,6 +192,15 @@ def test_a_batch_is_answered_in_its_order_each_question_by_itself(asked: Client,
         ("/predict", {"head": "dog", "relation": "hypernym", "type": "T", "types": True}, 400, "give one of the two"),
         ("/vector", {"name": "the", "kind": "entity"}, 404, "unknown entity 'the'"),
         ("/score", {"head": "dog", "tail": "cat"}, 422, "relation: Field required"),
+        ("/score", {"head": "dog", "relation": "hypernym"}, 400, "give tail, a name, or tail_text: what it is"),
+        (
+            "/score",
+            {"head": "dog", "head_text": "a", "relation": "hypernym", "tail": "cat"},
+            400,
+            "give head, a name, or",
+        ),
+        ("/score", {"head_text": "a", "relation": "hypernym", "tail": "cat"}, 400, "coupling dual makes no vectors of"),
+        ("/explain", {"relation": "hypernym", "tail": "cat"}, 400, "give head, a name, or head_text: what it is"),
         ("/explain", {"head": "dog", "relation": "part_of", "tail": "cat", "top": 99}, 400, "top = 99"),
         ("/neighbors", {"name": "dog"}, 404, "GET /neighbors: Not Found; /docs lists what can be asked"),
     ],
@@ -256,6 +265,36 @@ def test_text_is_a_question(known: Train) -> None:
     assert batch["answers"][0]["predictions"] == [pytest.approx(row) for row in texts]
     assert batch["answers"][2]["status"] == 404
     assert client.get("/vector", text="teama", kind="word")[0] == 400
+
+
+def test_a_text_is_an_end_of_a_triple(known: Train) -> None:
+    """Its score is that of `predict`; its explanation has its words, and its rank among what else could stand there."""
+    client = Client(str(known({"model.coupling": "described"})))
+    text, run = "teama coacha", client.result
+    best = run.predict(relation="knows", head_text=text, known="include", k=3)
+    triple = {"head_text": text, "relation": "knows", "tail": best[1].name}
+    assert client.get("/score", **triple)[1]["score"] == pytest.approx(best[1].score)
+    named = {"head": "teama", "relation": "knows", "tail": "teamb"}
+    batch = client.post("/score", triple, named, {**triple, "head_text": "zzqq"})[1]["answers"]
+    assert [each.get("score") for each in batch] == pytest.approx([best[1].score, run.score(**named), None])
+    assert batch[2]["status"] == 404
+    found = client.get("/explain", **triple, top=20)[1]["explanation"]
+    head, tail = found["head"], found["tail"]
+    assert (head["name"], head["label"], head["parts"].keys(), found["known"]) == (text, None, {"text"}, False)
+    assert tail["rank"] == 2
+    assert (
+        head["parts"]["text"] + head["rest"] == pytest.approx(found["score"]) == pytest.approx(best[1].score, rel=1e-5)
+    )
+    assert {word["word"] for word in head["words"]} >= {"teama"}
+    assert sum(word["score"] for word in head["words"]) == pytest.approx(head["parts"]["text"], abs=1e-5)
+    place, relation = run.find(best[1].name, "entity")[1], run.graph.names.find("knows")
+    scores, others = run.graph.predictor.of_all(run.entities.vectors[place], relation, "head")
+    own = run.graph.predictor.scores_of(
+        run.text_vector(text)[None], np.array([relation]), run.entities.vectors[[place]], "head"
+    )
+    assert head["rank"] <= 1 + int((scores[others] > own[0]).sum())
+    there = client.get("/explain", head="teama", relation="knows", tail_text=text)[1]["explanation"]
+    assert there["score"] == pytest.approx(run.score("teama", "knows", None, tail_text=text), rel=1e-5)
 
 
 def test_health_metrics_and_the_page_of_routes(client: Client) -> None:

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ pytestmark = pytest.mark.ray
 
 MINE = f"DISTJOINT_TEST_SERVE={os.getpid()}"
 """In the environment of every process of the server."""
+QUICK = {"OMP_NUM_THREADS": "1", "RAY_metrics_report_interval_ms": "1000"}
+"""In which metrics are known after a second, not after ten."""
 SECRET = "only-for-this-test"
 QUESTION = "head=teama&relation=plays_against"
 
@@ -43,6 +45,13 @@ def processes(named: str = "") -> list[int]:
                 if named.encode() in command and "\nState:\tZ" not in (place / "status").read_text():
                     found.append(int(place.name))
     return found
+
+
+def wait_for(done: Callable[[], bool], seconds: float = 90) -> None:
+    """Until something is so, or as long as it may take: the test then says what is not."""
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def ask(url: str, *questions: dict[str, Any], timeout: float = 60) -> tuple[int, Any]:
@@ -83,7 +92,7 @@ def server(known: Train) -> Iterator[Server]:
         [sys.executable, "-m", "distjoint", "serve", str(run), *options],
         stdout=subprocess.PIPE,
         text=True,
-        env={**environment, name: value},
+        env={**environment, **QUICK, name: value},
     )
     try:
         assert process.stdout is not None
@@ -140,7 +149,7 @@ def test_metrics_count_requests_of_all_replicas(server: Server) -> None:
         ask(f"{server.url}/score?head=teama&relation=knows&tail=teamc")
     counted = 0.0
     while counted < 8 and time.monotonic() - before < 60:  # Ray gathers them every few seconds
-        time.sleep(1)
+        time.sleep(0.3)
         lines = ask(f"{server.url}/metrics")[1].splitlines()
         mine = [line for line in lines if line.startswith("ray_serve_num_http_requests_total{")]
         counted = sum(float(line.rpartition(" ")[2]) for line in mine if 'route="/score"' in line and '"GET"' in line)
@@ -168,17 +177,15 @@ def test_each_request_is_answered_when_a_replica_is_killed(server: Server) -> No
     try:
         before = processes("ray::ServeReplica")
         assert len(before) == 2
-        time.sleep(1)
+        wait_for(lambda: seen[200] > 10)
         os.kill(before[0], signal.SIGKILL)
         killed.set()
-        time.sleep(4)
+        wait_for(lambda: seen["after"] > 20)
     finally:
         stop.set()
         for client in clients:
             client.join(90)
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and len(set(processes("ray::ServeReplica")) - {before[0]}) < 2:
-        time.sleep(0.5)
+    wait_for(lambda: len(set(processes("ray::ServeReplica")) - {before[0]}) == 2)
     assert not any(client.is_alive() for client in clients)
     assert len(set(processes("ray::ServeReplica")) - {before[0]}) == 2, "no new replica has come"
     assert seen.keys() <= {200, 500, 503, "after"}, seen
@@ -202,9 +209,7 @@ def test_ctrl_c_ends_all_processes(server: Server) -> None:
     assert len(processes()) > 4
     os.kill(server.process.pid, signal.SIGINT)
     assert server.process.wait(60) == 0
-    deadline = time.monotonic() + 15
-    while processes() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_for(lambda: processes() == [], 15)
     assert processes() == []
     with pytest.raises(OSError, match="refused"):
         ask(f"{server.url}/health", timeout=5)

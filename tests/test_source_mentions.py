@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small import Train, assert_same_bits, config, league, tensors, write_league
+from small import SHARDS, Train, assert_same_bits, config, league, tensors, write_league
+from test_export_scores import SCRIPT
 from test_train_diverged import Bench
 from torch import Tensor
 from typer.testing import CliRunner
@@ -63,30 +65,44 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
             labels=str(folder / "labels.tsv"),
             descriptions=str(folder / "about.tsv"),
             min_count=1,
-            shards=8,
+            shards=SHARDS,
         )
     return str(folder / "data")
 
 
-@pytest.fixture(params=["cpu", "torch"])
+@pytest.fixture(params=["cpu described", "torch described", "cpu fields", "torch fields"])
 def bench(request: pytest.FixtureRequest, told: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(build, "backend_of", lambda device, threads: backend_of(request.param))
-    made = Bench(told, **READS)
+    backend, coupling = request.param.split()
+    monkeypatch.setattr(build, "backend_of", lambda device, threads: backend_of(backend))
+    made = Bench(told, **{**READS, "model.coupling": coupling})
     yield made
     made.parts.close()
 
 
 def attention(bench: Bench) -> Tensor:
-    """float64[places in X, places in W]: weights of all mentions, read from the dataset."""
+    """float64[texts, places in W]: weights of all mentions, read from the dataset.
+
+    Texts are those of all places in X: one each, or that of names and that of descriptions.
+    """
     arena, data = bench.arena, bench.data
-    found = torch.zeros(len(arena.arrays["X"]), len(arena.arrays["W"]), dtype=torch.float64)
+    fields = bench.parts.resources.scheme.coupling.fields
+    found = torch.zeros(len(arena.arrays["X"]), fields, len(arena.arrays["W"]), dtype=torch.float64)
     for i in range(data.layout.shards):
         for j in range(data.layout.shards):
-            part = data.samples(MENTIONS, i, j, {"entity": None, "word": None, "weight": None})
-            for entity, word, weight in zip(*part.values(), strict=True):
-                place = arena.entity_index[arena.base(i) + entity], arena.word_index[arena.base(j) + word]
-                found[place] += float(weight)
-    return found
+            part = data.samples(MENTIONS, i, j, dict.fromkeys(("entity", "word", "weight", "named")))
+            for entity, word, weight, named in zip(*part.values(), strict=True):
+                place, of = arena.entity_index[arena.base(i) + entity], arena.word_index[arena.base(j) + word]
+                if fields == 1:
+                    found[place, 0, of] += float(weight)
+                else:
+                    found[place, 0, of] += float(weight) * float(named)
+                    found[place, 1, of] += float(weight) * (1 - float(named))
+    return found.flatten(0, 1)
+
+
+def texts(bench: Bench, part: str = "T") -> Tensor:
+    """float32[texts, dim]: a part of entities, text by text."""
+    return bench.arena.arrays[part].view(-1, bench.arena.arrays["X"].shape[1])
 
 
 def text(bench: Bench, weights: Tensor, words: Tensor, map_: Tensor) -> Tensor:
@@ -122,9 +138,9 @@ def test_entities_read_the_words_of_their_mentions(bench: Bench) -> None:
     work.do(1, RATES, tally)
     weights = attention(bench)
     torch.testing.assert_close(
-        bench.arena.arrays["T"].double(), text(bench, weights, *leaves(bench)).detach(), rtol=1e-4, atol=1e-5
+        texts(bench).double(), text(bench, weights, *leaves(bench)).detach(), rtol=1e-4, atol=1e-5
     )
-    described = weights.sum(1) > 0
+    described = weights.sum(1).view(len(bench.arena.arrays["X"]), -1).sum(1) > 0
     assert described.sum() == bench.data.manifest.counts["described"]
     own, kept = bench.arena.arrays["X"], torch.where(described[:, None], RESIDUAL * 16**0.5, 1.0)
     torch.testing.assert_close(own, before["X"] * kept)
@@ -134,8 +150,8 @@ def test_the_gradient_of_text_goes_back_to_words_and_map(bench: Bench) -> None:
     shake(bench)
     work, tally = bench.work("mentions")
     work.do(1, RATES, tally)
-    gradient = torch.randn(bench.arena.arrays["T"].shape, generator=torch.Generator().manual_seed(1))
-    bench.arena.arrays["T.gradient"].copy_(gradient)
+    gradient = torch.randn(texts(bench).shape, generator=torch.Generator().manual_seed(1))
+    texts(bench, "T.gradient").copy_(gradient)
     words, map_ = leaves(bench)
     (text(bench, attention(bench), words, map_) * gradient).sum().backward()
     assert words.grad is not None
@@ -155,11 +171,10 @@ def test_the_gradient_of_text_goes_back_to_words_and_map(bench: Bench) -> None:
     torch.testing.assert_close(after["R"].double(), before["R"].double() - step, rtol=1e-4, atol=1e-5)
     assert not after["T.gradient"].any()
     now = text(bench, attention(bench), *leaves(bench)).detach()
-    torch.testing.assert_close(after["T"].double(), now, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(texts(bench).double(), now, rtol=1e-4, atol=1e-5)
     there = bench.arena.entity_index[:-1]
-    assert tally.sums()["mentions_squares"] == pytest.approx(
-        float(gradient[there[there >= 0]].square().sum()), rel=1e-5
-    )
+    squares = gradient.view(len(bench.arena.arrays["X"]), -1)[there[there >= 0]].square().sum()
+    assert tally.sums()["mentions_squares"] == pytest.approx(float(squares), rel=1e-5)
 
 
 def test_text_is_only_read_where_nothing_goes_into_words(told: str) -> None:
@@ -201,6 +216,32 @@ def test_the_first_refresh_goes_before_all_triples_and_the_others_are_spread(tol
     bench.parts.close()
 
 
+def test_names_and_descriptions_are_two_texts(told: str) -> None:
+    """A team is named by its label, a player by nothing but what is said of him; n-grams are of names."""
+    bench = Bench(told, **{**READS, "model.coupling": "fields"})
+    weights = attention(bench).view(len(bench.arena.arrays["X"]), 2, -1)
+    rows = bench.data.rows(["entity"]).column("entity").to_pylist()
+
+    def parts(name: str) -> list[bool]:
+        (shard,), (offset,) = bench.data.layout.locate(np.array([rows.index(name)]))
+        return (weights[bench.arena.entity_index[bench.arena.base(int(shard)) + int(offset)]].sum(1) > 0).tolist()
+
+    assert parts("teama") == [True, True]
+    assert parts("newcomer_1") == [False, True]
+    grams = torch.cat([
+        bench.arena.word_index[bench.arena.base(s) + torch.from_numpy(np.flatnonzero(bench.data.layout.has_gram(s)))]
+        for s in range(bench.data.layout.shards)
+    ])  # fmt: skip
+    assert weights[:, 0, grams].any() and not weights[:, 1, grams].any()
+    bench.parts.close()
+
+
+def test_a_dataset_that_does_not_tell_names_is_refused(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dataset, "tells_names", False)
+    with pytest.raises(UsageError, match=r"do not tell names from descriptions.*prepare it anew.*described"):
+        Bench(told, **{**READS, "model.coupling": "fields"})
+
+
 @pytest.mark.parametrize("backend", ["cpu", "torch"])
 def test_weighted_sums_are_those_of_a_dense_matrix(backend: str) -> None:
     made: Backend = backend_of(backend)
@@ -216,10 +257,11 @@ def test_weighted_sums_are_those_of_a_dense_matrix(backend: str) -> None:
 # Runs
 
 
-def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("coupling", ["described", "fields"])
+def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tmp_path: Path, coupling: str) -> None:
     """The newcomer, who is in no training triple, is described like those of one team: its coach is who he knows."""
     settings = {"train.epochs": 10, "train.triple_passes": 5, "model.dim": 32}
-    distjoint.train(told, str(tmp_path / "run"), config({**READS, **settings}))
+    distjoint.train(told, str(tmp_path / "run"), config({**READS, **settings, "model.coupling": coupling}))
     vectors = distjoint.load(str(tmp_path / "run"))
     answers = vectors.predict(head="newcomer_1", relation="knows", k=3, known="include")
     assert "coacha" in {answer.name for answer in answers}
@@ -241,6 +283,21 @@ def test_what_is_said_of_an_entity_places_it_though_no_triple_does(told: str, tm
         vectors.text_vector("unheard")
     with pytest.raises(UsageError, match="one end"):
         vectors.predict(head="newcomer_1", head_text=words, relation="knows")
+
+
+def test_the_manuals_script_scores_entities_of_several_parts(
+    told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distjoint.train(told, str(tmp_path / "run"), config({**READS, "model.coupling": "fields"}))
+    vectors, file = distjoint.load(str(tmp_path / "run")), str(tmp_path / "all.safetensors")
+    assert vectors.trained.model.relations[:, -6:].std() > 0, "relations weigh"
+    vectors.export(file, "safetensors")
+    monkeypatch.setattr(sys, "argv", ["score.py", file, "newcomer_1", "knows", "coacha"])
+    exec(compile(SCRIPT, "score.py", "exec"), {})
+    score = vectors.score("newcomer_1", "knows", "coacha")
+    assert float(capsys.readouterr().out) == pytest.approx(score, rel=1e-5, abs=1e-5)
+    there = distjoint.load(str(tmp_path / "run"), memory=100)
+    assert there.score("newcomer_1", "knows", "coacha") == pytest.approx(score, rel=1e-6)
 
 
 def test_texts_that_the_default_coupling_does_not_read_are_said(told: str) -> None:
@@ -287,10 +344,11 @@ def test_other_couplings_make_no_vectors_of_text(run: Train) -> None:
         distjoint.load(str(run({"model.coupling": "dual"}))).text_vector("teama")
 
 
-def test_a_run_that_is_stopped_goes_on_to_the_same_bits(told: str, tmp_path: Path) -> None:
-    whole, parted = str(tmp_path / "whole"), str(tmp_path / "parted")
-    distjoint.train(told, whole, config({**READS, "train.epochs": 2}))
-    distjoint.train(told, parted, config({**READS, "train.epochs": 1}))
+@pytest.mark.parametrize("coupling", ["described", "fields"])
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(told: str, tmp_path: Path, coupling: str) -> None:
+    whole, parted, reads = str(tmp_path / "whole"), str(tmp_path / "parted"), {**READS, "model.coupling": coupling}
+    distjoint.train(told, whole, config({**reads, "train.epochs": 2}))
+    distjoint.train(told, parted, config({**reads, "train.epochs": 1}))
     distjoint.train(resume=parted, settings={"train.epochs": 2})
     assert_same_bits(tensors(whole), tensors(parted))
 
@@ -327,7 +385,7 @@ def whole(run: Path, part: str) -> np.ndarray:
 def test_a_round_of_visits_reads_what_one_refresh_does(told: str, tmp_path: Path) -> None:
     """Of words that stay where they are, and a map that does: the sum of all visits' parts is all that is said."""
     still = {"graph.into_words": 0.0, "graph.into_reading": 0.0, "text.learning_rate": 1e-12, "train.freeze": ["map"]}
-    for name, groups in (("all", 2), ("some", 4), ("each", 8)):
+    for name, groups in (("all", 2), ("some", 3), ("each", 4)):
         settings = {**ROTATING, **still, "train.groups": groups, "train.triple_passes": 1}
         distjoint.train(told, str(tmp_path / name), config(settings))
     text = whole(tmp_path / "all", "T")

@@ -116,7 +116,7 @@ def closeness(run: Path) -> tuple[float, float]:
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
 def test_pairs_meet_and_a_stronger_pull_brings_them_closer(coupling: str, known: Train, paired: str) -> None:
-    settings = {"model.coupling": coupling, "train.epochs": 4}
+    settings = {"model.coupling": coupling, "train.epochs": 3}
     runs = [known({**settings, "model.coupling_options.pull": pull}, paired) for pull in (0, 0.1, 1)]
     near = [closeness(run) for run in runs]
     assert near[0][0] < near[1][0] < near[2][0]
@@ -145,7 +145,7 @@ def test_an_entity_without_a_triple_begins_at_zero_and_goes_to_its_words(
 def test_rotating_shards_threads_and_a_stop_within_an_epoch_change_no_bit(
     coupling: str, run: Train, paired: str, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {"model.coupling": coupling, "train.lanes": 2, "train.groups": 5, "train.epochs": 2}
+    settings: dict[str, Any] = {"model.coupling": coupling, "train.groups": 4, "train.epochs": 2}
     whole = run(settings, paired)
     for line in losses(whole):
         assert line["pairs"] == 2 * (24 + 8)  # each pair once a pass, wherever it lies

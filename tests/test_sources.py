@@ -178,7 +178,7 @@ def test_a_partition_takes_the_bytes_that_are_told_beforehand(name: str, paired:
             decoded = decoder.decode(partition)
             assert decoder.bytes(partition) == sum(getattr(decoded, field.name).nbytes for field in fields(decoded))
             filled += 1
-    assert filled > 10
+    assert filled > 5
 
 
 def test_decoded_cells_are_the_datasets_tile_by_tile(small: Small) -> None:
@@ -323,8 +323,10 @@ def test_batches_that_leave_dense_gradients_are_known_beforehand(name: str, cand
 # The losses of a coupling on triples
 
 
-@pytest.mark.parametrize("candidates", ["sampled", "1vsall", "kvsall"])
-@pytest.mark.parametrize("coupling", ["none", "tie", "dual"])
+@pytest.mark.parametrize(
+    ("coupling", "candidates"),
+    [("dual", "sampled"), ("dual", "1vsall"), ("dual", "kvsall"), ("none", "sampled"), ("tie", "sampled")],
+)
 def test_the_loss_on_words_takes_the_triples_between_words(small: Small, coupling: str, candidates: str) -> None:
     bench = Bench(small.joint, **{**DUAL, "model.coupling": coupling, "graph.candidates": candidates})
     work, tally = bench.work("triples")

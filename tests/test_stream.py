@@ -55,7 +55,7 @@ def make(small: Small) -> Iterator[Make]:
     made: list[Stream] = []
 
     def go(**options: Any) -> Stream:
-        made.append(stream_of(Counted.open(small.joint), **options))
+        made.append(stream_of(Counted.open(small.many), **options))
         return made[-1]
 
     yield go
@@ -66,7 +66,7 @@ def make(small: Small) -> Iterator[Make]:
 @pytest.fixture(scope="module")
 def size(small: Small) -> int:
     """Bytes of all cells, decoded."""
-    decoder = CellsDecoder(Dataset.open(small.joint), config())
+    decoder = CellsDecoder(Dataset.open(small.many), config())
     return sum(nbytes(decoder.decode(partition)) for partition in ALL)
 
 

@@ -138,11 +138,11 @@ def test_another_seed_gives_other_bits(known: Train) -> None:
 GRID = [(1, 2), (1, 4), (2, 4), (2, 6)]
 
 
-def test_any_lanes_and_groups_train_to_a_similar_loss(run: Train) -> None:
+def test_any_lanes_and_groups_train_to_a_similar_loss(run: Train, small: Small) -> None:
     found = []
     for lanes, groups in GRID:
         # With few entities resident, a mask would leave few negatives of so small a graph, and another loss.
-        made = run({"train.lanes": lanes, "train.groups": groups, "train.epochs": 3, "graph.mask_known": False})
+        made = run({"train.lanes": lanes, "train.groups": groups, "graph.mask_known": False}, small.many)
         assert (info(made)["lanes"], info(made)["groups"]) == (lanes, groups)
         last = losses(made)[-1]
         assert (last["cells"], last["triples"]) == (losses(made)[0]["cells"], losses(made)[0]["triples"])
@@ -154,10 +154,10 @@ def test_any_lanes_and_groups_train_to_a_similar_loss(run: Train) -> None:
 
 @pytest.mark.parametrize(("lanes", "groups"), [(1, 4), (2, 8)])
 def test_shards_that_wait_on_disk_come_back_with_the_same_bits(
-    lanes: int, groups: int, run: Train, known: Train, monkeypatch: pytest.MonkeyPatch
+    lanes: int, groups: int, run: Train, known: Train, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"train.lanes": lanes, "train.groups": groups, "train.epochs": 2}
-    roomy, parked = known(settings), []
+    settings = {"train.lanes": lanes, "train.groups": groups}
+    roomy, parked = known(settings, small.many), []
     original = Worker.__init__
 
     def noted(self: Worker, *args: Any) -> None:
@@ -165,7 +165,7 @@ def test_shards_that_wait_on_disk_come_back_with_the_same_bits(
         parked.append((self.parts.resources.arena.slots, self.parking.folder))
 
     monkeypatch.setattr(Worker, "__init__", noted)
-    tight = run({**settings, "train.memory": 20_000})
+    tight = run({**settings, "train.memory": 20_000}, small.many)
     ((slots, folder),) = parked
     assert slots < 8
     assert folder is not None
@@ -174,14 +174,16 @@ def test_shards_that_wait_on_disk_come_back_with_the_same_bits(
     assert losses(roomy) == losses(tight)
 
 
-def test_groups_are_chosen_to_fit_the_memory_and_too_little_is_refused(run: Train, known: Train) -> None:
+def test_groups_are_chosen_to_fit_the_memory_and_too_little_is_refused(run: Train, small: Small, known: Train) -> None:
     table = sum(
-        value.nbytes for name, value in tensors(known({"loss.alpha": 0.5})).items() if not name.startswith("dense")
+        value.nbytes
+        for name, value in tensors(known({"train.lanes": 1, "train.groups": 4}, small.many)).items()
+        if not name.startswith("dense")
     )
-    made = run({"train.memory": int(table * 0.6), "train.epochs": 1})
+    made = run({"train.memory": int(table * 0.6), "train.epochs": 1}, small.many)
     assert 4 <= info(made)["groups"] <= 8
     with pytest.raises(UsageError, match=r"train\.memory=1000: 2 of the dataset's 8 shards take \d+ bytes"):
-        run({"train.memory": 1000})
+        run({"train.memory": 1000}, small.many)
 
 
 # Divergence
@@ -306,5 +308,5 @@ def test_results_are_told(run: Train, small: Small, tmp_path: Path) -> None:
     assert isinstance(result, Result)
     assert result.metrics == result.history[-1]
     assert "116" not in said[0].split(",")[0]
-    assert any(line.startswith("epoch 3/3  text loss") for line in said)
+    assert any(line.startswith("epoch 2/2  text loss") for line in said)
     assert torch.get_num_threads() >= 1

@@ -136,7 +136,7 @@ def losses(run: Path) -> list[dict[str, float]]:
 
 
 def alone(small: Small, folder: Path, settings: dict[str, Any]) -> Path:
-    train(small.joint, str(folder), config(settings))
+    train(small.many, str(folder), config(settings))
     return folder
 
 
@@ -146,8 +146,8 @@ def test_text_alone_has_the_same_bits_on_any_number_of_workers(
 ) -> None:
     settings = {"loss.alpha": 0, "train.lanes": 2, "train.groups": 5}
     one = alone(small, tmp_path / "one", settings)
-    record = record_of(small.joint, settings, workers)
-    lanes = crew.do(workers, run_worker, str(tmp_path / "many"), small.joint, record)
+    record = record_of(small.many, settings, workers)
+    lanes = crew.do(workers, run_worker, str(tmp_path / "many"), small.many, record)
     assert sorted(lanes) == [0] * (workers - 2) + [1, 1], lanes
     assert_same_bits(tensors(one), tensors(tmp_path / "many"))
     np.testing.assert_allclose(
@@ -166,11 +166,11 @@ def test_given_vectors_and_frozen_rows_are_the_same_on_any_number_of_workers(
         "train.freeze": "contexts",
     }
     one, many = alone(small, tmp_path / "one", settings), tmp_path / "many"
-    record, data = record_of(small.joint, settings, 2), Dataset.open(small.joint)
+    record, data = record_of(small.many, settings, 2), Dataset.open(small.many)
     info = RunInfo.model_validate(record)
     with initial.find(locate(settings["train.init"]), data, scheme_of(info), Silent()) as found:
         found.write(locate(str(many)), info)
-    crew.do(2, run_worker, str(many), small.joint, record)
+    crew.do(2, run_worker, str(many), small.many, record)
     assert_same_bits(tensors(one), tensors(many))
 
 
@@ -178,7 +178,7 @@ def test_a_run_that_goes_on_from_another_has_the_same_bits_on_any_number_of_work
     small: Small, tmp_path: Path, crew: Crew
 ) -> None:
     (tmp_path / "more.txt").write_text("teama plays commona topicza\n" * 6)
-    distjoint.prepare(str(tmp_path / "grown"), parent=small.joint, corpus=str(tmp_path / "more.txt"))
+    distjoint.prepare(str(tmp_path / "grown"), parent=small.many, corpus=str(tmp_path / "more.txt"))
     old, one, many = alone(small, tmp_path / "old", {"loss.alpha": 0}), tmp_path / "one", tmp_path / "many"
     changes = {"train.lanes": 2, "train.epochs": 2, "train.old_rate": 0.5, "train.freeze": "contexts"}
     with pytest.MonkeyPatch.context() as patch:
@@ -196,14 +196,16 @@ def stop(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("workers", "coupling"), [(2, "dual"), (3, "tie"), (2, "described"), (2, "project")])
+@pytest.mark.parametrize(
+    ("workers", "coupling"), [(2, "dual"), (3, "tie"), (2, "described"), (2, "fields"), (2, "project")]
+)
 def test_joint_runs_have_the_same_losses_on_any_number_of_workers(
     workers: int, coupling: str, small: Small, tmp_path: Path, crew: Crew
 ) -> None:
     settings = {"train.lanes": 2, "model.coupling": coupling, "train.validate_every": 2}
     one = alone(small, tmp_path / "one", settings)
-    record = record_of(small.joint, settings, workers)
-    lanes = crew.do(workers, run_worker, str(tmp_path / "many"), small.joint, record)
+    record = record_of(small.many, settings, workers)
+    lanes = crew.do(workers, run_worker, str(tmp_path / "many"), small.many, record)
     assert sorted(lanes) == [0] * (workers - 2) + [1, 1], lanes
     for here, there in zip(losses(one), losses(tmp_path / "many"), strict=True):
         assert here == pytest.approx(there, rel=1e-4)
@@ -231,10 +233,10 @@ def stop_after(epoch: int, *arguments: Any) -> Any:
 def test_a_run_of_two_workers_is_resumed_by_one(small: Small, tmp_path: Path, crew: Crew) -> None:
     settings = {"loss.alpha": 0, "train.lanes": 2}
     one = alone(small, tmp_path / "one", settings)
-    record = record_of(small.joint, settings, 2)
-    answers = crew.do(2, stop_after, 2, str(tmp_path / "many"), small.joint, record)
+    record = record_of(small.many, settings, 2)
+    answers = crew.do(2, stop_after, 1, str(tmp_path / "many"), small.many, record)
     assert answers == ["stopped", "stopped"]
-    assert info(tmp_path / "many")["result"] == "checkpoints/epoch-00002"
+    assert info(tmp_path / "many")["result"] == "checkpoints/epoch-00001"
     train(None, str(tmp_path / "many"), resume=True)
     assert_same_bits(tensors(one), tensors(tmp_path / "many"))
 
@@ -264,8 +266,8 @@ def test_four_lanes_go_on_within_an_epoch_with_any_number_of_workers(
 ) -> None:
     settings = {"loss.alpha": alpha, "train.lanes": 4, "train.checkpoint_rounds": 2}
     whole = alone(small, tmp_path / "whole", settings)
-    record = record_of(small.joint, settings, 4)
-    answers = crew.do(2, break_off, 4, str(tmp_path / "broken"), small.joint, record)
+    record = record_of(small.many, settings, 4)
+    answers = crew.do(2, break_off, 4, str(tmp_path / "broken"), small.many, record)
     assert answers == ["stopped"] * 2
     assert info(tmp_path / "broken")["result"] == "checkpoints/epoch-00001-round-00004"
     for workers in (1, 2, 3, 4):
@@ -274,7 +276,7 @@ def test_four_lanes_go_on_within_an_epoch_with_any_number_of_workers(
         if workers == 1:
             train(None, str(run), resume=True)
         else:
-            crew.do(workers, run_worker, str(run), small.joint, RunInfo.read(locate(str(run))).model_dump(mode="json"))
+            crew.do(workers, run_worker, str(run), small.many, RunInfo.read(locate(str(run))).model_dump(mode="json"))
         for here, there in zip(losses(whole), losses(run), strict=True):
             assert here == pytest.approx(there, rel=1e-9 if alpha == 0 else 1e-4)
         if alpha == 0:
@@ -315,7 +317,7 @@ def test_a_signal_ends_in_one_line_and_the_run_goes_on(
 ) -> None:
     run = tmp_path / "run"
     settings = {**FAST, "train.epochs": 100_000, "train.threads": 2}
-    command = [sys.executable, "-c", "from distjoint.cli import main; main()", "train", small.joint, "--out", str(run)]
+    command = [sys.executable, "-c", "from distjoint.cli import main; main()", "train", small.many, "--out", str(run)]
     process = subprocess.Popen(
         [*command, *(f"--set={key}={value}" for key, value in settings.items())], stderr=subprocess.PIPE, text=True
     )

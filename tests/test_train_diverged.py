@@ -152,10 +152,10 @@ def test_the_message_of_a_run_has_the_advice_that_fits(small: Small, tmp_path: P
     distjoint.train(small.graph, run, config({"train.epochs": 1}))
     saved = tensors(run)
     with pytest.raises(DivergedError) as raised:
-        distjoint.train(resume=run, settings={"graph.learning_rate": 1e37, "train.epochs": 3})
+        distjoint.train(resume=run, settings={"graph.learning_rate": 1e38, "train.epochs": 3})
     message = str(raised.value)
     assert "checkpoints/epoch-00001 is kept" in message
-    assert f"distjoint train --resume {run} --set graph.learning_rate=5e+36 (or a smaller model.scale" in message
+    assert f"distjoint train --resume {run} --set graph.learning_rate=5e+37 (or a smaller model.scale" in message
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "failed"
     assert {name: value.tobytes() for name, value in tensors(run).items()} == {
         name: value.tobytes() for name, value in saved.items()

@@ -34,8 +34,11 @@ FROZEN = [
 """Of any two groups, each is frozen once without the other."""
 
 
-@pytest.mark.parametrize("coupling", ["dual", "tie", "none"])
-@pytest.mark.parametrize("frozen", FROZEN, ids="-".join)
+WITH = [*(("dual", frozen) for frozen in FROZEN), *zip(("none", "tie", "tie", "none"), FROZEN, strict=True)]
+"""The coupling that has all groups freezes each; the others, which have fewer, share them."""
+
+
+@pytest.mark.parametrize(("coupling", "frozen"), WITH, ids=str)
 def test_what_is_frozen_keeps_its_bits_and_all_else_learns(
     frozen: list[str], coupling: str, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

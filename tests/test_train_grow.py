@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import FAST, Small, Train, assert_same_bits, config, info, league, tensors
+from small import FAST, SHARDS, Small, Train, assert_same_bits, config, info, league, tensors
 
 import distjoint
 from distjoint.base.errors import DistjointError, UsageError
+from distjoint.data.dataset import Triples
+from distjoint.evaluate.breakdown import growths
+from distjoint.evaluate.tables import as_text
 from distjoint.runs.folder import CheckpointManifest, RunFolder
+from distjoint.table.layout import Layout
 from distjoint.train import train
 from distjoint.train.worker import Worker
 
@@ -60,7 +64,7 @@ def moved(before: dict[int, np.ndarray], after: dict[int, np.ndarray]) -> float:
     return float(np.mean([np.linalg.norm(after[row] - value) for row, value in before.items()]))
 
 
-@pytest.mark.parametrize("coupling", ["described", "dual", "soft"])
+@pytest.mark.parametrize("coupling", ["described", "fields", "dual", "soft"])
 def test_frozen_rows_relations_and_maps_keep_their_bits_and_new_ones_learn(
     coupling: str, known: Train, grown: str, tmp_path: Path
 ) -> None:
@@ -92,7 +96,8 @@ def test_frozen_rows_relations_and_maps_keep_their_bits_and_new_ones_learn(
         assert np.array_equal(found.vector(name, kind="word"), theirs.vector(name, kind="word")), name
     for name in ("teama", "teama_player_1", "city_3"):
         same = np.allclose(found.vector(name, kind="entity"), theirs.vector(name, kind="entity"), atol=1e-5)
-        assert same or (name, coupling) == ("teama", "described"), "all words are centred anew"
+        centred = coupling in ("described", "fields") and name == "teama"
+        assert same or centred, "all words are centred anew"
     assert info(run)["carried"][0]["run"] == str(old) and info(run)["carried"][0]["epochs"] == FAST["train.epochs"]
     assert not (run / "initial").exists()
 
@@ -155,7 +160,7 @@ def test_a_growth_of_nothing_goes_on_as_the_run_itself_would(known: Train, small
 
     begun = Checkpoint.open(place)
     theirs = RunFolder.open(str(old)).result()
-    for shard in range(8):
+    for shard in range(SHARDS):
         for name, value in theirs.shard(shard).items():
             assert torch.equal(value, begun.shard(shard)[name]), name
     for name, value in theirs.dense().items():
@@ -249,3 +254,29 @@ def test_a_run_that_does_not_fit_is_refused_by_name(known: Train, small: Small, 
     with pytest.raises(UsageError, match="leave out --from"):
         train(None, run, resume=True, parent=run)
     assert not Path(run).exists()
+
+
+def test_old_and_new_entities_are_measured_apart(known: Train, small: Small, tmp_path: Path) -> None:
+    """A triple is new by either end; a dataset that did not grow, or that only words came to, has no such table."""
+    (tmp_path / "new.tsv").write_text("teamz\tplays_against\tteama\nteamz\tplays_against\tteamb\n")
+    (tmp_path / "test.tsv").write_text("teamz\tplays_against\tteamc\nteamd\tplays_against\tteamz\n")
+    given = {"triples": str(tmp_path / "new.tsv"), "test": str(tmp_path / "test.tsv"), "header": False}
+    distjoint.prepare(str(tmp_path / "data"), parent=small.joint, **given)
+    old, run = known(), tmp_path / "run"
+    train(str(tmp_path / "data"), str(run), {"train.epochs": 1}, parent=str(old))
+    report = distjoint.evaluate(str(run), link_prediction="test")
+    found = {part["name"]: part for part in report.to_dict()["link_prediction"]["by"]["growth"]}
+    before = len(league()[2])
+    assert {name: part["answers"] for name, part in found.items()} == {"old ends only": 2 * before, "a new end": 4}
+    everything = report.to_dict()["link_prediction"]["mrr"]
+    parts = sum(part["mrr"] * part["answers"] for part in found.values()) / (2 * before + 4)
+    assert parts == pytest.approx(everything)
+    text = as_text(report)
+    assert "by old and new entities" in text and "old ends only" in text and "a new end" in text
+    assert "growth" not in distjoint.evaluate(str(old), link_prediction="test").to_dict()["link_prediction"]["by"]
+    twice = Layout(2, 4, 5, 6, 7, grown=((1, 0, 2, 0), (0, 1, 1, 0)))
+    assert twice.growth_of(np.arange(twice.rows)).tolist() == [0] * 13 + [1] * 3 + [2] * 2
+    triples = Triples(np.array([4, 5, 17]), np.zeros(3, np.int64), np.array([5, 14, 14]))
+    groups = growths(triples, twice)
+    assert [groups.names[each] for each in groups.head.tolist()] == [
+        "old ends only", "an end of growth 1", "an end of growth 2"]  # fmt: skip

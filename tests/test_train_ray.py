@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small import LEAN, Small, assert_same_bits, config, info, tensors
 
+import distjoint
 from distjoint.base.errors import DistjointError, DivergedError, UsageError
 from distjoint.base.progress import Silent
 from distjoint.registry import SCORERS, load_plugins
@@ -76,8 +78,8 @@ def test_two_workers_started_here_train_what_one_does_and_are_gone_afterwards(
     result = train(data, "two", settings, workers=2, progress=Teller())
     assert_same_bits(tensors("one"), tensors("two"))
     assert info("two") == info("one")
-    assert [line["epoch"] for line in result.history] == [1, 2, 3]
-    assert sum(line.startswith("epoch ") for line in said) == 3
+    assert [line["epoch"] for line in result.history] == [1, 2]
+    assert sum(line.startswith("epoch ") for line in said) == 2
     one, two = ({place.name for place in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert one == two
     deadline = time.monotonic() + 20
@@ -93,6 +95,29 @@ def test_a_joint_run_has_the_same_losses(small: Small, tmp_path: Path) -> None:
     train(small.joint, str(tmp_path / "two"), settings, workers=2)
     for here, there in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert here == pytest.approx(there, rel=1e-4)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("alpha", [0, 0.5])
+def test_a_grown_dataset_goes_on_from_its_run_as_in_one_process(small: Small, tmp_path: Path, alpha: float) -> None:
+    """The same bits without a graph, the same losses and rows but for rounding with one."""
+    (tmp_path / "new.tsv").write_text("newcomer_2\tknows\tcoacha\nteamz\tplays_against\tteama\n")
+    (tmp_path / "new.txt").write_text("teamz plays teama with commona topicza\n" * 6)
+    more = {"corpus": str(tmp_path / "new.txt"), "triples": str(tmp_path / "new.tsv"), "header": False}
+    distjoint.prepare(str(tmp_path / "data"), parent=small.joint, **more)
+    train(small.joint, str(tmp_path / "old"), config({"loss.alpha": alpha, "train.lanes": 2, "train.epochs": 1}))
+    for workers, name in enumerate(("one", "two"), 1):
+        train(str(tmp_path / "data"), str(tmp_path / name), {}, parent=str(tmp_path / "old"), workers=workers)
+    assert info(tmp_path / "two")["carried"] == info(tmp_path / "one")["carried"]
+    one, two = (tensors(tmp_path / name) for name in ("one", "two"))
+    if not alpha:
+        assert_same_bits(one, two)
+        return
+    for here, there in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        assert here == pytest.approx(there, rel=1e-4)
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        np.testing.assert_allclose(values, two[name], rtol=0.01, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.usefixtures("cluster")
@@ -128,7 +153,7 @@ def test_a_run_a_worker_and_then_the_controller_of_which_was_killed_goes_on_to_t
 ) -> None:
     monkeypatch.setattr(driver, "POLL", 0.05)  # to hear of an epoch while there are many to come
     settings = {"loss.alpha": 0, "train.lanes": 2, "train.epochs": 60, "train.checkpoint_rounds": 2}
-    train(small.joint, str(tmp_path / "one"), config(settings))
+    train(small.many, str(tmp_path / "one"), config(settings))
     said: list[str] = []
     titles = ["RayTrainWorker", "TrainController"]
 
@@ -143,7 +168,7 @@ def test_a_run_a_worker_and_then_the_controller_of_which_was_killed_goes_on_to_t
             if self.epochs == 3 and titles:
                 os.kill(max(processes(titles.pop(0))), signal.SIGKILL)
 
-    train(small.joint, str(tmp_path / "two"), config(settings), workers=2, progress=Killer())
+    train(small.many, str(tmp_path / "two"), config(settings), workers=2, progress=Killer())
     broken = [line for line in said if broken_off(line)]
     assert len(broken) == 2
     assert all("going on from checkpoints/epoch-" in line for line in broken)

@@ -10,7 +10,6 @@ import typer
 from distjoint.base.errors import UsageError
 from distjoint.cli.common import (
     Count,
-    Dataset,
     Json,
     Run,
     StorageOptions,
@@ -19,16 +18,15 @@ from distjoint.cli.common import (
     print_rows,
     progress,
 )
+from distjoint.cli.options import options_of
 from distjoint.evaluate.options import VECTORS, VectorParts
 from distjoint.registry import EXPORTS
+from distjoint.results.options import FileOptions, LoadOptions
 
 if TYPE_CHECKING:
+    from distjoint.results.embeddings import Embeddings
     from distjoint.results.questions import AnswerTally
 
-Memory = Annotated[
-    str,
-    typer.Option(metavar="SIZE", help="Vectors that take more stay in their files, and are read block by block."),
-]
 Queries = Annotated[
     str | None,
     typer.Option(
@@ -39,15 +37,10 @@ Queries = Annotated[
 Out = Annotated[
     str | None, typer.Option(metavar="FILE", help="Where answers to --queries go; its ending says the format.")
 ]
-SkipUnknown = Annotated[
-    bool,
-    typer.Option("--skip-unknown", help="Leave out questions of a file with unknown names, or refuse them."),
-]
 Likely = Annotated[
     bool,
     typer.Option("--probabilities", help="How likely a triple is true where one of two is, by the validation split."),
 ]
-MEMORY = "2GB"
 _AGAIN = "no answers were written; ask again"
 
 
@@ -57,6 +50,7 @@ def _known_format(name: str) -> str:
     return name
 
 
+@options_of(FileOptions)
 def nearest(
     run: Run,
     name: Annotated[
@@ -77,9 +71,8 @@ def nearest(
     ] = True,
     queries: Queries = None,
     out: Out = None,
-    skip_unknown: SkipUnknown = False,
-    memory: Memory = MEMORY,
-    dataset: Dataset = None,
+    *,
+    options: dict[str, Any],
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -91,24 +84,21 @@ def nearest(
       distjoint nearest runs/described --text "a large marine mammal" --kind entity
       distjoint nearest runs/joint --queries names.txt --out near.tsv --of word --raw
     """
-    import distjoint
-
+    chosen = FileOptions(**options)
     if queries is not None:
         from distjoint.results.batch import nearest_file
         from distjoint.storage import locate
 
         _refuse_both(out, name, text)
-        shown = progress()
-        result = distjoint.load(run, dataset=dataset, memory=memory, progress=shown)
-        places, chosen = (locate(queries), locate(out or "")), {"of": of, "kind": to, "standardize": standardize}
-        more: Any = {**chosen, "skip_unknown": skip_unknown, "progress": shown}
+        places, which = (locate(queries), locate(out or "")), {"of": of, "kind": to, "standardize": standardize}
+        more: Any = {**which, "progress": progress()}
         with interruptible(_AGAIN):
-            tally = nearest_file(result, *places, count, **more)
+            tally = nearest_file(_load(run, chosen), *places, count, chosen, **more)
         _say_tally(tally, out, as_json)
         return
     if (name is None) == (text is None):
         raise UsageError("give a NAME, or --text and what an entity is, in words, or --queries and a file of names")
-    result = distjoint.load(run, dataset=dataset, memory=memory, progress=progress())
+    result = _load(run, chosen)
     if name is None:
         vector = result.text_vector(text or "")
         found = result.nearest(vector, count, kind=to, of="entity", standardize=standardize).to_dicts()
@@ -126,6 +116,7 @@ def nearest(
         print_rows(f"{each} {name}", rows)
 
 
+@options_of(FileOptions)
 def predict(
     run: Run,
     relation: Annotated[
@@ -158,9 +149,8 @@ def predict(
     probabilities: Likely = False,
     queries: Queries = None,
     out: Out = None,
-    skip_unknown: SkipUnknown = False,
-    memory: Memory = MEMORY,
-    dataset: Dataset = None,
+    *,
+    options: dict[str, Any],
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -173,11 +163,10 @@ def predict(
       distjoint predict runs/described --head-text "a large marine mammal" --relation hypernym
       distjoint predict runs/joint --queries questions.tsv --out answers.parquet
     """
-    import distjoint
     from distjoint.storage import locate
 
-    shown = progress()
-    result = distjoint.load(run, dataset=dataset, memory=memory, progress=shown)
+    chosen = FileOptions(**options)
+    result = _load(run, chosen)
     listed = None
     if candidates is not None:
         from distjoint.results.files import read_names
@@ -196,9 +185,9 @@ def predict(
 
         _refuse_both(out, head, relation, tail, head_text, tail_text)
         places, choice = (locate(queries), locate(out or "")), result.choice(known, **limits)
-        more: dict[str, Any] = {"probabilities": probabilities, "skip_unknown": skip_unknown, "progress": shown}
+        more: dict[str, Any] = {"probabilities": probabilities, "progress": progress()}
         with interruptible(_AGAIN):
-            tally = predict_file(result, *places, count, choice, **more)
+            tally = predict_file(result, *places, count, choice, chosen, **more)
         _say_tally(tally, out, as_json)
         return
     texts: dict[str, Any] = {"head_text": head_text, "tail_text": tail_text, "probabilities": probabilities}
@@ -209,6 +198,7 @@ def predict(
         print_rows(f"{head or head_text or '?'}  {relation or '?'}  {tail or tail_text or '?'}", rows)
 
 
+@options_of(FileOptions)
 def score(
     run: Run,
     triples: Annotated[
@@ -219,9 +209,8 @@ def score(
         str | None, typer.Option(metavar="FILE", help="Where the scores of a file go; its ending says the format.")
     ] = None,
     probabilities: Likely = False,
-    skip_unknown: SkipUnknown = False,
-    memory: Memory = MEMORY,
-    dataset: Dataset = None,
+    *,
+    options: dict[str, Any],
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -232,21 +221,20 @@ def score(
       distjoint score runs/joint dog hypernym animal
       distjoint score runs/joint triples.tsv --out scores.tsv --probabilities
     """
-    import distjoint
     from distjoint.storage import locate
 
     if len(triples) not in (1, 3):
         raise UsageError(f"{len(triples)} arguments after RUN: give a file of triples, or HEAD RELATION TAIL")
-    shown = progress()
-    result = distjoint.load(run, dataset=dataset, memory=memory, progress=shown)
+    chosen = FileOptions(**options)
+    result = _load(run, chosen)
     if len(triples) == 1:
         from distjoint.results.batch import score_file
 
         if out is None:
             raise UsageError(f"{triples[0]}: give the file for its scores, --out FILE")
-        more: dict[str, Any] = {"probabilities": probabilities, "skip_unknown": skip_unknown, "progress": shown}
+        more: dict[str, Any] = {"probabilities": probabilities, "progress": progress()}
         with interruptible(_AGAIN):
-            tally = score_file(result, locate(triples[0]), locate(out), **more)
+            tally = score_file(result, locate(triples[0]), locate(out), chosen, **more)
         _say_tally(tally, out, as_json)
         return
     if out is not None:
@@ -269,6 +257,7 @@ def _say_tally(tally: AnswerTally, out: str | None, as_json: bool) -> None:
         typer.echo(f"  {note}", err=True)
 
 
+@options_of(LoadOptions)
 def explain(
     run: Run,
     head: Annotated[str, typer.Argument(metavar="HEAD", help="An entity, by id, label or word.", show_default=False)],
@@ -277,7 +266,8 @@ def explain(
     top: Annotated[
         int, typer.Option("-k", "--top", metavar="N", min=0, help="Words of each end that are told apart.")
     ] = 8,
-    dataset: Dataset = None,
+    *,
+    options: dict[str, Any],
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -289,11 +279,10 @@ def explain(
     Example:
       distjoint explain runs/described dog hypernym animal
     """
-    import distjoint
-
-    print_result(distjoint.load(run, dataset=dataset).explain(head, relation, tail, top), as_json)
+    print_result(_load(run, LoadOptions(**options)).explain(head, relation, tail, top), as_json)
 
 
+@options_of(LoadOptions)
 def export(
     run: Run,
     out: Annotated[str, typer.Option(metavar="FILE", help="File, folder or URL to write.", show_default=False)],
@@ -317,9 +306,9 @@ def export(
         VectorParts,
         typer.Option(help=VECTORS),
     ] = "joint",
-    memory: Memory = MEMORY,
     binary: Annotated[bool, typer.Option("--binary", help="The format's binary form; word2vec has one.")] = False,
-    dataset: Dataset = None,
+    *,
+    options: dict[str, Any],
     storage_options: StorageOptions = None,
     as_json: Json = False,
 ) -> None:
@@ -332,18 +321,21 @@ def export(
       distjoint export runs/joint --format word2vec --out relations.txt --kind relation
       distjoint export runs/joint --format parquet --out apart.parquet --kind entity --vectors both
     """
-    import distjoint
-
     notes: list[str] = []
-    written = distjoint.load(run, dataset=dataset, memory=memory, progress=progress()).export(
-        out, form, kind=kind, vectors=vectors, binary=binary, say=notes.append
-    )
+    result = _load(run, LoadOptions(**options))
+    written = result.export(out, form, kind=kind, vectors=vectors, binary=binary, say=notes.append)
     if as_json:
         typer.echo(json.dumps({"out": out, "format": form, "vectors": written, "notes": notes}, indent=2))
         return
     typer.echo(f"{out}: {written:,} vectors")
     for note in notes:
         typer.echo(f"  {note}", err=True)
+
+
+def _load(run: str, options: LoadOptions) -> Embeddings:
+    import distjoint
+
+    return distjoint.load(run, dataset=options.dataset, memory=options.memory, progress=progress())
 
 
 def _refuse_both(out: str | None, *others: object) -> None:

@@ -64,6 +64,7 @@ class GraphTerm:
     prefix   of the names of its dense parameters: `prefix + "relation"`, and the scorer's own
     worded   whether it takes only triples whose two ends have a word, and negatives among such rows
     texts    the view, where its vectors have a text: then by cosine an entity is nearest to itself, whatever is asked
+    parts    `Coupling.parts`
     """
 
     name: str
@@ -71,6 +72,7 @@ class GraphTerm:
     prefix: str = ""
     worded: bool = False
     texts: TextView | None = None
+    parts: int = 1
 
 
 class Coupling(ABC):
@@ -102,7 +104,11 @@ class Coupling(ABC):
     read_parts: ClassVar[tuple[str, ...]] = ("W", "C")
     """Parts of words whose sum is what entities read in them."""
     own_parts: ClassVar[tuple[str, ...]] = ("X",)
-    """Parts of entities whose sum is what an entity has besides its word."""
+    """Parts of entities whose sum is what an entity has besides its word, or that lie side by side."""
+    fields: ClassVar[int] = 1
+    """Texts that an entity has: one, or that of its names and that of its descriptions apart."""
+    parts: ClassVar[int] = 1
+    """Vectors of the model's width that an entity's is, side by side; where there are several, relations weigh them."""
     of_arrays: ClassVar[bool] = False
     """Whether vectors, and what says something, can be made of numpy's arrays too: then torch is not loaded for it."""
 
@@ -124,12 +130,16 @@ class Coupling(ABC):
 
     @abstractmethod
     def entity_vectors(self, own: Tensor, word: Tensor, worded: Tensor, dense: Mapping[str, Tensor]) -> Tensor:
-        """Vectors of entities as the graph scores them: float[rows, dim].
+        """Vectors of entities as the graph scores them: float[rows, dim * self.parts].
 
-        own      float[rows, dim], the sum of `own_parts`
+        own      float[rows, dim * self.parts], `own_vectors`
         word     float[rows, dim], W + C; zero where an entity has no word
         worded   bool[rows]: which entities have one
         """
+
+    def own_vectors(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """What entities have besides their words, of `own_parts`: float[entity rows, dim * self.parts]."""
+        return sum((parts[name] for name in self.own_parts[1:]), parts[self.own_parts[0]])
 
     def entity_block(
         self, parts: Mapping[str, Tensor], layout: Layout, shard: int, dense: Mapping[str, Tensor]
@@ -138,7 +148,7 @@ class Coupling(ABC):
 
         parts   at least `own_parts`, and W and C where the coupling reads words
         """
-        own = sum((parts[name] for name in self.own_parts[1:]), parts[self.own_parts[0]])
+        own = self.own_vectors(parts)
         if not self.reads_words:
             return own
         has_word, has_entity = layout.has_word(shard), layout.has_entity(shard)
@@ -173,6 +183,15 @@ class Coupling(ABC):
         """Words where the entities are, to be compared with them: float[n, dim] to the same shape.
 
         every   float[words, dim], all words of the run, or float[1, dim], their mean, where these are too many
+        """
+        return words
+
+    def said(self, words: Any, named: Any) -> Any:
+        """What words add to the vector of an entity that they are said of, each by a weight of one.
+
+        words     float[n, dim * self.parts], of `words_among_entities`
+        named     float[n]: the part of the weight that the entity's names give; None where that is not known
+        returns   of the shape of `words`
         """
         return words
 

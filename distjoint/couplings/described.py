@@ -106,6 +106,7 @@ class OwnAndText:
     """View: X + T. The gradient goes to X, and is summed up in `T.gradient` until the next refresh.
 
     own_l2   weight of |X|^2 / 2, added to the loss for each step of a row
+    width    of X
     """
 
     dense: str | None = None
@@ -115,9 +116,14 @@ class OwnAndText:
 
         self._own, self._backend, self._own_l2 = Own(arena, backend, optimizer), backend, own_l2
         self._index, self._text, self._gradient = arena.entity_index, arena.arrays["T"], arena.arrays["T.gradient"]
+        self.width = arena.arrays["X"].shape[1]
 
     def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
-        return self._own.gather(rows, out).add_(self.gather_text(rows))
+        return self.gather_own(rows, out).add_(self.gather_text(rows))
+
+    def gather_own(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        """As `gather`, without the text: float32[n, width]."""
+        return self._own.gather(rows, out)
 
     def gather_text(self, rows: Tensor) -> Tensor:
         return self._backend.gather(self._text, self._index[rows])

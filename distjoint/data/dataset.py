@@ -21,16 +21,15 @@ from numpy.typing import NDArray
 from distjoint.base.arrays import Bools, Floats, Ints, Offsets
 from distjoint.base.errors import DistjointError
 from distjoint.data.manifest import NAME, File, Manifest, Span
-from distjoint.data.partition import CELLS, HELD_OUT, MENTION_SAMPLES, PAIR_SAMPLES, WEIGHTED
+from distjoint.data.partition import CELLS, HELD_OUT, NAMED_MENTION_SAMPLES, PAIR_SAMPLES, WEIGHTED
 from distjoint.data.streams import COOCCURRENCE, PAIRS, triples_of
 from distjoint.data.types import NAME as TYPES
 from distjoint.data.types import Domains, observed_domains
 from distjoint.storage import Location, Options, locate
 
 _ENDS = ("head", "relation", "tail")
-_TYPES = {
-    field.name: field.type for schema in (CELLS, HELD_OUT, WEIGHTED, PAIR_SAMPLES, MENTION_SAMPLES) for field in schema
-}
+_SCHEMAS = (CELLS, HELD_OUT, WEIGHTED, PAIR_SAMPLES, NAMED_MENTION_SAMPLES)
+_TYPES = {field.name: field.type for schema in _SCHEMAS for field in schema}
 
 
 @dataclass(frozen=True)
@@ -150,6 +149,11 @@ class Dataset:
         if not (count.min() > 0 and count.max() < np.inf):  # the least and the most are NaN where any is
             self._refuse(COOCCURRENCE, i, j, "count", count, (count > 0) & (count < np.inf), "be finite and > 0")
         return cells
+
+    @property
+    def tells_names(self) -> bool:
+        """Whether mentions say which part of their weight names give."""
+        return "named" in self.manifest.counts
 
     @property
     def is_weighted(self) -> bool:

@@ -39,6 +39,7 @@ class Mentions:
     entity    int64[n]: numbers of entities
     word      int64[n]: numbers of words of the vocabulary, and after these of `grams`
     weight    float64[n], > 0
+    named     float64[n]: the part of the weight that names give, 0 to 1; None where that is not known
     grams     character n-grams of names, those of most entities first
     capped    entities that have `MOST` of more
     tokens    tokens of all descriptions, and how many of these are words of the vocabulary
@@ -47,6 +48,7 @@ class Mentions:
     entity: Ints
     word: Ints
     weight: Doubles
+    named: Doubles | None
     grams: Sequence[str] = ()
     capped: int = 0
     tokens: tuple[int, int] = (0, 0)
@@ -58,7 +60,7 @@ class Mentions:
 def no_mentions() -> Mentions:
     """Where there is only text or only a graph."""
     none = np.zeros(0, np.int64)
-    return Mentions(none, none, np.zeros(0))
+    return Mentions(none, none, np.zeros(0), np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,14 @@ class Shares:
 
     entity, word   int64[n]: as of `Mentions`; each pair once
     share          float64[n], > 0: how much a word says of an entity by where it stands
+    named          as of `Mentions`
     grams, tokens  as of `Mentions`
     """
 
     entity: Ints
     word: Ints
     share: Doubles
+    named: Doubles | None
     grams: Sequence[str] = ()
     tokens: tuple[int, int] = (0, 0)
 
@@ -84,8 +88,9 @@ class Shares:
         kept, capped = _heaviest(entity, weight)
         order = order[kept[order]]
         entity, word, weight = entity[order], word[order], weight[order]
+        named = None if self.named is None else self.named[order]
         length = np.sqrt(np.bincount(entity, weight**2, entities))
-        return Mentions(entity, word, weight / length[entity], self.grams, capped, self.tokens)
+        return Mentions(entity, word, weight / length[entity], named, self.grams, capped, self.tokens)
 
 
 def find_mentions(
@@ -116,26 +121,28 @@ def find_shares(
     grams   n-grams that count however few entities share them; they keep their numbers
     """
     places = {word: place for place, word in enumerate(words)}
-    (in_names, named, *_), (in_texts, said, position, _) = (
+    (in_names, spoken, *_), (in_texts, said, position, _) = (
         _words_of(kind, places, options.tokenizer) for kind in (names, texts)
     )
     pairs = [(entity, word) for entity, (word, _) in alignment.shared.items()]
     pairs += [(sample.entity, sample.word) for sample in alignment.samples]
     aligned = np.array(pairs, np.int64).reshape(-1, 2)
-    in_names, named = np.append(in_names, aligned[:, 0]), np.append(named, aligned[:, 1])
+    in_names, spoken = np.append(in_names, aligned[:, 0]), np.append(spoken, aligned[:, 1])
     # A word counts once among all names, but each time that it stands in a description.
-    of_names = np.unique((in_names * len(words) + named)[named >= 0])
+    of_names = np.unique((in_names * len(words) + spoken)[spoken >= 0])
     known = said >= 0
     of_texts = (in_texts * len(words) + said)[known]
     keys, inverse = np.unique(np.append(of_names, of_texts), return_inverse=True)
     shares = np.append(np.full(len(of_names), options.name_weight), _by_place(position[known], options.early_weight))
     entity, word = np.divmod(keys, max(len(words), 1))
     share = np.bincount(inverse, shares, len(keys))
+    named = np.bincount(inverse[: len(of_names)], shares[: len(of_names)], len(keys)) / share
     gram_entity, gram, grams = _grams_of(names, options, grams)
     entity, word = np.append(entity, gram_entity), np.append(word, gram + len(words))
     of_grams = _gram_share(gram_entity, options.gram_weight)
     every: Doubles = np.append(share, of_grams)
-    return Shares(entity, word, every, grams, (len(said), int(known.sum())))
+    of_names_alone: Doubles = np.append(named, np.ones(len(of_grams)))
+    return Shares(entity, word, every, of_names_alone, grams, (len(said), int(known.sum())))
 
 
 @dataclass(frozen=True)

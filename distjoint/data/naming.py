@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import TypeVar
 from unicodedata import is_normalized, normalize
 
@@ -88,7 +89,10 @@ class NameIds:
 
     def add_all(self, names: Sequence[str]) -> Ints:
         """Ids of some names; new ones are added."""
-        return np.fromiter((self.add(name) for name in names), np.int64, len(names))
+        ids = np.fromiter(map(self.ids.get, names, repeat(-1)), np.int64, len(names))
+        for place in np.flatnonzero(ids < 0).tolist():
+            ids[place] = self.add(names[place])
+        return ids
 
     def encode(self, column: pa.Array) -> Ints:
         """Ids of a column of strings, where null is the empty one; only distinct strings are touched in Python."""

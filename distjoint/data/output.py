@@ -16,6 +16,7 @@ from distjoint.data.mentions import Mentions
 from distjoint.data.partition import (
     HELD_OUT,
     MENTION_SAMPLES,
+    NAMED_MENTION_SAMPLES,
     PAIR_SAMPLES,
     TRIPLES,
     WEIGHTED,
@@ -159,9 +160,12 @@ class Streams:
             return
         (self.folder / MENTIONS).make_dir()
         entity, word = self.rows.of_entity[mentions.entity], self.rows.of_mentioned[mentions.word]
-        weight = mentions.weight.astype(np.float32)
-        with PartitionWriter(self.folder, f"{MENTIONS}/part-00000.parquet", MENTION_SAMPLES) as writer:
+        floats = {"weight": mentions.weight.astype(np.float32)}
+        if mentions.named is not None:
+            floats["named"] = mentions.named.astype(np.float32)
+        schema = NAMED_MENTION_SAMPLES if "named" in floats else MENTION_SAMPLES
+        with PartitionWriter(self.folder, f"{MENTIONS}/part-00000.parquet", schema) as writer:
             for i, j, chosen, first, second in by_partition(self.layout, entity, word, self.seed):
                 columns = {"entity": first.astype(np.int32), "word": second.astype(np.int32)}
-                writer.add(i, j, columns | {"weight": weight[chosen]})
+                writer.add(i, j, columns | {name: values[chosen] for name, values in floats.items()})
         self.add(MENTIONS, writer.written())

@@ -51,6 +51,8 @@ MENTION_SAMPLES = pa.schema(
         pa.field("weight", pa.float32(), nullable=False),
     ]
 )
+NAMED_MENTION_SAMPLES = pa.schema([*MENTION_SAMPLES, pa.field("named", pa.float32(), nullable=False)])
+"""Mentions, and the part of each weight that names give; datasets of 0.1.0 and before do not tell."""
 
 
 @dataclass

@@ -305,7 +305,10 @@ class _Preparation:
 
 def _counts_of(mentions: Mentions) -> dict[str, int]:
     described = len(np.unique(mentions.entity))
-    return {MENTIONS: len(mentions), "described": described, "grams": len(mentions.grams)} if described else {}
+    if not described:
+        return {}
+    named = {} if mentions.named is None else {"named": int((mentions.named > 0).sum())}
+    return {MENTIONS: len(mentions), "described": described, "grams": len(mentions.grams), **named}
 
 
 def _counts(

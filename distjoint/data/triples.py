@@ -348,10 +348,15 @@ def repeated(rows: Ints) -> Bools:
     """bool[n]: which rows, int64[n, 3], stood there before."""
     again = np.zeros(len(rows), bool)
     if len(rows):
-        order = np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))
-        ordered = rows[order]
-        # lexsort is stable, so of equal rows the first in the file comes first.
-        again[order[1:]] = (ordered[1:] == ordered[:-1]).all(1)
+        entities, relations = int(rows[:, [0, 2]].max()) + 1, int(rows[:, 1].max()) + 1
+        if entities * entities * relations < 2**63:
+            keys = (rows[:, 0] * entities + rows[:, 2]) * relations + rows[:, 1]
+            order = np.argsort(keys, kind="stable")
+            equal = np.equal(keys[order[1:]], keys[order[:-1]])
+        else:
+            order = np.lexsort((rows[:, 1], rows[:, 2], rows[:, 0]))
+            equal = (rows[order[1:]] == rows[order[:-1]]).all(1)
+        again[order[1:]] = equal  # the order is stable, so of equal rows the first in the file comes first
     return again
 
 

@@ -14,7 +14,10 @@ from distjoint.evaluate.lookup import Coverage, Lookup
 from distjoint.evaluate.options import AnalogyMethod, SetForm
 from distjoint.evaluate.sets import Question, Questions
 from distjoint.evaluate.space import Space
+from distjoint.evaluate.stored import StoredVectors
 
+_ScoresOf = Callable[[Sequence[Floats], Floats], Floats]
+_Judged = tuple[Doubles, Bools, Bools]
 SCORES_AT_ONCE = 16 << 20
 """Scores in memory at a time."""
 TIE = 1e-6
@@ -149,7 +152,7 @@ def analogies(
     space: Space,
     sections: Sequence[Questions],
     standardize: bool = True,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[float], None] | None = None,
     method: AnalogyMethod = "3cosadd",
 ) -> Analogies:
     """Answers to questions: the word with the best score in the whole vocabulary, the question's own words excluded.
@@ -161,25 +164,21 @@ def analogies(
     progress      told how many questions have been answered since it was last told
     method        `3cosadd`: nearest to b - a + c; `3cosmul`: cos(b) cos(c) / cos(a), each moved to 0 to 1
     """
-    unit, lookup, scores_of = space.unit(standardize), Lookup(space), METHODS[method]
-    parts, ties, excluded = [], 0, 0
-    step = max(1, SCORES_AT_ONCE // len(space))
-    for section in sections:
-        asked, answers = _indices(lookup, section.questions)
-        covered = np.flatnonzero((asked >= 0).all(1) & (answers >= 0).any(1))
-        right = np.full(len(asked), np.nan)
-        for start in range(0, len(covered), step):
-            chosen = covered[start : start + step]
-            scores = scores_of(unit, asked[chosen])
-            np.put_along_axis(scores, asked[chosen], -np.inf, axis=1)
-            right[chosen], tied, without = _judged(scores, answers[chosen])
-            ties, excluded = ties + int(tied.sum()), excluded + int(without.sum())
-            if progress is not None:
-                progress(len(chosen))
-        parts.append(right)
+    lookup, advance = Lookup(space), progress or (lambda _: None)
+    asked, answers = _indices(lookup, [question for section in sections for question in section.questions])
+    covered = np.flatnonzero((asked >= 0).all(1) & (answers >= 0).any(1))
+    right, ties, excluded = np.full(len(asked), np.nan), 0, 0
+    if isinstance(space.vectors, StoredVectors):
+        judged = [
+            (covered, _judged_by_block(space, standardize, METHODS[method], asked[covered], answers[covered], advance))
+        ]
+    else:
+        judged = _judged_at_once(space, standardize, METHODS[method], asked, answers, covered, advance)
+    for chosen, (share, tied, without) in judged:
+        right[chosen] = share
+        ties, excluded = ties + int(tied.sum()), excluded + int(without.sum())
     found = tuple(Section(each.name, len(each.questions), each.form, each.category) for each in sections)
-    every = np.concatenate(parts) if parts else np.zeros(0)
-    return Analogies(found, every, method, lookup.coverage(), ties, excluded)
+    return Analogies(found, right, method, lookup.coverage(), ties, excluded)
 
 
 def _indices(lookup: Lookup, questions: Sequence[Question]) -> tuple[Ints, Ints]:
@@ -201,29 +200,93 @@ def _indices(lookup: Lookup, questions: Sequence[Question]) -> tuple[Ints, Ints]
     return np.array(asked, np.int64).reshape(-1, 3), answers
 
 
-def _judged(scores: Floats, answers: Ints) -> tuple[Doubles, Bools, Bools]:
+def _judged(scores: Floats, answers: Ints) -> _Judged:
     """For each question the share of right words among the best, whether several are best, whether none can be given.
 
     scores    float32[questions, words]: -inf for words that are excluded
     answers   int64[questions, n]: right words, -1 for none
     """
     best = scores.max(1, keepdims=True) - np.float32(TIE)
-    tied = (scores >= best).sum(1)
     of_right = np.where(answers >= 0, np.take_along_axis(scores, answers, 1), -np.inf)
+    return _shares(best, (scores >= best).sum(1), of_right)
+
+
+def _shares(best: Floats, tied: Ints, of_right: Floats) -> _Judged:
+    """The same from the least score that is among the best, float32[questions, 1], how many are, and right words'."""
     given = np.isfinite(of_right)
-    share = np.asarray((given & (of_right >= best)).sum(1) / tied, np.float64)
+    share = np.asarray((given & (of_right >= best)).sum(1) / np.maximum(tied, 1), np.float64)
     return share, np.asarray((tied > 1) & np.isfinite(best[:, 0])), np.asarray(~given.any(1))
 
 
-def _add(unit: Floats, asked: Ints) -> Floats:
-    a, b, c = (unit[side] for side in asked.T)
+def _judged_at_once(
+    space: Space,
+    standardize: bool,
+    scores_of: _ScoresOf,
+    asked: Ints,
+    answers: Ints,
+    covered: Ints,
+    progress: Callable[[float], None],
+) -> Iterator[tuple[Ints, _Judged]]:
+    """Some of the questions at a time, among all words; which they are, and what came of them."""
+    unit, step = space.unit(standardize), max(1, SCORES_AT_ONCE // len(space))
+    for start in range(0, len(covered), step):
+        chosen = covered[start : start + step]
+        scores = scores_of([unit[side] for side in asked[chosen].T], unit)
+        np.put_along_axis(scores, asked[chosen], -np.inf, axis=1)
+        yield chosen, _judged(scores, answers[chosen])
+        progress(len(chosen))
+
+
+def _judged_by_block(
+    space: Space,
+    standardize: bool,
+    scores_of: _ScoresOf,
+    asked: Ints,
+    answers: Ints,
+    progress: Callable[[float], None],
+) -> _Judged:
+    """All questions among some of the words at a time, which stay in their files: read once for the best, and once
+    for what ties with it.
+    """
+    stored: Any = space.vectors
+    sides = [space.unit_of(side, standardize) for side in asked.T]
+    column = np.full(len(space), -1, np.int64)
+    best = np.full((len(asked), 1), -np.inf, np.float32)
+    tied, of_right = np.zeros(len(asked), np.int64), np.full(answers.shape, -np.inf, np.float32)
+    for reading in ("best", "ties"):
+        for places, vectors, _ in stored.blocks():
+            unit, step = space.to_unit(vectors, standardize), max(1, SCORES_AT_ONCE // len(places))
+            column[places] = np.arange(len(places))
+            for start in range(0, len(asked), step):
+                part = slice(start, start + step)
+                scores = scores_of([side[part] for side in sides], unit)
+                row, end = np.nonzero(column[asked[part]] >= 0)
+                scores[row, column[asked[part][row, end]]] = -np.inf
+                if reading == "ties":
+                    tied[part] += (scores >= best[part]).sum(1)
+                    continue
+                best[part] = np.maximum(best[part], scores.max(1, keepdims=True))
+                at = np.where(answers[part] >= 0, column[answers[part]], -1)
+                row, end = np.nonzero(at >= 0)
+                of_right[part][row, end] = scores[row, at[row, end]]
+            column[places] = -1
+            progress(len(asked) * len(places) / (2 * len(space)))
+        if reading == "best":
+            best -= np.float32(TIE)
+    return _shares(best, tied, of_right)
+
+
+def _add(asked: Sequence[Floats], unit: Floats) -> Floats:
+    a, b, c = asked
     return np.asarray((b - a + c) @ unit.T)
 
 
-def _multiply(unit: Floats, asked: Ints) -> Floats:
-    a, b, c = ((unit[side] @ unit.T + 1) / 2 for side in asked.T)
+def _multiply(asked: Sequence[Floats], unit: Floats) -> Floats:
+    a, b, c = ((side @ unit.T + 1) / 2 for side in asked)
     return np.asarray(b * c / (a + np.float32(_EPSILON)))
 
 
-METHODS: dict[AnalogyMethod, Callable[[Floats, Ints], Floats]] = {"3cosadd": _add, "3cosmul": _multiply}
-"""Scores of all words by method: from unit vectors, float32[words, dim], and int64[questions, 3], a, b and c."""
+METHODS: dict[AnalogyMethod, _ScoresOf] = {"3cosadd": _add, "3cosmul": _multiply}
+"""Scores of some words by method: from unit vectors of a, b and c of questions, float32[questions, dim] each, and of
+words, float32[words, dim].
+"""

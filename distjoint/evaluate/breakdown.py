@@ -1,4 +1,6 @@
-"""Link prediction by groups of answers: by relation, its category, training triples of the answer or the rarer end."""
+"""Link prediction by groups of answers: by relation, its category, training triples of the answer or the rarer end; on
+a grown dataset by what came when.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,13 @@ import numpy as np
 from distjoint.base.arrays import Ints
 from distjoint.data.dataset import Triples
 from distjoint.evaluate.ranks import LinkPrediction, figures
+from distjoint.table.layout import Layout
 
 GROUPINGS = ("relation", "category", "degree")
 ALWAYS = "rarer"
 """The grouping that every report has: by the training triples of the rarer end."""
+GROWTH = "growth"
+"""The grouping that a report on a grown dataset has: by the growth that the newer end came with."""
 
 CATEGORIES = ("1-1", "1-N", "N-1", "N-N", "not in training")
 MANY = 1.5
@@ -53,6 +58,14 @@ def groups(by: str, triples: Triples, train: Triples, degree: Ints, relations: S
     if by == ALWAYS:
         head = tail = np.minimum(head, tail)
     return Groups(DEGREES, head, tail)
+
+
+def growths(triples: Triples, layout: Layout) -> Groups:
+    """The groups of a grown dataset's triples: old ends only, or an end that came with a growth."""
+    newest = np.maximum(*(layout.growth_of(end) for end in (triples.head, triples.tail)))
+    count = len(layout.grown)
+    names = [f"an end of growth {each}" for each in range(1, count + 1)] if count > 1 else ["a new end"]
+    return Groups(["old ends only", *names], newest, newest)
 
 
 def categories(train: Triples, relations: int) -> Ints:

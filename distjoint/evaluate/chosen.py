@@ -5,13 +5,19 @@ Word tests and exports choose here, so that what is measured is what is exported
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
-from distjoint.base.arrays import Bools, Floats
+from distjoint.base.arrays import Bools
 from distjoint.base.errors import UsageError
 from distjoint.couplings.base import OWN, TEXT
+from distjoint.evaluate.derived import ChosenVectors, PartVectors, are_there
 from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.space import Space, Spaces
+from distjoint.evaluate.stored import StoredVectors
 from distjoint.evaluate.trained import TrainedVectors
 
 
@@ -46,23 +52,32 @@ def spaces_of(trained: TrainedVectors, spaces: Spaces, kind: VectorKind | None) 
 
 
 def _of_entities(trained: TrainedVectors, space: Space, vectors: VectorParts) -> Space:
-    wanted, layout = (OWN, TEXT) if vectors == "both" else (vectors,), trained.layout
-    found: dict[str, Floats] = {name: np.zeros_like(space.vectors) for name in wanted}
-    for shard in range(layout.shards):
-        rows = layout.rows_of(shard)[layout.has_entity(shard)]
-        parts = trained.entity_parts(shard)
-        if missing := [name for name in wanted if name not in parts]:
-            raise UsageError(
-                f"{trained.run.folder}: --vectors {vectors}: coupling {trained.coupling.name} gives entities no "
-                f"{missing[0]} vectors; they have {' and '.join(parts)}"
-            )
-        for name in wanted:
-            found[name][layout.entity_places(rows)] = parts[name].cpu().numpy()
-    there: Bools = np.logical_and.reduce([part.any(1) for part in found.values()])
+    wanted, stored = (OWN, TEXT) if vectors == "both" else (vectors,), space.vectors
+    parts: list[Any]
+    if isinstance(stored, StoredVectors):
+        _check_parts(trained, stored.reader.entity_parts(np.empty(0, np.int64)), wanted, vectors)
+        parts = [PartVectors(stored.reader, stored.memory, name) for name in wanted]
+    else:
+        parts = [np.zeros_like(stored) for _ in wanted]
+        for shard in range(trained.layout.shards):
+            found = trained.entity_parts(shard)
+            _check_parts(trained, found, wanted, vectors)
+            rows = trained.layout.rows_of(shard)[trained.layout.has_entity(shard)]
+            for name, part in zip(wanted, parts, strict=True):
+                part[trained.layout.entity_places(rows)] = found[name].cpu().numpy()
+    there: Bools = np.logical_and.reduce([are_there(part) for part in parts])
     if not there.any():
         raise UsageError(f"{trained.run.folder}: --vectors {vectors}: no entity has {' and '.join(wanted)} vectors")
-    chosen = space.select(there)
-    return chosen.with_vectors(*(part[there] for part in found.values()))
+    chosen = [replace(space, vectors=part).select(there) for part in parts]
+    return chosen[0].with_vectors(*(each.vectors for each in chosen))
+
+
+def _check_parts(trained: TrainedVectors, having: Mapping[str, Any], wanted: Sequence[str], vectors: str) -> None:
+    if missing := [name for name in wanted if name not in having]:
+        raise UsageError(
+            f"{trained.run.folder}: --vectors {vectors}: coupling {trained.coupling.name} gives entities no "
+            f"{missing[0]} vectors; they have {' and '.join(having)}"
+        )
 
 
 def _with_entities(trained: TrainedVectors, spaces: Spaces) -> Space:
@@ -76,4 +91,7 @@ def _with_entities(trained: TrainedVectors, spaces: Spaces) -> Space:
     rows = rows[layout.is_word(rows)]
     which[layout.mentioned(rows)] = True
     words = spaces.words.select(which)
-    return words.with_vectors(words.vectors, entities.vectors[layout.entity_places(rows)])
+    places: Any = layout.entity_places(rows)
+    beside: Any = entities.vectors
+    beside = ChosenVectors(beside, places) if isinstance(beside, StoredVectors) else beside[places]
+    return words.with_vectors(words.vectors, beside)

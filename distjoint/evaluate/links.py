@@ -19,7 +19,7 @@ from distjoint.data.dataset import Dataset, Triples
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import SPLITS
 from distjoint.data.types import Domains
-from distjoint.evaluate.breakdown import ALWAYS, GROUPINGS, breakdown, groups
+from distjoint.evaluate.breakdown import ALWAYS, GROUPINGS, GROWTH, breakdown, groups, growths
 from distjoint.evaluate.candidates import Candidates, entity_rows
 from distjoint.evaluate.classification import Classification, classify
 from distjoint.evaluate.link_result import Links, Sampling
@@ -105,6 +105,8 @@ class GraphResult:
             by: breakdown(ranks, groups(by, wanted, self.splits["train"], degree, self.relations), by == "relation")
             for by in dict.fromkeys([*options.by, ALWAYS])
         }
+        if self.run.layout.grown:
+            parts[GROWTH] = breakdown(ranks, growths(wanted, self.run.layout))
         sample = Sampling(options.sample_candidates, len(wanted), len(every), options.seed)
         unknown = self._unknown(wanted, degree) if unseen_ends.any() else (0, 0)
         names = tuple(self.relations[each] for each in np.unique(wanted.relation[untrained]).tolist())

@@ -34,7 +34,7 @@ class NameTable:
     """The names of a run's rows, `rows.parquet`: its columns are read when they are first wanted."""
 
     def __init__(self, run: RunFolder) -> None:
-        self._run, self._columns = run, dict[str, pa.ChunkedArray]()
+        self._run, self._columns, self._of_entities = run, dict[str, pa.ChunkedArray](), dict[str, pa.ChunkedArray]()
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A column over all rows."""
@@ -47,8 +47,10 @@ class NameTable:
 
     def of_entities(self, name: str) -> pa.ChunkedArray:
         """A column over the rows of entities."""
-        layout = self._run.layout
-        return self.column(name).take(layout.entity_rows) if layout.grown else self.column(name).slice(layout.words)
+        if name not in self._of_entities:
+            layout, column = self._run.layout, self.column(name)
+            self._of_entities[name] = column.take(layout.entity_rows) if layout.grown else column.slice(layout.words)
+        return self._of_entities[name]
 
     def names(self, name: str, count: int) -> NameColumn:
         """The names in a column of words or n-grams.
@@ -90,6 +92,11 @@ class NameColumn(Sequence[str]):
         for start in range(0, len(self), _AT_ONCE):
             yield from self.column.slice(start, _AT_ONCE).to_pylist()
 
+    def at(self, places: Ints) -> list[str]:
+        """The names at some places, many at a time."""
+        found: list[str] = self.column.take(_indices(places)).to_pylist()
+        return found
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(other) == len(self) and all(map(str.__eq__, self, other))
 
@@ -116,11 +123,13 @@ class Readable(Sequence[str | None]):
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
-        columns = map(self._table.of_entities, ("entity", "label", "word"))
-        entity, label, word = (column[int(place)].as_py() for column in columns)
-        if label is not None and label != entity:
-            return label
-        return word if word is not None and word.casefold() != entity.replace(" ", "_").casefold() else None
+        return self.at(np.array([place]))[0]
+
+    def at(self, places: Ints) -> list[str | None]:
+        """What people may read at some places, many at a time."""
+        chosen = _indices(places)
+        columns = (self._table.of_entities(name).take(chosen).to_pylist() for name in ("entity", "label", "word"))
+        return [_readable(*names) for names in zip(*columns, strict=True)]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -131,8 +140,17 @@ class Readable(Sequence[str | None]):
 class Aliases(Sequence[tuple[str, int]]):
     """Words, then labels of entities, each with its place; of entities with one label the most frequent first."""
 
-    def __init__(self, table: NameTable) -> None:
-        self._table = table
+    def __init__(self, table: NameTable, which: Bools | None = None) -> None:
+        """which: bool[entities], only of these, by their number among them."""
+        self._table, self._which = table, which
+
+    def among(self, which: Bools) -> Aliases:
+        """Those of some entities, bool[n] of the entities that these are of."""
+        if self._which is None:
+            return Aliases(self._table, which)
+        inner = self._which.copy()
+        inner[inner] = which
+        return Aliases(self._table, inner)
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -152,7 +170,10 @@ class Aliases(Sequence[tuple[str, int]]):
         for column in ("word", "label"):
             names = _whole(entities.column(column).take(order))
             there = names.is_valid()
-            found.append((names.filter(there), numbers_of(order.filter(there)).astype(np.int64)))
+            at = numbers_of(order.filter(there)).astype(np.int64)
+            found.append(
+                (names.filter(there), at) if self._which is None else _among(names.filter(there), at, self._which)
+            )
         for names, places in list(found):
             blank = pc.match_substring(names, " ")
             joined = pc.replace_substring(names.filter(blank), " ", "_")
@@ -181,6 +202,8 @@ class NameIndex:
         if self._many and (self._searches < _SEARCHES or len(self._names) > _MOST):
             self._searches += 1
             return self._searched(name)
+        if name in self._exact:  # as most are; the other spellings cost more than all look-ups
+            return self._exact[name]
         for key in self._spellings(name):
             if key in self._exact:
                 return self._exact[key]
@@ -277,6 +300,13 @@ class NameIndex:
         return index
 
 
+def names_at(names: Sequence[Any], places: Ints) -> list[Any]:
+    """Some of many names, or of what people may read instead: quickly where they lie in a column."""
+    if isinstance(names, NameColumn | Readable):
+        return names.at(places)
+    return [names[place] for place in places.tolist()]
+
+
 def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     """The numbers of a column without nulls. Not by `to_numpy`, which imports pandas: a second."""
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
@@ -286,6 +316,24 @@ def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
 def mask_of(column: pa.Array) -> Bools:
     """bool[n] of a column of booleans without nulls, likewise."""
     return numbers_of(column.cast(pa.uint8())).view(np.bool_)
+
+
+def _among(names: pa.Array, places: Ints, which: Bools) -> tuple[pa.Array, Ints]:
+    """Names of some entities, bool[entities], and the number of each one's entity among these."""
+    chosen = np.flatnonzero(which[places])
+    return names.take(_indices(chosen)), (np.cumsum(which) - 1)[places[chosen]]
+
+
+def _indices(places: Ints) -> pa.Array:
+    """Places as Arrow takes them. Not by `pa.array`, which imports pandas."""
+    numbers = np.ascontiguousarray(places, np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _readable(entity: str, label: str | None, word: str | None) -> str | None:
+    if label is not None and label != entity:
+        return label
+    return word if word is not None and word.casefold() != entity.replace(" ", "_").casefold() else None
 
 
 def _as_stored(name: str) -> str | None:

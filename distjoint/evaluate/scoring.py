@@ -15,6 +15,7 @@ from distjoint.config import Model
 from distjoint.model import scorers
 from distjoint.model.comparisons import Comparison, comparison_of
 from distjoint.model.scorers import Dense, Scorer
+from distjoint.model.weighed import in_parts
 
 Side = Literal["head", "tail"]
 
@@ -34,9 +35,12 @@ class TripleModel:
     dense: Dense = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model, dense: Mapping[str, Tensor]) -> TripleModel:
-        """The scorer that a run's configuration names, with the trained dense parameters of a checkpoint."""
-        scorer, own = scorers.scorer(model.scorer), "scorer."
+    def of(cls, model: Model, dense: Mapping[str, Tensor], parts: int = 1) -> TripleModel:
+        """The scorer that a run's configuration names, with the trained dense parameters of a checkpoint.
+
+        parts   `Coupling.parts` of the run
+        """
+        scorer, own = in_parts(scorers.scorer(model.scorer), parts), "scorer."
         comparison = comparison_of(scorer, model.cosine, model.norm, model.scale)
         parameters = {name.removeprefix(own): value for name, value in dense.items() if name.startswith(own)}
         return cls(scorer, comparison, dense["relation"], model.reciprocal, parameters)

@@ -17,7 +17,8 @@ import numpy as np
 from distjoint.base.arrays import Bools, Doubles, Floats, Ints
 from distjoint.base.prefixes import Prefixes
 from distjoint.base.progress import Progress
-from distjoint.evaluate.names import Aliases, NameColumn, NameIndex, NameTable, Readable, numbers_of
+from distjoint.evaluate.derived import BesideVectors, ChosenVectors
+from distjoint.evaluate.names import Aliases, NameColumn, NameIndex, NameTable, Readable, names_at, numbers_of
 from distjoint.evaluate.options import VectorKind
 from distjoint.evaluate.stored import RowReader, StoredVectors, read_shard
 from distjoint.evaluate.trained import TrainedVectors
@@ -77,16 +78,24 @@ class Space:
 
     def select(self, which: Bools) -> Space:
         """The names at some places, bool[n], with their vectors and aliases."""
-        number, places = np.cumsum(which) - 1, np.flatnonzero(which)
-        aliases = [(name, int(number[place])) for name, place in self.aliases if which[place]]
-        names = [self.names[place] for place in places.tolist()]
-        return Space(self.kind, names, self.vectors[places], aliases, self.prefixes)
+        places, vectors = np.flatnonzero(which), self.vectors
+        chosen: Any = ChosenVectors(vectors, places) if isinstance(vectors, StoredVectors) else vectors[places]
+        names, aliases = self.names, self.aliases
+        few = names.select(places) if isinstance(names, NameColumn) else [names[place] for place in places.tolist()]
+        if isinstance(aliases, Aliases):
+            return Space(self.kind, few, chosen, aliases.among(which), self.prefixes)
+        number = np.cumsum(which) - 1
+        others = [(name, int(number[place])) for name, place in aliases if which[place]]
+        return Space(self.kind, few, chosen, others, self.prefixes)
 
     def with_vectors(self, *halves: Floats) -> Space:
         """The names with other vectors: one, float32[n, dim], as it is; several side by side, columns standardised."""
         spaces = [replace(self, vectors=vectors) for vectors in halves]
         if len(spaces) == 1:
             return spaces[0]
+        if any(isinstance(space.vectors, StoredVectors) for space in spaces):
+            beside: Any = BesideVectors([(space.vectors, space.standardized) for space in spaces])  # type: ignore[misc]
+            return replace(self, vectors=beside)
         return replace(self, vectors=np.hstack([space.standardized(space.vectors) for space in spaces]))
 
     def standardized(self, vectors: Floats) -> Floats:
@@ -139,7 +148,12 @@ class Spaces:
 
     def readable(self, entity: int) -> str | None:
         """What people may read instead of an entity's name: its label, its word, or its name by a prefix."""
-        return self.labels[entity] or self.prefixes.short(self.entities.names[entity])
+        return self.all_readable(np.array([entity]))[0]
+
+    def all_readable(self, entities: Ints) -> list[str | None]:
+        """The same of many entities."""
+        labels, names = names_at(self.labels, entities), names_at(self.entities.names, entities)
+        return [label or self.prefixes.short(name) for label, name in zip(labels, names, strict=True)]
 
     def shown(self, entity: int) -> str:
         """An entity's name, by a prefix where it has one."""
@@ -162,7 +176,7 @@ def table_size(trained: TrainedVectors) -> int:
     """Bytes of all vectors of a run."""
     layout, sources = trained.layout, trained.run.info.sources
     rows = layout.with_word if "text" in sources else 0
-    rows += layout.with_entity if "graph" in sources else 0
+    rows += layout.with_entity * trained.coupling.parts if "graph" in sources else 0
     return 4 * rows * trained.run.info.config.model.dim
 
 
@@ -186,8 +200,10 @@ def read_spaces(trained: TrainedVectors, memory: int | None = None, progress: Pr
     if memory is not None and table_size(trained) > memory:
         reader.check()
         word_vectors, entity_vectors = (StoredVectors(reader, kind, memory) for kind in ("word", "entity"))
-        none = np.empty((0, run.info.config.model.dim), np.float32)
-        word_vectors, entity_vectors = word_vectors if words else none, entity_vectors if entities else none
+        if not words:
+            word_vectors = np.empty((0, reader.width("word")), np.float32)
+        if not entities:
+            entity_vectors = np.empty((0, reader.width("entity")), np.float32)
         said = None
     else:
         word_vectors, entity_vectors, said = _all_vectors(reader, words, entities)
@@ -197,8 +213,9 @@ def read_spaces(trained: TrainedVectors, memory: int | None = None, progress: Pr
 
 
 def _all_vectors(reader: RowReader, words: int, entities: int) -> tuple[Floats, Floats, Bools]:
-    layout, dim = reader.layout, reader.run.info.config.model.dim
-    of_words, of_entities = np.empty((words, dim), np.float32), np.empty((entities, dim), np.float32)
+    layout = reader.layout
+    of_words = np.empty((words, reader.width("word")), np.float32)
+    of_entities = np.empty((entities, reader.width("entity")), np.float32)
     said = np.zeros(entities, np.bool_)
     for shard in range(layout.shards):
         rows, (read, made, tells) = layout.rows_of(shard), read_shard(reader, shard)

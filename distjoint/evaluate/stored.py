@@ -23,7 +23,7 @@ from distjoint.table.layout import Layout
 
 _COPIES = 6
 """Arrays of a block that there may be at a time: parts, vectors, and what is made of them."""
-_LEAST = 256
+LEAST = 256
 """Vectors of the smallest block."""
 
 Arrays = dict[str, Any]
@@ -45,6 +45,10 @@ class RowReader:
         """Parameters that belong to no row, by name."""
         return self.checkpoint.dense_arrays()
 
+    def width(self, of: str) -> int:
+        """Numbers of a vector of a kind, `word` or `entity`."""
+        return self.run.info.config.model.dim * (self.coupling.parts if of == "entity" else 1)
+
     def check(self) -> None:
         """Raise DistjointError for a file that is missing or has another size than the manifest says."""
         for shard in range(self.layout.shards):
@@ -60,6 +64,26 @@ class RowReader:
 
         raises   DistjointError for NaN or infinity
         """
+        parts, tile, back = self._tile(rows)
+        vectors, said = _made(self.coupling, parts, tile, self.dense)
+        if back is not None:
+            vectors, said = vectors[back], said[back]
+        return self._finite(vectors, rows), said
+
+    def entity_parts(self, rows: Ints) -> dict[str, Floats]:
+        """What makes up the vectors of some entities, by name, as `Coupling.entity_parts` says: float32[n, dim] each.
+
+        raises   DistjointError for NaN or infinity
+        """
+        parts, tile, back = self._tile(rows)
+        found = _parts_made(self.coupling, parts, tile, self.dense)
+        return {name: self._finite(part if back is None else part[back], rows) for name, part in found.items()}
+
+    def _tile(self, rows: Ints) -> tuple[Arrays, Layout, Ints | None]:
+        """Parts of some entities as if they were a tile, where those with a word come first.
+
+        returns   also the place of each row there; None where it is its own
+        """
         coupling, layout = self.coupling, self.layout
         worded = layout.is_word(rows)
         with_word = int(worded.sum()) if coupling.reads_words else 0
@@ -69,13 +93,8 @@ class RowReader:
         if coupling.reads_words:
             read = dict.fromkeys(("W", "C", *coupling.read_parts))
             parts |= {name: self._part(name, "word", ordered[:with_word]) for name in read if self._has(name)}
-        # As if they were a tile: those with a word first.
-        tile = Layout(1, 1, 0, with_word, len(rows) - with_word)
-        vectors, said = _made(coupling, parts, tile, self.dense)
-        if order is not None:
-            back = np.argsort(order)
-            vectors, said = vectors[back], said[back]
-        return self._finite(vectors, rows), said
+        back = None if order is None else np.argsort(order)
+        return parts, Layout(1, 1, 0, with_word, len(rows) - with_word), back
 
     def in_order(self, of: str) -> Iterator[Ints]:
         """Ids of all rows with a word, or an entity, shard by shard as they lie: int64[n] each."""
@@ -95,7 +114,8 @@ class RowReader:
                 return read
             found = np.empty((len(rows), *read.shape[1:]), np.float32) if found is None else found
             found[mine] = read
-        return np.empty((0, self.run.info.config.model.dim), np.float32) if found is None else found
+        width = self._file(0).file.tensors[name].shape[-1] if found is None else 0
+        return np.empty((0, width), np.float32) if found is None else found
 
     def _has(self, name: str) -> bool:
         return name in self._file(0).file.tensors
@@ -143,11 +163,11 @@ class StoredVectors:
     dtype = np.dtype(np.float32)
 
     def __init__(self, reader: RowReader, kind: str, memory: int, parts: tuple[str, ...] = ("W", "C")) -> None:
-        self.reader, self.kind, self._parts = reader, kind, parts
-        layout, dim = reader.layout, reader.run.info.config.model.dim
+        self.reader, self.kind, self.parts = reader, kind, parts
+        layout, dim = reader.layout, reader.width(kind)
         self.shape = (layout.vocabulary if kind == "word" else layout.aligned + layout.entities, dim)
         self.size = self.shape[0] * dim
-        self.rows_at_once = max(_LEAST, memory // (4 * dim * _COPIES))
+        self.memory, self.rows_at_once = memory, max(LEAST, memory // (4 * dim * _COPIES))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -165,7 +185,7 @@ class StoredVectors:
 
     def of_parts(self, parts: tuple[str, ...]) -> StoredVectors:
         """The same words made of other parts."""
-        return StoredVectors(self.reader, self.kind, self.rows_at_once * 4 * self.shape[1] * _COPIES, parts)
+        return StoredVectors(self.reader, self.kind, self.memory, parts)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
         """All of them, in memory."""
@@ -174,12 +194,18 @@ class StoredVectors:
             found[places] = vectors
         return found if dtype is None else found.astype(dtype)
 
+    def take_shape(self, other: StoredVectors, count: int, width: int) -> None:
+        """Be so many vectors so wide, made from another's."""
+        self.reader, self.kind, self.memory = other.reader, other.kind, other.memory
+        self.shape, self.size = (count, width), count * width
+        self.rows_at_once = max(LEAST, self.memory // (4 * width * _COPIES))
+
     def made(self, places: Ints) -> tuple[Floats, Bools]:
         """Vectors at some places, float32[n, dim], and bool[n]: of which words say something."""
         layout = self.reader.layout
         if self.kind == "entity":
             return self.reader.entities(layout.entities_at(places))
-        return self.reader.words(layout.words_at(places), self._parts), np.ones(len(places), np.bool_)
+        return self.reader.words(layout.words_at(places), self.parts), np.ones(len(places), np.bool_)
 
     def blocks(self) -> Iterator[tuple[Ints, Floats, Bools]]:
         """All of them once, as they lie on the disk: places, and `made` of them."""
@@ -229,13 +255,27 @@ def _made(
         made: Any = coupling.entity_block(parts, layout, shard, arrays)
         said: Any = coupling.says_something(parts, layout, shard)
         return made, said
+    tensors, shared = _tensors(coupling, parts, dense)
+    block = coupling.entity_block(tensors, layout, shard, shared)
+    return block.numpy(), coupling.says_something(tensors, layout, shard).numpy()
+
+
+def _parts_made(coupling: Coupling, parts: Arrays, layout: Layout, dense: dict[str, Floats]) -> dict[str, Floats]:
+    """`Coupling.entity_parts` of a tile, likewise."""
+    if coupling.of_arrays:
+        arrays: Any = dense
+        made: Any = coupling.entity_parts(parts, layout, 0, arrays)
+        return dict(made)
+    tensors, shared = _tensors(coupling, parts, dense)
+    return {name: part.numpy() for name, part in coupling.entity_parts(tensors, layout, 0, shared).items()}
+
+
+def _tensors(coupling: Coupling, parts: Arrays, dense: dict[str, Floats]) -> tuple[Arrays, Arrays]:
     import torch
 
     wanted = {"W", "C", *coupling.read_parts, *coupling.own_parts}
     tensors = {name: torch.from_numpy(np.array(part)) for name, part in parts.items() if name in wanted}
-    shared = {name: torch.from_numpy(np.array(value)) for name, value in dense.items()}
-    block = coupling.entity_block(tensors, layout, shard, shared)
-    return block.numpy(), coupling.says_something(tensors, layout, shard).numpy()
+    return tensors, {name: torch.from_numpy(np.array(value)) for name, value in dense.items()}
 
 
 def _total(parts: list[Floats]) -> Floats:

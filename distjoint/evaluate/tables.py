@@ -32,6 +32,7 @@ _BY = {
     "category": "by category of relation",
     "degree": "by training triples of the answer",
     "rarer": "by training triples of the rarer end",
+    "growth": "by old and new entities",
 }
 _ENDS = {
     "seen": "both ends seen",

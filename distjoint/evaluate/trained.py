@@ -39,7 +39,7 @@ class TrainedVectors:
     ) -> None:
         self.run, self.checkpoint, self.layout = run, checkpoint, run.layout
         self._device = device
-        size = 4 * (self.layout.aligned + self.layout.entities) * checkpoint.manifest.dim
+        size = 4 * (self.layout.aligned + self.layout.entities) * checkpoint.manifest.dim * self.coupling.parts
         self._said: dict[int, Bools] = {}
         self._kept: dict[int, Tensor] | None = {} if size <= memory else None
 
@@ -65,7 +65,7 @@ class TrainedVectors:
         """The scorer with its trained relations; only where a graph was trained."""
         from distjoint.evaluate.scoring import TripleModel
 
-        return TripleModel.of(self.run.info.config.model, self.dense)
+        return TripleModel.of(self.run.info.config.model, self.dense, self.coupling.parts)
 
     def candidates(self, *splits: Triples) -> Candidates:
         """The entities that occur in some splits, to rank answers among."""

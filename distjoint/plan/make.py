@@ -39,8 +39,8 @@ def make_plan(options: PlanOptions) -> Plan:
     scheme = Scheme.of(
         config, data.manifest.counts.get("cells", 0) > 0, data.manifest.counts.get("triples/train", 0) > 0
     )
-    speed = probe(config, data, options.probe_seconds, progress) if options.probe else quoted(scheme)
     info = plan_run(data, _what(options), config, options.workers, node.memory)
+    speed = probe(config, data, info.groups, options.probe_seconds, progress) if options.probe else quoted(scheme)
     beside = options.workers if _shares(options) else 1
     memory, epoch = memory_and_epoch(info, data, options.workers, node, speed, beside)
     checkpoint = checkpoint_bytes(info, data)

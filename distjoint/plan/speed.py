@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from distjoint.backends.cpu.memory import keep_freed
 from distjoint.base.progress import Progress, Task
 from distjoint.config import Config
+from distjoint.couplings.base import RELATION
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.data.streams import triples_of
@@ -24,6 +25,7 @@ from distjoint.train.beginning import Beginning
 from distjoint.train.build import Parts, build, local_place, scheme_of
 from distjoint.train.epoch import passes_of, rounds_of, sync_points
 from distjoint.train.lane import Lane
+from distjoint.train.on_storage import dense_shapes
 from distjoint.train.plan import plan
 from distjoint.train.rates import rates
 from distjoint.train.residency import Parking, Residency
@@ -74,7 +76,8 @@ class Speed:
 
 def quoted(scheme: Scheme) -> Speed:
     """Figures of another machine, by the number of operations of a sample."""
-    graph, dim, terms = scheme.config.graph, scheme.dim, 2 if scheme.coupling.name == "dual" else 1
+    graph, dim = scheme.config.graph, scheme.dim
+    terms = max(1, sum(name.endswith(RELATION) for name in dense_shapes(scheme, 1)))
     candidates = graph.negatives + graph.chunk * graph.in_batch
     known = {
         "triples": _QUOTED_TRIPLES / (dim * max(candidates, 20) * terms),
@@ -86,14 +89,17 @@ def quoted(scheme: Scheme) -> Speed:
     return Speed(named, _QUOTED_SETUP, f"{QUOTED}; by the number of multiplications. --probe measures this machine")
 
 
-def probe(config: Config, data: Dataset, seconds: float, progress: Progress) -> Speed:
-    """Train for some seconds and look how fast each source is. It writes no run, and keeps nothing."""
+def probe(config: Config, data: Dataset, groups: int, seconds: float, progress: Progress) -> Speed:
+    """Train for some seconds and look how fast each source is. It writes no run, and keeps nothing.
+
+    groups   of the run: a visit of the probe has as large a share of the table as the run's
+    """
     counts, layout = data.manifest.counts, data.layout
     sizes = (layout.rows, counts.get("triples/train", 0), counts.get("cells", 0), counts.get("mentions", 0))
     own = not isinstance(data, ImaginedDataset) and max(sizes) <= _MOST_OF_ITS_OWN
     sample = data if own else shrunk(data, _MOST)
     train = config.train.model_copy(
-        update={"lanes": None, "groups": None, "memory": None, "init": None, "freeze": (), "validate_every": 0,
+        update={"lanes": None, "groups": min(groups, sample.layout.shards), "memory": None, "init": None, "freeze": (), "validate_every": 0,
                 "patience": 0, "final_test": False}
     )  # fmt: skip
     info = plan(sample, "probe", config.model_copy(update={"train": train}), 1)
@@ -151,7 +157,9 @@ class _Probe:
         while time.perf_counter() - begun < seconds:
             start = time.perf_counter()
             lane = Lane(parts.resources, parts.sources, LaneVisit(visit, epoch, passes_of(self._info)), tally)
-            setup = setup or time.perf_counter() - start
+            took = time.perf_counter() - start
+            # The first visit is cold: known positives, say, are read then; where all is resident they stay.
+            setup = took if epoch <= 2 else (setup + took) / 2
             for step in range(steps):
                 start = time.perf_counter()
                 lane.advance(step, steps, rates(self._scheme, 0.5))

@@ -47,6 +47,7 @@ def _score(trained: TrainedVectors, tables: Sequence[ModelTable]) -> dict[str, A
     return {
         "scorer": model.scorer.name,
         "dim": trained.run.info.config.model.dim,
+        "parts": model.scorer.parts,
         "relation_dim": next((table.vectors.shape[1] for table in tables), None),
         "comparison": model.comparison.name,
         "scale": model.comparison.scale,

@@ -23,21 +23,20 @@ from distjoint.evaluate.options import VectorKind, VectorParts
 from distjoint.evaluate.space import Space, Spaces, read_spaces, unknown
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.results.answers import AnswerList, Neighbour, Prediction, predictions_of
+from distjoint.results.ends import AskedEnd
 from distjoint.results.graph import Choice, Filter, GraphAnswers, Known
 from distjoint.results.keyed import Keyed
 from distjoint.results.limits import Side
 from distjoint.results.neighbours import Nearest, Neighbours
+from distjoint.results.options import MEMORY
 from distjoint.results.relation_names import RelationNames
+from distjoint.results.texts import Texts
 from distjoint.runs.folder import RunFolder
 from distjoint.storage import Options, locate
 
 if TYPE_CHECKING:
     from distjoint.results.explain import Explanation
     from distjoint.results.export import ExportKind, Say
-    from distjoint.results.typed import TypedText
-
-MEMORY = "2GB"
-"""Vectors that take more stay in their files."""
 
 
 def load(
@@ -141,8 +140,9 @@ class Embeddings(Keyed):
             self.graph.warn(None, [index] if source.kind == "entity" else [])
         else:
             source, vector, itself, index = self.spaces(of)[0], np.asarray(name, np.float32), None, -1
-            if vector.shape != (self.dim,):
-                raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {self.dim} numbers")
+            width = source.vectors.shape[1]
+            if vector.shape != (width,):
+                raise UsageError(f"a vector of shape {vector.shape} was given; this run's have {width} numbers")
         spaces = self.meeting(source, kind, itself)
         found = self.neighbours.nearest(source, np.array([index]), vector[None], k, spaces, standardize)
         return self.listed(found, spaces, 0)
@@ -181,7 +181,7 @@ class Embeddings(Keyed):
 
         raises   UsageError where the run's coupling reads no text; DistjointError where no word of it is known
         """
-        return self._typed.vector(text)
+        return self.texts.typed.vector(text)
 
     def predict(
         self,
@@ -261,28 +261,66 @@ class Embeddings(Keyed):
         names_of_types = () if isinstance(types, bool) else tuple(types)
         return Choice(known, filter, own_end, listed, types is True, names_of_types)
 
-    def score(self, head: str, relation: str, tail: str) -> float:
-        """How plausible a triple is: the model's score; comparable between triples of one relation."""
-        predictor, relation_id = self.graph.predictor, self.graph.names.find(relation)
-        places = [self._entity(head), self._entity(tail)]
-        self.graph.warn(relation_id, places)
-        return float(predictor.scores(*(np.array([each]) for each in (places[0], relation_id, places[1])))[0])
+    def score(
+        self,
+        head: str | None,
+        relation: str,
+        tail: str | None,
+        *,
+        head_text: str | None = None,
+        tail_text: str | None = None,
+    ) -> float:
+        """How plausible a triple is: the model's score; comparable between triples of one relation.
 
-    def explain(self, head: str, relation: str, tail: str, top: int = 8) -> Explanation:
+        head, tail   by id, label or word; None where head_text, tail_text says what it is, in words
+        """
+        predictor, relation_id = self.graph.predictor, self.graph.names.find(relation)
+        ends = self.end("head", head, head_text), self.end("tail", tail, tail_text)
+        self.graph.warn(relation_id, [end.place for end in ends if end.place >= 0])
+        vectors = [end.vector[None] for end in ends]
+        return float(predictor.scores_of(vectors[0], np.array([relation_id]), vectors[1])[0])
+
+    def explain(
+        self,
+        head: str | None,
+        relation: str,
+        tail: str | None,
+        top: int = 8,
+        *,
+        head_text: str | None = None,
+        tail_text: str | None = None,
+    ) -> Explanation:
         """What each part of a triple's ends, and each word of their texts, adds to its score.
 
-        head, tail   by id, label or word
+        head, tail   by id, label or word; None where head_text, tail_text says what it is, in words
         top          words of each end that are told apart; 0: no words, which the dataset would have to be read for
         raises       DistjointError for an unknown name, UsageError where no graph was trained
         """
-        from distjoint.results.explaining import explain_triple
-
         self.graph.predictor  # noqa: B018 - tells of a run without a graph
         if top < 0:
             raise UsageError(f"top = {top}: ask for 0 words or more")
-        relation_id, ends = self.graph.names.find(relation), (self._entity(head), self._entity(tail))
-        self.graph.warn(relation_id, ends)
-        return explain_triple(self.graph, ends, relation_id, top, lambda: self.mentioned)
+        relation_id = self.graph.names.find(relation)
+        ends = self.end("head", head, head_text), self.end("tail", tail, tail_text)
+        self.graph.warn(relation_id, [end.place for end in ends if end.place >= 0])
+        return self.explained(ends, relation_id, top)
+
+    def explained(self, ends: tuple[AskedEnd, AskedEnd], relation: int, top: int) -> Explanation:
+        """`explain` of ends and a relation that were looked up."""
+        from distjoint.results.explaining import explain_triple
+
+        return explain_triple(self.graph, ends, relation, top, self.texts)
+
+    def end(self, which: Side, name: str | None, text: str | None) -> AskedEnd:
+        """An end of a triple, by its name or in words.
+
+        raises   UsageError unless one of the two is given; DistjointError for what is unknown
+        """
+        if (name is None) == (text is None):
+            raise UsageError(f"give {which}, a name, or {which}_text: what it is, in words")
+        if text is not None:
+            return AskedEnd(-1, self.text_vector(text), text)
+        place = self._entity(name)
+        return AskedEnd(place, self.entities.vectors[place])
 
     def export(
         self,
@@ -333,13 +371,9 @@ class Embeddings(Keyed):
         return self.every.readable(place) if space.kind == "entity" else None
 
     @cached_property
-    def mentioned(self) -> Space:
-        """What entities are said with, where they are: words, then n-grams of names."""
-        from distjoint.evaluate.stored import read_parts
-
-        read = read_parts(self.trained.reader(), self.trained.coupling.read_parts)
-        names = [*self.words.names, *(f"#{gram}" for gram in self.every.grams)]
-        return Space("word", names, np.asarray(self.neighbours.among_entities(read), np.float32))
+    def texts(self) -> Texts:
+        """Words and texts as the run reads them."""
+        return Texts(self.trained, self.every, self.graph, self.neighbours)
 
     def _relations(
         self, head: str | None, tail: str | None, k: int, choice: Choice, probabilities: bool
@@ -357,14 +391,3 @@ class Embeddings(Keyed):
 
     def _entity(self, name: str | None) -> int:
         return self.find(name or "", "entity")[1]
-
-    @cached_property
-    def _typed(self) -> TypedText:
-        from distjoint.results.typed import TypedText
-
-        if not self.trained.coupling.reads_text:
-            raise UsageError(
-                f"{self.run.folder}: coupling {self.trained.coupling.name} makes no vectors of text; train with "
-                "model.coupling=described"
-            )
-        return TypedText(self.graph.dataset, self.mentioned, self.every.grams)

@@ -23,6 +23,7 @@ from distjoint.data.dataset import Dataset
 from distjoint.data.of_run import open_dataset
 from distjoint.data.streams import MENTIONS
 from distjoint.evaluate.scoring import Side
+from distjoint.evaluate.stored import RowReader
 from distjoint.evaluate.trained import TrainedVectors
 
 _PARTS = {OWN: "its own vector", TEXT: "its text"}
@@ -134,17 +135,22 @@ class Words:
 
     places    int64[n]: their places, as of `Layout.mentioned`
     weights   float64[n]
+    named     float64[n]: the part of each weight that names give; None where that is not known
     """
 
     places: Ints
     weights: Doubles
+    named: Doubles | None = None
 
 
-def parts_of(trained: TrainedVectors, row: int) -> dict[str, Doubles]:
+def parts_of(trained: TrainedVectors, row: int, reader: RowReader | None = None) -> dict[str, Doubles]:
     """What makes the vector of one entity, by name: float64[dim] each.
 
-    row   its row id
+    row      its row id
+    reader   reads rows of a table that stays in its files; None for one that was read
     """
+    if reader is not None:
+        return {name: part[0].astype(np.float64) for name, part in reader.entity_parts(np.array([row])).items()}
     (shard,), (offset,) = (found.tolist() for found in trained.layout.locate(np.array([row])))
     place = int(trained.layout.has_entity(shard)[:offset].sum())
     return {name: part[place].double().cpu().numpy() for name, part in trained.entity_parts(shard).items()}
@@ -180,14 +186,18 @@ def _mentions(dataset: Dataset, row: int) -> Words:
     """The mentions of an entity, from the partitions of its shard."""
     layout = dataset.layout
     (i,), (offset,) = (found.tolist() for found in layout.locate(np.array([row])))
-    places, weights = [np.empty(0, np.int64)], [np.empty(0)]
+    places, weights, named = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0)]
+    numbers = dict.fromkeys(("weight", *(("named",) if dataset.tells_names else ())))
     for j in range(layout.shards):
-        limits = {"entity": layout.shard_rows(i), "word": layout.shard_rows(j), "weight": None}
+        limits = {"entity": layout.shard_rows(i), "word": layout.shard_rows(j), **numbers}
         if found := dataset.samples(MENTIONS, i, j, limits):
             mine = found["entity"] == offset
             places.append(layout.mentioned(layout.rows_of(j)[found["word"][mine]]))
             weights.append(found["weight"][mine].astype(np.float64))
-    return Words(np.concatenate(places), np.concatenate(weights))
+            if "named" in found:
+                named.append(found["named"][mine].astype(np.float64))
+    of_names = np.concatenate(named) if dataset.tells_names else None
+    return Words(np.concatenate(places), np.concatenate(weights), of_names)
 
 
 def word_shares(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -31,6 +32,8 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "parquet": ("parquet", "pq"),
     "jsonl": ("jsonl", "ndjson", "json"),
 }
+Columns = dict[str, Any]
+"""Some answers by column: arrays of numpy or Arrow, or lists, of one length."""
 _PACKED = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}
 _MISSING = ["", "?"]
 _OTHERS = ";|"
@@ -248,13 +251,28 @@ class AnswerFile:
         if form in ("tsv", "csv"):
             self._lines([schema.names])
 
-    def write(self, columns: Mapping[str, Any]) -> None:
+    def write(self, columns: Columns) -> None:
         """Write some answers: a column for each field of the schema."""
+        self._write(self._table(columns))
+
+    def write_by(self, parts: Sequence[Columns], column: str) -> int:
+        """Write parts in the order of a column, as they come where that is equal; returns how many lines there are."""
+        if not parts:
+            return 0
+        table = pa.concat_tables(map(self._table, parts)).combine_chunks()
+        # Arrow's sort keeps no order of what is equal.
+        order = np.argsort(np.from_dlpack(table.column(column).combine_chunks()), kind="stable")
+        self._write(table.take(pa.array(order)))
+        return len(table)
+
+    def _table(self, columns: Columns) -> pa.Table:
         arrays = []
         for each in self._schema:
             column = columns[each.name]
             arrays.append(column if isinstance(column, pa.Array) else pa.array(column, each.type))
-        table = pa.table(arrays, schema=self._schema)
+        return pa.table(arrays, schema=self._schema)
+
+    def _write(self, table: pa.Table) -> None:
         if self._writer is not None:
             self._writer.write_table(table)
         elif self._form == "jsonl":

@@ -12,6 +12,7 @@ from distjoint.base.arrays import Floats
 from distjoint.couplings.base import RELATION, inverse_kind
 from distjoint.evaluate.trained import TrainedVectors
 from distjoint.model.scorers import scorer
+from distjoint.model.weighed import in_parts
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ def model_tables(trained: TrainedVectors, relations: Sequence[str]) -> list[Mode
         return []
     config, generator = trained.run.info.config, torch.Generator()
     count = len(relations) * (2 if config.model.reciprocal else 1)
-    parameters = trained.coupling.dense(config, scorer(config.model.scorer), count, generator)
+    parameters = trained.coupling.dense(
+        config, in_parts(scorer(config.model.scorer), trained.coupling.parts), count, generator
+    )
     found = []
     for name, parameter in parameters.items():
         if name not in trained.dense:

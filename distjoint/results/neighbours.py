@@ -173,7 +173,7 @@ class Neighbours:
         if source.kind == "entity":
             return self.words_among_entities.nearest(_unit(wide), k, np.full(len(places), -1), advance)
         known = places >= 0
-        beside = np.empty_like(wide)
+        beside = np.empty((len(wide), space.vectors.shape[1]))
         if known.any():
             beside[known] = self.among_entities(self.read_words[places[known]].astype(np.float64))
         if not known.all():

@@ -83,21 +83,32 @@ class Predictor:
 
         return search(len(given), min(k, len(self._vectors)), blocks_of(self._vectors), score, exact, advance)
 
-    def of_all(self, given: int, relation: int, side: Side) -> Doubles:
-        """float64[entities]: scores of all entities as the other end of a triple, in the precision of float32."""
-        query = self.model.queries(_tensor(self._vectors[given][None]), torch.tensor([relation]), side)
-        found: Doubles = np.empty(len(self._vectors))
-        for places, vectors, _ in blocks_of(self._vectors):
+    def of_all(self, given: Floats, relation: int, side: Side) -> tuple[Doubles, Bools]:
+        """Scores of all entities as the other end of a triple, in the precision of float32: float64[entities].
+
+        given     float32[dim]: vector of the end that is given
+        returns   also bool[entities]: which may be answers, since their vectors mean something
+        """
+        query = self.model.queries(_tensor(given[None]), torch.tensor([relation]), side)
+        found, plausible = np.empty(len(self._vectors)), np.empty(len(self._vectors), np.bool_)
+        for places, vectors, said in blocks_of(self._vectors):
             found[places] = self.model.score(query, _tensor(vectors))[0].numpy()
-        return found
+            plausible[places] = self._plausible(places, said)
+        return found, plausible
 
     def scores(self, head: Ints, relation: Ints, tail: Ints) -> Doubles:
         """float64[n]: scores of triples, whose ends are places of entities. A score of float64 from float32 vectors."""
         found: Doubles = np.empty(len(head))
         for part in self._parts(len(head)):
-            query = self._queries(self._vectors[head[part]], relation[part], "tail")
-            answers = torch.from_numpy(self._vectors[tail[part]].astype(np.float64))
-            found[part] = self._double.comparison.pairs(self._double.prepare(query), self._double.prepare(answers))[0]
+            found[part] = self.scores_of(self._vectors[head[part]], relation[part], self._vectors[tail[part]])
+        return found
+
+    def scores_of(self, heads: Floats, relation: Ints, tails: Floats, side: Side = "tail") -> Doubles:
+        """float64[n]: the same of ends that are vectors, float32[n, dim]; `side` is the end that is asked for."""
+        given, answers = (heads, tails) if side == "tail" else (tails, heads)
+        query, model = self._queries(given, relation, side), self._double
+        wanted = model.prepare(torch.from_numpy(answers.astype(np.float64)))
+        found: Doubles = model.comparison.pairs(model.prepare(query), wanted)[0].numpy()
         if not np.isfinite(found).all():
             raise DistjointError("a score is NaN or infinite: vectors of the run are damaged, or its training diverged")
         return found

@@ -21,7 +21,7 @@ from distjoint.evaluate.space import Space
 from distjoint.evaluate.stored import StoredVectors
 from distjoint.results.answers import predictions_of
 from distjoint.results.embeddings import Embeddings
-from distjoint.results.explaining import explain_triple
+from distjoint.results.ends import AskedEnd
 from distjoint.results.limits import Side
 from distjoint.serve.limits import RequestLimits
 from distjoint.serve.questions import (
@@ -35,6 +35,7 @@ from distjoint.serve.questions import (
     PredictQuestion,
     ScoreAnswer,
     ScoreQuestion,
+    TripleQuestion,
     VectorAnswer,
     VectorQuestion,
 )
@@ -43,6 +44,7 @@ from distjoint.version import __version__
 Answered = TypeVar("Answered")
 Resolved = TypeVar("Resolved")
 Asked = TypeVar("Asked", bound=AskedOne)
+_Triple = tuple[AskedEnd, int, AskedEnd]
 _Named = tuple[Sequence[str], Callable[[int], str | None]]
 """Names of answers, and what people may read instead, by place."""
 
@@ -154,9 +156,8 @@ class Answering:
 
         def answer(question: ExplainQuestion) -> ExplainAnswer:
             head, relation, tail = self._triple(question)
-            graph = self.result.graph
-            found = explain_triple(graph, (head, tail), relation, question.top, lambda: self.result.mentioned)
-            return ExplainAnswer(explanation=found, notes=graph.notes(relation, [head, tail]))
+            found = self.result.explained((head, tail), relation, question.top)
+            return ExplainAnswer(explanation=found, notes=self._notes(head, relation, tail))
 
         return self._one_by_one(questions, answer)
 
@@ -265,22 +266,28 @@ class Answering:
             for query, each in enumerate(asked)
         ]
 
-    def _triple(self, question: ScoreQuestion | ExplainQuestion) -> tuple[int, int, int]:
-        """Place of the head, number of the relation, place of the tail."""
+    def _triple(self, question: TripleQuestion) -> _Triple:
+        """Head, number of the relation, tail."""
         result = self.result
         result.graph.predictor  # noqa: B018 - tells of a run without a graph
         relation = result.graph.names.find(question.relation)
-        return result.find(question.head, "entity")[1], relation, result.find(question.tail, "entity")[1]
+        head = result.end("head", question.head, question.head_text)
+        return head, relation, result.end("tail", question.tail, question.tail_text)
 
-    def _scored(self, questions: Sequence[ScoreQuestion], asked: Sequence[tuple[int, int, int]]) -> list[ScoreAnswer]:
+    def _notes(self, head: AskedEnd, relation: int, tail: AskedEnd) -> list[str]:
+        return self.result.graph.notes(relation, [end.place for end in (head, tail) if end.place >= 0])
+
+    def _scored(self, questions: Sequence[ScoreQuestion], asked: Sequence[_Triple]) -> list[ScoreAnswer]:
         graph = self.result.graph
-        scores = graph.predictor.scores(*np.array(asked, np.int64).T)
+        heads = np.stack([head.vector for head, _, _ in asked])
+        tails = np.stack([tail.vector for _, _, tail in asked])
+        scores = graph.predictor.scores_of(heads, np.array([relation for _, relation, _ in asked]), tails)
         likely = graph.calibration.probability(scores) if questions[0].probabilities else None
         return [
             ScoreAnswer(
                 score=float(scores[query]),
                 probability=None if likely is None else float(likely[query]),
-                notes=graph.notes(relation, [head, tail]),
+                notes=self._notes(*each),
             )
-            for query, (head, relation, tail) in enumerate(asked)
+            for query, each in enumerate(asked)
         ]

@@ -22,7 +22,7 @@ Name = Annotated[str | None, Field(description="A word, or an entity's id, label
 Text = Annotated[str | None, Field(description="Instead of a name: what an entity is, in words.")]
 Which = Annotated[VectorKind | None, Field(description="Which vector of a name that has two; the word's by default.")]
 Top = Annotated[int, Field(ge=1, description="How many, at most.")]
-Entity = Annotated[str, Field(description="An entity, by id, label or word.")]
+Entity = Annotated[str | None, Field(description="An entity, by id, label or word.")]
 Likely = Annotated[bool, Field(description="How likely a triple is true where one of two is, by the validation split.")]
 Notes = Annotated[list[str], Field(description="What makes an answer mean little: vectors that are as they began.")]
 
@@ -74,21 +74,25 @@ class VectorQuestion(AskedOne):
     ] = None
 
 
-class ScoreQuestion(AskedOne):
+class TripleQuestion(AskedOne):
+    """A whole triple."""
+
+    head: Entity = None
+    relation: Annotated[str, Field(description="The relation's name.")]
+    tail: Entity = None
+    head_text: Text = None
+    tail_text: Text = None
+
+
+class ScoreQuestion(TripleQuestion):
     """How plausible a triple is."""
 
-    head: Entity
-    relation: Annotated[str, Field(description="The relation's name.")]
-    tail: Entity
     probabilities: Likely = False
 
 
-class ExplainQuestion(AskedOne):
+class ExplainQuestion(TripleQuestion):
     """Why a triple has its score."""
 
-    head: Entity
-    relation: Annotated[str, Field(description="The relation's name.")]
-    tail: Entity
     top: Annotated[int, Field(ge=0, description="Words of each end that are told apart.")] = 8
 
 

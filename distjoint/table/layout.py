@@ -100,6 +100,10 @@ class Layout:
             return False
         return np.array_equal(self._sizes[: len(other._sizes)], other._sizes)
 
+    def growth_of(self, rows: Ints) -> Ints:
+        """int64[n]: the growth that each row came with, from 1; 0 for one that was there from the beginning."""
+        return self._runs(rows)[0] // 4
+
     @cached_property
     def _sizes(self) -> Ints:
         """int64[1 + growths, 4]: words, grams, aligned, entities that were there first, and that each growth brought.

@@ -16,6 +16,7 @@ from distjoint.couplings.base import RELATION
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.dataset import Dataset
 from distjoint.model.scorers import scorer
+from distjoint.model.weighed import in_parts
 from distjoint.names import OLD
 from distjoint.runs.folder import CarriedFrom, RunInfo
 from distjoint.table.arena import Arena, Carried
@@ -130,7 +131,8 @@ def build_dense(scheme: Scheme, relations: int, backend: Backend, old: CarriedFr
     """
     config, generator = scheme.config, torch.Generator().manual_seed(scheme.config.train.seed)
     rows = relations * (2 if config.model.reciprocal else 1)
-    parameters = scheme.coupling.dense(config, scorer(config.model.scorer), rows, generator) if scheme.graph else {}
+    used = in_parts(scorer(config.model.scorer), scheme.coupling.parts)
+    parameters = scheme.coupling.dense(config, used, rows, generator) if scheme.graph else {}
     pace = {}
     if old and (config.train.old_rate != 1 or OLD in config.train.freeze):
         of_old = 0.0 if OLD in config.train.freeze else config.train.old_rate

@@ -18,6 +18,7 @@ from distjoint.couplings.base import RELATION, inverse_kind
 from distjoint.couplings.scheme import Scheme
 from distjoint.data.vectors import Findings, Named
 from distjoint.model.scorers import scorer
+from distjoint.model.weighed import in_parts
 
 LABEL, ID, EXACT, MARKED = 1, 2, 4, 8
 """How a name fits a row, added up: as label or id, as it is written (not with underscores for blanks), marked as an
@@ -88,7 +89,7 @@ class Tables:
         self._ids = {name: place for place, name in enumerate(relations)}
         rows = count * (2 if self._reciprocal else 1)
         generator = torch.Generator()
-        kind = scorer(self._scorer)
+        kind = in_parts(scorer(self._scorer), scheme.coupling.parts)
         parameters = scheme.coupling.dense(config, kind, rows, generator) if scheme.graph else {}
         self._wanted = {name: tuple(parameter.value.shape) for name, parameter in parameters.items()}
         self._halves = {inverse_kind(name): name for name in self._wanted if name.endswith(RELATION)}

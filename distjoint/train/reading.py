@@ -23,9 +23,10 @@ _ROWS = 2048
 class MentionTables:
     """Mentions between some entities and some words. Both go by shard and offset, so that bits do not depend on slots.
 
-    by_entity   the words of each entity
-    by_word     the entities of each word
+    by_entity   the words of each entity, or of each of its texts
+    by_word     the entities, or texts, of each word
     entities    int64[n]: their places in X
+    texts       int64[n * fields]: places of their texts in T, seen as rows of one text each
     words       int64[n]: arena rows of words
     places      int64[n]: their places in W
     counted     int64[n]: which of the words are of the vocabulary, not n-grams
@@ -35,6 +36,7 @@ class MentionTables:
     by_entity: Bags
     by_word: Bags
     entities: Tensor
+    texts: Tensor
     words: Tensor
     places: Tensor
     counted: Tensor
@@ -62,7 +64,7 @@ class UnitWords:
 def read_text(
     backend: Backend, words: UnitWords, map_: Tensor | None, tables: MentionTables, text: Tensor, add: bool
 ) -> None:
-    """Write to `text`, float32[places in X, dim], what is said of each entity; or add it to what is there.
+    """Write to `text`, float32[places in X * fields, dim], what is said of each entity; or add it to what is there.
 
     map_   float32[dim, dim]; None for the identity
     """
@@ -70,9 +72,9 @@ def read_text(
 
     def read(part: slice) -> None:
         said = backend.weighted_sums(words.units, tables.by_entity, part)
-        put(0, tables.entities[part], said if map_ is None else said @ map_)
+        put(0, tables.texts[part], said if map_ is None else said @ map_)
 
-    for _ in backend.map(read, backend.slices(len(tables.entities), _ROWS)):
+    for _ in backend.map(read, backend.slices(len(tables.texts), _ROWS)):
         pass
 
 

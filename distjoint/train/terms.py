@@ -17,6 +17,7 @@ from distjoint.couplings.base import GraphTerm
 from distjoint.model.comparisons import comparison_of
 from distjoint.model.losses import loss_of
 from distjoint.model.scorers import scorer
+from distjoint.model.weighed import in_parts
 from distjoint.train.dense import Dense
 
 ROWS = 3072
@@ -92,7 +93,8 @@ class TermTrainer:
         model, graph, name = config.model, config.graph, f"{term.prefix}relation"
         self.config, self.term, self.backend, self.view = graph, term, backend, term.view
         self.arena_rows = arena_rows
-        self.dim, self.reciprocal, self.scorer = model.dim, model.reciprocal, scorer(model.scorer)
+        self.scorer = in_parts(scorer(model.scorer), term.parts)
+        self.dim, self.reciprocal = model.dim * term.parts, model.reciprocal
         self.comparison = comparison_of(self.scorer, model.cosine, model.norm, model.scale)
         self.loss = loss_of(graph.loss, graph.margin, graph.temperature)
         self.own_end = model.cosine and term.texts is not None if graph.own_end is None else graph.own_end

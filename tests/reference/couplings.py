@@ -11,8 +11,8 @@ from distjoint.table.arena import Arena
 
 EPSILON = 1e-10
 Formula = Callable[[Tensor, Tensor, Tensor, Mapping[str, Tensor]], Tensor]
-"""Vectors of entities, float[n, dim], of X (and T on top, where there is one), W + C (zero where there is no word),
-bool[n] and the dense parameters.
+"""Vectors of entities, float[n, dim], of X (and T on top or beside it, where there is one), W + C (zero where there is
+no word), bool[n] and the dense parameters.
 """
 
 
@@ -31,8 +31,10 @@ def term_vectors(formula: Formula | None, arena: Arena, leaf: Mapping[str, Tenso
     word = torch.stack([leaf["W"][k] + leaf["C"][k] if k >= 0 else zero for k in words.tolist()])
     if formula is None:
         return word
-    whole = leaf["X"] + leaf["T"] if "T" in leaf else leaf["X"]
-    own = torch.stack([whole[k] if k >= 0 else zero for k in owns.tolist()])
+    whole = leaf["X"]
+    if "T" in leaf:  # one text of the width of X, or several beside it
+        whole = whole + leaf["T"] if whole.shape == leaf["T"].shape else torch.cat([whole, leaf["T"]], 1)
+    own = torch.stack([whole[k] if k >= 0 else whole.new_zeros(whole.shape[1]) for k in owns.tolist()])
     return formula(own, word, words >= 0, leaf)
 
 

@@ -153,6 +153,7 @@ def with_mentions(
         np.append(before.entity[kept], new.entity),
         np.append(word[kept], new.word),
         np.append(share[kept], new.share),
+        None if before.named is None or new.named is None else np.append(before.named[kept], new.named),
         new.grams,
         new.tokens,
     )

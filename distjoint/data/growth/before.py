@@ -87,9 +87,10 @@ class Before:
         """What is said of entities."""
         if MENTIONS not in self.data.manifest.streams:
             return no_mentions()
-        entity, word, weight = (np.concatenate(parts) for parts in zip(*self._mentions(), strict=True))
+        entity, word, weight, named = (np.concatenate(parts) for parts in zip(*self._mentions(), strict=True))
         order = np.lexsort((word, entity))
-        return Mentions(entity[order], word[order], weight[order], self.grams)
+        known = named[order] if self.data.tells_names else None
+        return Mentions(entity[order], word[order], weight[order], known, self.grams)
 
     def alignment(self) -> Alignment:
         """Pairs that share a row, and the others."""
@@ -141,13 +142,14 @@ class Before:
             types.setdefault(names[row].as_py(), []).append(name)
         return types
 
-    def _mentions(self) -> Iterator[tuple[Ints, Ints, Doubles]]:
-        layout = self.data.layout
+    def _mentions(self) -> Iterator[tuple[Ints, Ints, Doubles, Doubles]]:
+        layout, columns = self.data.layout, ("weight", "named" if self.data.tells_names else "weight")
         for span in self.data.manifest.streams[MENTIONS]:
-            limits = {"entity": layout.shard_rows(span.i), "word": layout.shard_rows(span.j), "weight": None}
-            found = self.data.samples(MENTIONS, span.i, span.j, limits)
+            limits = {"entity": layout.shard_rows(span.i), "word": layout.shard_rows(span.j)}
+            found = self.data.samples(MENTIONS, span.i, span.j, limits | dict.fromkeys(columns))
+            weight, named = (found[name].astype(np.float64) for name in columns)
             entity, word = self._ids[span.i][found["entity"]], self._ids[span.j][found["word"]]
-            yield layout.entity_places(entity), layout.mentioned(word), found["weight"].astype(np.float64)
+            yield layout.entity_places(entity), layout.mentioned(word), weight, named
 
     def _pairs(self) -> Iterator[Sample]:
         layout = self.data.layout

@@ -17,6 +17,7 @@ from distjoint.base.arrays import Ints
 
 _CHARACTER = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2}|[\x{A0}-\x{D7FF}])"
 _IRI = rf"[A-Za-z][A-Za-z0-9+.\-]*://[A-Za-z0-9.\-]+/{_CHARACTER}*(?:#{_CHARACTER}*)?"
+_SAYS_NOTHING = r"^[ \t\n\v\f\r]*(?:#|$)"
 _LINE = rf"^<(?P<head>{_IRI})>[ \t]+<(?P<relation>{_IRI})>[ \t]+<(?P<tail>{_IRI})>[ \t]*\.[ \t]*\r?\n$"
 
 
@@ -57,12 +58,9 @@ def split_plain(text: bytes) -> PlainLines:
     plain = found.is_valid().to_numpy(zero_copy_only=False)
     matched = found.filter(pa.array(plain))
     head, relation, tail = (matched.field(k).cast(pa.string()) for k in range(3))
-    others = [k for k in np.flatnonzero(~plain).tolist() if _says(text[offsets[k] : ends[k]])]
-    rest = b"".join(text[offsets[k] : ends[k]] for k in others)
-    return PlainLines((head, relation, tail), np.flatnonzero(plain), np.array(others, np.int64), rest)
-
-
-def _says(line: bytes) -> bool:
-    """Whether a line is neither empty nor a comment."""
-    line = line.lstrip()
-    return bool(line) and not line.startswith(b"#")
+    others = np.flatnonzero(~plain)
+    left = lines.take(pa.array(others))
+    says = pc.invert(pc.match_substring_regex(left, _SAYS_NOTHING))
+    left, others = left.filter(says), others[says.to_numpy(zero_copy_only=False)]
+    rest = b"".join(left.cast(pa.large_binary()).to_pylist())
+    return PlainLines((head, relation, tail), np.flatnonzero(plain), others, rest)

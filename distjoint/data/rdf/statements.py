@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import IO, cast
@@ -20,7 +21,7 @@ from pyoxigraph import Quad, QuadParser, RdfFormat, Triple
 from distjoint.base.errors import DistjointError
 from distjoint.data.cases import Cases
 from distjoint.data.graph_formats import refuse_graph
-from distjoint.data.lines import Slice, decoded, line_blocks, open_text
+from distjoint.data.lines import Block, Slice, decoded, line_blocks, open_text
 from distjoint.data.packing import inner_name
 from distjoint.data.rdf.declared import DeclaredPrefixes
 from distjoint.data.rdf.plain import PlainLines, split_plain
@@ -62,7 +63,7 @@ _NEVER = (".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 _NOT_READ = {".jsonld": "JSON-LD", ".hdt": "HDT"}
 
 _LOOKED_AT, _LINES_LOOKED_AT = 1 << 16, 100
-_AT_ONCE, _SHOWN = 4096, 60
+_AT_ONCE, _SHOWN, _AHEAD = 4096, 60, 2
 _IRI, _NODE = rb"<[^<>\s\"]*>", rb"_:[^\s<>\"]+"
 _LITERAL = rb'"(?:[^"\\]|\\.)*"(?:@[\w-]+|\^\^' + _IRI + rb")?"
 _BEGIN = rb"\s*(?:%b|%b)\s*%b\s*" % (_IRI, _NODE, _IRI)
@@ -187,14 +188,26 @@ def plain_and_others(
             yield None, quads
         return
     lines = _Lines(rdf, allowed, skipped)
-    for block in line_blocks(Slice(rdf.file)):
-        plain = split_plain(block.text)
+    for block, plain in _split_ahead(line_blocks(Slice(rdf.file))):
         others = lines.parsed(plain.rest)
         if others is not None and len(others) == len(plain.others):
             lines.number += block.text.count(b"\n")
             yield plain, others
         else:  # something is wrong, or a line has several statements: line by line
             yield None, lines.quads(block.text)
+
+
+def _split_ahead(blocks: Iterator[Block]) -> Iterator[tuple[Block, PlainLines]]:
+    """Blocks and their plain lines, found ahead by other threads: Arrow does not hold the interpreter's lock."""
+    with ThreadPoolExecutor(_AHEAD, "plain lines") as pool:
+        begun: deque[tuple[Block, Future[PlainLines]]] = deque()
+        for block in blocks:
+            begun.append((block, pool.submit(split_plain, block.text)))
+            if len(begun) > _AHEAD:
+                earlier, plain = begun.popleft()
+                yield earlier, plain.result()
+        for earlier, plain in begun:
+            yield earlier, plain.result()
 
 
 def _of_lines(rdf: RdfFile, allowed: int, skipped: Cases) -> Iterator[tuple[list[Quad], int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from distjoint.model.comparisons.base import Comparison
+from distjoint.model.comparisons.parts import CosineOfParts
 from distjoint.model.scorers import Scorer
 from distjoint.registry import COMPARISONS
 
@@ -15,5 +16,7 @@ def comparison_of(scorer: Scorer, cosine: bool, norm: int, scale: float | None) 
     scale   factor on scores; None for the comparison's default
     """
     name = "manhattan" if norm == 1 and scorer.compare == "distance" else scorer.compare
+    if cosine and scorer.parts > 1:
+        return CosineOfParts(scale, scorer.parts)
     found: Comparison = COMPARISONS["cosine" if cosine else name](scale)
     return found

@@ -60,8 +60,13 @@ class Comparison(ABC):
         """Gradient of scores made ready for `vector_backward` and `pair_backward`, in its own memory."""
 
     @abstractmethod
-    def vector_backward(self, gradient: Tensor, one: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
-        """Gradient of one side, float[..., n, dim], from `score_backward`: float[..., n, m], m on the other side."""
+    def vector_backward(
+        self, gradient: Tensor, one: Tensor, other: Tensor, out: Tensor | None = None, distance: Tensor | None = None
+    ) -> Tensor:
+        """Gradient of one side, float[..., n, dim], from `score_backward`: float[..., n, m], m on the other side.
+
+        distance   that of `scores`, after `score_backward`, where it was kept
+        """
 
     @abstractmethod
     def pair_backward(self, gradient: Tensor, q: Tensor, c: Tensor, d_q: Tensor, d_c: Tensor) -> None:

@@ -31,7 +31,9 @@ class Distance(Comparison):
         assert distance is not None
         return gradient.mul_(-self.scale).div_(distance)
 
-    def vector_backward(self, gradient: Tensor, one: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    def vector_backward(
+        self, gradient: Tensor, one: Tensor, other: Tensor, out: Tensor | None = None, distance: Tensor | None = None
+    ) -> Tensor:
         product = torch.matmul(gradient, other, out=out)
         return product.neg_().addcmul_(one, gradient.sum(-1)[..., None])
 

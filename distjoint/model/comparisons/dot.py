@@ -25,7 +25,9 @@ class Dot(Comparison):
     def score_backward(self, gradient: Tensor, distance: Tensor | None) -> Tensor:
         return self._scaled(gradient)
 
-    def vector_backward(self, gradient: Tensor, one: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    def vector_backward(
+        self, gradient: Tensor, one: Tensor, other: Tensor, out: Tensor | None = None, distance: Tensor | None = None
+    ) -> Tensor:
         return torch.matmul(gradient, other, out=out)
 
     def pair_backward(self, gradient: Tensor, q: Tensor, c: Tensor, d_q: Tensor, d_c: Tensor) -> None:

@@ -23,7 +23,9 @@ class Manhattan(Comparison):
     def score_backward(self, gradient: Tensor, distance: Tensor | None) -> Tensor:
         return gradient.mul_(-self.scale)
 
-    def vector_backward(self, gradient: Tensor, one: Tensor, other: Tensor, out: Tensor | None = None) -> Tensor:
+    def vector_backward(
+        self, gradient: Tensor, one: Tensor, other: Tensor, out: Tensor | None = None, distance: Tensor | None = None
+    ) -> Tensor:
         # The distances, its last argument, are not read for this norm.
         gradient = gradient.contiguous()
         found = torch.ops.aten._cdist_backward(gradient, one.contiguous(), other.contiguous(), 1.0, gradient)

@@ -53,6 +53,8 @@ class Scorer(ABC):
     faster way to it."""
     linear_in_relation: ClassVar[bool] = False
     """Whether scores are linear in the relation, compared by dot product: such a scorer can predict relations too."""
+    parts: int = 1
+    """Vectors that an entity is, side by side; see weighed.py."""
     invertible: ClassVar[bool] = True
     """Whether `inverse` exists. Where it does not, heads are predicted by a second vector of the relation
     (`model.reciprocal`)."""

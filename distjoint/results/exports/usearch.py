@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import UsageError
-from distjoint.results.exports.base import ROWS_AT_ONCE, Export, NamedVectors, open_folder, open_whole
+from distjoint.results.exports.base import Export, NamedVectors, blocks, open_folder, open_whole
 from distjoint.storage import Location
 
 _CONNECTIVITY, _EXPANSION_ADD = 16, 128
 _EXPANSIONS, _WANTED = (64, 128, 256, 512, 1024), 0.98
 """How wide an index is searched: the first of these that finds the share of neighbours that is wanted."""
-_QUERIES, _NEIGHBOURS = 200, 10
+QUERIES, _NEIGHBOURS = 200, 10
 _ROUNDING = 1e-5
 """By which a cosine may fall short of the exact ones and still be one of the nearest."""
 
@@ -41,7 +41,7 @@ class USearch(Export):
             for space in spaces:
                 index = kind(ndim=space.vectors.shape[1], expansion_add=_EXPANSION_ADD, **settings)
                 there = self._fill(index, space)
-                expansion, recall = _search_width(index, space.vectors, there)
+                expansion, recall = _search_width(index, space, there)
                 with open_whole(folder / f"{space.kind}.usearch") as stream:
                     stream.write(index.save())
                 told[space.kind] = {
@@ -50,7 +50,7 @@ class USearch(Export):
                     "expansion_search": expansion,
                     "recall_at_10": recall,
                 }
-                asked = f"{min(len(there), _QUERIES):,} of them searched for with expansion_search={expansion}"
+                asked = f"{min(len(there), QUERIES):,} of them searched for with expansion_search={expansion}"
                 self.notes.append(f"{space.kind}.usearch: finds {recall:.1%} of the ten nearest ({asked})")
             with open_whole(folder / "names.parquet") as stream:
                 pq.write_table(_names(spaces), stream, compression="zstd")
@@ -59,10 +59,13 @@ class USearch(Export):
 
     def _fill(self, index: Any, space: NamedVectors) -> np.ndarray[Any, np.dtype[np.int64]]:
         """int64[n]: the keys of the vectors that were added; one of zeros has no cosine with any."""
-        there = np.flatnonzero(np.asarray(space.vectors).any(1))
-        for start in range(0, len(there), ROWS_AT_ONCE):
-            keys = there[start : start + ROWS_AT_ONCE]
-            index.add(keys, np.ascontiguousarray(space.vectors[keys]))
+        kept, start = [np.empty(0, np.int64)], 0
+        for _, vectors in blocks(space):
+            rows = np.flatnonzero(vectors.any(1))
+            index.add(rows + start, np.ascontiguousarray(vectors[rows]))
+            kept.append(rows + start)
+            start += len(vectors)
+        there = np.concatenate(kept)
         if left := len(space) - len(there):
             self.notes.append(f"{space.kind}.usearch: {left:,} vectors of zeros are left out, which are near to none")
         return there
@@ -87,20 +90,21 @@ def _names(spaces: Sequence[NamedVectors]) -> pa.Table:
     return pa.concat_tables([pa.table(part) for part in parts])
 
 
-def _search_width(index: Any, vectors: Floats, there: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[int, float]:
+def _search_width(index: Any, space: NamedVectors, there: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[int, float]:
     """How wide to search, and the share of the nearest vectors of some, themselves among them, that is found then."""
     if not len(there):
         return _EXPANSIONS[0], 1.0
-    asked = np.random.default_rng(0).permutation(there)[:_QUERIES]
-    queries, count = _unit(vectors[asked]), min(_NEIGHBOURS, len(there))
+    asked = np.random.default_rng(0).permutation(there)[:QUERIES]
+    vectors = np.ascontiguousarray(space.vectors[asked])
+    queries, count = _unit(vectors), min(_NEIGHBOURS, len(there))
     best = np.full((len(asked), count), -np.inf, np.float32)
-    for start in range(0, len(there), 16 * ROWS_AT_ONCE):
-        cosines = queries @ _unit(vectors[there[start : start + 16 * ROWS_AT_ONCE]]).T
+    for _, block in blocks(space):
+        cosines = queries @ _unit(block[block.any(1)]).T
         best = -np.partition(-np.hstack([best, cosines]), count - 1, axis=1)[:, :count]
     recall = 0.0
     for expansion in _EXPANSIONS:
         index.expansion_search = expansion
-        found = index.search(np.ascontiguousarray(vectors[asked]), count)
+        found = index.search(vectors, count)
         recall = float((1 - np.atleast_2d(found.distances) >= best.min(1, keepdims=True) - _ROUNDING).mean())
         if recall >= _WANTED:
             break

@@ -168,11 +168,12 @@ class Sampled(CandidateStrategy):
                 scores, queries.target, plan.weight[part], mask, backend.cross_entropy
             )
             gradient = trainer.comparison.score_backward(gradient, distance)
-            d_queries = trainer.comparison.vector_backward(gradient, queries.vectors, candidates)
+            d_queries = trainer.comparison.vector_backward(gradient, queries.vectors, candidates, distance=distance)
             into = d_candidates[:, part, competing]
             for side in range(2):  # one at a time, since its place may be a part of a larger batch's, not in one piece
                 back = gradient[side].transpose(1, 2)
-                trainer.comparison.vector_backward(back, candidates[side], queries.vectors[side], into[side])
+                far = None if distance is None else distance[side].transpose(1, 2)
+                trainer.comparison.vector_backward(back, candidates[side], queries.vectors[side], into[side], far)
             return loss, *queries.backward(d_queries, d_target)
 
         total: float | Tensor = 0.0

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from distjoint.backends.base import Bags
-from distjoint.base.arrays import Ints
+from distjoint.base.arrays import Floats, Ints
 from distjoint.base.errors import UsageError
 from distjoint.base.progress import short
 from distjoint.config import Config
@@ -68,17 +68,22 @@ class MentionSource(Source):
                 f"{dataset.folder}: nothing is said of entities in it, which coupling {scheme.coupling.name} reads; "
                 "prepare it with --descriptions or --labels"
             )
+        if scheme.coupling.fields > 1 and not dataset.tells_names:
+            raise UsageError(
+                f"{dataset.folder}: its mentions do not tell names from descriptions, as coupling "
+                f"{scheme.coupling.name} reads them; prepare it anew, or set model.coupling to described"
+            )
 
     @classmethod
     def parts(cls, scheme: Scheme) -> list[Part]:
         names = ("T", "T.gradient", *(("T.next", "T.before") if scheme.rotates else ()))
         of_words = [Part(READ, "word", scheme.dim), *scheme.state(f"{READ}.", "word")]
-        of_entities = [Part(name, "entity", scheme.dim, made=True) for name in names]
+        of_entities = [Part(name, "entity", scheme.dim * scheme.coupling.fields, made=True) for name in names]
         return [*of_words, *of_entities, *([Part(ROUND, "entity", 0, made=True)] * scheme.rotates)]
 
     @classmethod
     def decoder(cls, dataset: Dataset, config: Config) -> PullDecoder:
-        return PullDecoder(dataset, MENTIONS, ("entity", "word", "weight"))
+        return PullDecoder(dataset, MENTIONS, ("entity", "word", "weight"), "named" if dataset.tells_names else None)
 
     @classmethod
     def visit_samples(cls, scheme: Scheme, dataset: Dataset, visit: Visit, passes: int) -> int:
@@ -144,10 +149,16 @@ class MentionSource(Source):
             for has in (layout.has_entity, layout.has_word, layout.has_gram)
         )
         number_of_entity, number_of_word = (places_among(rows, arena.rows) for rows in (entities, words))
-        none = np.empty(0, np.int64)
+        fields = self.resources.scheme.coupling.fields
+        none, nothing = np.empty(0, np.int64), np.empty(0, np.float32)
         entity = np.concatenate([none, *(number_of_entity[part.first + arena.base(i)] for (i, _), part in decoded)])
         word = np.concatenate([none, *(number_of_word[part.second + arena.base(j)] for (_, j), part in decoded)])
-        weight = np.concatenate([np.empty(0, np.float32), *(part.weight for _, part in decoded)])
+        weight = np.concatenate([nothing, *(part.weight for _, part in decoded)])
+        described = np.bincount(entity, minlength=len(entities)) > 0
+        text = entity
+        if fields > 1:
+            named = np.concatenate([nothing, *(part.also for _, part in decoded if part.also is not None)])
+            text, word, weight = _by_field(entity, word, weight, named)
 
         def bags(of: Ints, index: Ints, count: int) -> Bags:
             order = np.argsort(of, kind="stable")
@@ -155,12 +166,13 @@ class MentionSource(Source):
             starts = np.concatenate([[0], np.cumsum(np.bincount(of, minlength=count))])
             return Bags(*(backend.tensor(array) for array in (starts, index[order], weight[order])))
 
-        described = np.bincount(entity, minlength=len(entities)) > 0
         rows_of_entities, rows_of_words = backend.tensor(entities), backend.tensor(words)
+        places = arena.entity_index[rows_of_entities]
         return MentionTables(
-            bags(entity, word, len(entities)),
-            bags(word, entity, len(words)),
-            arena.entity_index[rows_of_entities],
+            bags(text, word, fields * len(entities)),
+            bags(word, text, len(words)),
+            places,
+            (places[:, None] * fields + torch.arange(fields, device=places.device)).flatten(),
             rows_of_words,
             arena.word_index[rows_of_words],
             backend.tensor(np.flatnonzero(~np.isin(words, grams))),
@@ -217,7 +229,11 @@ class MentionWork(VisitWork, ABC):
     def _read(self, target: str, add: bool) -> None:
         """What the words as they are say of entities, by the map; it replaces a part or is added to it."""
         on = self._on
-        read_text(on.backend, self._words(), self._map(), self._tables, on.arena.arrays[target], add)
+        read_text(on.backend, self._words(), self._map(), self._tables, self._texts(target), add)
+
+    def _texts(self, part: str) -> Tensor:
+        """A part of entities, text by text: float32[places * fields, dim]."""
+        return self._on.arena.arrays[part].view(-1, self._on.scheme.dim)
 
     def _map(self) -> Tensor | None:
         """The map from words to entities; None where it is the identity, and stays that."""
@@ -226,7 +242,7 @@ class MentionWork(VisitWork, ABC):
     def _give_back(self, source: str, rate: float) -> Tensor:
         """Hand a gradient of T on to the map and the words, which take a step; returns its squares."""
         on, tables = self._on, self._tables
-        gradient = on.arena.arrays[source].index_select(0, tables.entities)
+        gradient = self._texts(source).index_select(0, tables.texts)
         squares = gradient.square().sum()
         allowed = self.look(on.backend, f"{self.unit} {self.done + 1} of {self.units}", squares)
         of_map = on.dense.gradients[MAP] if self.learns_map else None
@@ -310,3 +326,15 @@ class RotatingReading(MentionWork):
         squares = 0.0 if self._begins else self._give_back("T.before", rate)
         self._read("T.next", add=True)
         return squares
+
+
+def _by_field(entity: Ints, word: Ints, weight: Floats, named: Floats) -> tuple[Ints, Ints, Floats]:
+    """Mentions by text: those of an entity's names, then those of its descriptions, which have numbers of their own.
+
+    named     float32[n]: the part of each weight that names give
+    returns   int64[m] each, text and word, and float32[m]: their weight
+    """
+    of_names, of_texts = named > 0, named < 1
+    text = np.concatenate([2 * entity[of_names], 2 * entity[of_texts] + 1])
+    shares = np.concatenate([(weight * named)[of_names], (weight * (1 - named))[of_texts]])
+    return text, np.concatenate([word[of_names], word[of_texts]]), shares

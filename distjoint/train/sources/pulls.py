@@ -12,6 +12,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import ClassVar
 
 import numpy as np
@@ -91,25 +92,29 @@ class PullSource(Source):
 
 @dataclass(frozen=True)
 class DecodedPulls:
-    """A partition of samples: offsets within the shards, int32[n] each; weights float32[n]."""
+    """A partition of samples: offsets within the shards, int32[n] each; weights float32[n].
+
+    also   float32[n]: one more column; None where it was not asked for
+    """
 
     first: Offsets
     second: Offsets
     weight: Floats
+    also: Floats | None = None
 
 
 class PullDecoder:
-    """Reads partitions of samples."""
+    """Reads partitions of samples. also: one more column to read"""
 
-    def __init__(self, dataset: Dataset, stream: str, columns: tuple[str, str, str]) -> None:
-        self.dataset, self._stream, self._columns = dataset, stream, columns
+    def __init__(self, dataset: Dataset, stream: str, columns: tuple[str, str, str], also: str | None = None) -> None:
+        self.dataset, self._stream, self._columns = dataset, stream, (*columns, *([also] if also else ()))
 
     def bytes(self, partition: Partition) -> int:
         return self.dataset.manifest.samples(self._stream, *partition) * SAMPLE_BYTES
 
     def decode(self, partition: Partition) -> DecodedPulls:
-        limits = (*(self.dataset.layout.shard_rows(shard) for shard in partition), None)
-        columns = dict(zip(self._columns, limits, strict=True))
+        limits = tuple(self.dataset.layout.shard_rows(shard) for shard in partition)
+        columns = dict(zip_longest(self._columns, limits))
         found = self.dataset.samples(self._stream, *partition, columns)
         return DecodedPulls(*(found[name] for name in self._columns))
 
