@@ -98,10 +98,9 @@ def probe(config: Config, data: Dataset, groups: int, seconds: float, progress: 
     sizes = (layout.rows, counts.get("triples/train", 0), counts.get("cells", 0), counts.get("mentions", 0))
     own = not isinstance(data, ImaginedDataset) and max(sizes) <= _MOST_OF_ITS_OWN
     sample = data if own else shrunk(data, _MOST)
-    train = config.train.model_copy(
-        update={"lanes": None, "groups": min(groups, sample.layout.shards), "memory": None, "init": None, "freeze": (), "validate_every": 0,
-                "patience": 0, "final_test": False}
-    )  # fmt: skip
+    alone = {"lanes": None, "groups": min(groups, sample.layout.shards), "memory": None, "init": None, "freeze": ()}
+    unmeasured = {"validate_every": 0, "patience": 0, "final_test": False}
+    train = config.train.model_copy(update=alone | unmeasured)
     info = plan(sample, "probe", config.model_copy(update={"train": train}), 1)
     with progress.task("measuring this machine's speed", total=seconds) as bar:
         measured = _Probe(info, sample).run(seconds, bar)
