@@ -65,7 +65,7 @@ def test_adam_and_reciprocal_relations_too(known: Train, small: Small) -> None:
     assert of(small.joint, settings).checkpoint == sum(file.bytes for file in files)
 
 
-@pytest.mark.parametrize(("memory", "groups"), [(12_000, None), (None, 6)])
+@pytest.mark.parametrize(("memory", "groups"), [(16_000, None), (None, 3)])
 def test_what_an_epoch_moves_is_what_was_foreseen(
     known: Train, small: Small, memory: int | None, groups: int | None
 ) -> None:
