@@ -48,6 +48,10 @@ class ImaginedDataset(Dataset):
         return "imagined"
 
     @property
+    def tells_names(self) -> bool:
+        return True
+
+    @property
     def bytes(self) -> int:
         """About what it would take on storage."""
         counts = self.manifest.counts
@@ -71,11 +75,11 @@ class ImaginedDataset(Dataset):
 
     def samples(self, stream: str, i: int, j: int, columns: Mapping[str, int | None]) -> dict[str, NDArray[Any]]:
         rng, count = self._begin(stream, i, j)
-        first, second, weight = columns
+        first, second, *weights = columns
         return {
             first: self._ends(rng, i, "entity", count, even=True),
             second: self._ends(rng, j, "word", count),
-            weight: np.ones(count, np.float32),
+            **{name: np.ones(count, np.float32) for name in weights},
         }
 
     def pairs(self, i: int, j: int) -> PairSamples:
