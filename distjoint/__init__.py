@@ -1,7 +1,7 @@
 """distjoint: one table of vectors for the entities of a knowledge graph and the words of a text.
 
-`train`, `evaluate` and `describe` are functions here, and rooms. They are imported at once, because Python binds a
-room's name in its package when it first imports it, which would hide the function; they are light. The other public
+`train`, `plan`, `evaluate` and `describe` are functions here, and rooms. They are imported at once, because Python binds
+a room's name in its package when it first imports it, which would hide the function; they are light. The other public
 names are loaded when they are first used, so that `import distjoint` costs next to nothing.
 """
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.describe import describe
 from distjoint.evaluate import compare, evaluate
+from distjoint.plan import plan
 from distjoint.train import train
 from distjoint.version import __version__ as __version__
 
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "load",
     "load_config",
+    "plan",
     "prepare",
     "train",
 ]

@@ -24,6 +24,7 @@ PUBLIC = {
     "evaluate",
     "load",
     "load_config",
+    "plan",
     "prepare",
     "train",
 }
@@ -127,7 +128,7 @@ def imported(module: Module, node: ast.Import | ast.ImportFrom) -> Iterator[Impo
     for alias in node.names:
         name, inner = alias.asname or alias.name, f"{package}.{alias.name}"
         # distjoint.train is a function for all but distjoint's own __init__, where it is the room.
-        if inner in modules() and (alias.name not in PUBLIC or module.name == PACKAGE):
+        if inner in modules() and (alias.name not in PUBLIC or module.name == PACKAGE or package != PACKAGE):
             yield Import(inner, None, name, module, node)
         else:
             yield Import(package, alias.name, name, module, node)

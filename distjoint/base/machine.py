@@ -8,6 +8,7 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 """Folder of this process's control group, version 2."""
+MEMINFO = Path("/proc/meminfo")
 
 
 def cores() -> int:
@@ -22,6 +23,21 @@ def memory() -> int:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _limit("memory.max")
     return min(physical, int(limit)) if limit.isdigit() else physical
+
+
+def available_memory() -> int:
+    """Bytes of memory that are free now, of the machine or of its container; page caches count as free."""
+    free = memory()
+    try:
+        lines = MEMINFO.read_text().splitlines()
+        free = min(free, next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
+    except (OSError, StopIteration):
+        pass
+    limit, used = _limit("memory.max"), _limit("memory.current")
+    if limit.isdigit() and used.isdigit():
+        cached = next((line.split()[1] for line in _limit("memory.stat").splitlines() if line.startswith("file ")), "0")
+        free = min(free, max(0, int(limit) - int(used) + int(cached)))
+    return free
 
 
 def _limit(name: str) -> str:

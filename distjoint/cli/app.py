@@ -28,6 +28,7 @@ from distjoint.cli.describe import describe
 from distjoint.cli.doctor import doctor
 from distjoint.cli.evaluate import compare, evaluate
 from distjoint.cli.jobs import job_app, submit
+from distjoint.cli.plan import plan
 from distjoint.cli.prepare import prepare
 from distjoint.cli.query import explain, export, nearest, predict, score
 from distjoint.cli.recipes import recipes
@@ -74,6 +75,7 @@ def _root(
 
 app.command(cls=Several)(prepare)
 app.command()(describe)
+app.command()(plan)
 app.command()(train)
 app.command(cls=Several)(evaluate)
 app.command(cls=Several)(compare)

@@ -105,7 +105,7 @@ def initial_shard(scheme: Scheme, layout: Layout, shard: int) -> Shard:
     for part in scheme.parts:
         rows = part.rows(layout, shard)
         if part.name in ("W", "C"):
-            arrays[part.name] = (torch.rand(rows, part.width, generator=generator) - 0.5) / scheme.dim
+            arrays[part.name] = torch.rand(rows, part.width, generator=generator).sub_(0.5).div_(scheme.dim)
         elif part.name == "X":
             arrays[part.name] = _entities(scheme, layout, shard, generator)
         else:

@@ -43,8 +43,8 @@ class Place:
         return int(os.environ.get("LOCAL_WORLD_SIZE", self.workers))
 
     def worker_of(self, lane: int, lanes: int) -> int:
-        """The rank that trains a lane: lanes are dealt to workers in runs; workers beyond the number of lanes idle."""
-        return lane * min(self.workers, lanes) // lanes
+        """As `lane_worker`."""
+        return lane_worker(lane, lanes, self.workers)
 
 
 def local_place(threads: int | None) -> Place:
@@ -90,18 +90,28 @@ def scheme_of(info: RunInfo) -> Scheme:
     )
 
 
+def lane_worker(lane: int, lanes: int, workers: int) -> int:
+    """The rank that trains a lane: lanes are dealt to workers in runs; workers beyond the number of lanes idle."""
+    return lane * min(workers, lanes) // lanes
+
+
+def arena_slots(info: RunInfo, scheme: Scheme, layout: Layout, rank: int, workers: int) -> tuple[int, bool]:
+    """Slots of a worker's arena, and whether the whole table may be in memory."""
+    parts, limit = scheme.parts, info.config.train.memory
+    lanes = sum(lane_worker(lane, info.lanes, workers) == rank for lane in range(info.lanes))
+    if limit is not None and table_bytes(parts, layout) > limit:
+        return slots_for(parts, layout, info.groups, lanes, limit), False
+    return (layout.shards if workers == 1 else slots_needed(layout, info.groups, lanes)), True
+
+
 def build(info: RunInfo, dataset: Dataset, place: Place, given: Mapping[str, Bools] | None = None) -> Parts:
     """Allocate all that a worker of a run needs; no shard has values yet.
 
     given   `word`, `entity` -> bool[rows]: which begin with vectors of `train.init`
     """
     config, scheme, layout = info.config, scheme_of(info), dataset.layout
-    parts, limit = scheme.parts, config.train.memory
-    lanes = sum(place.worker_of(lane, info.lanes) == place.rank for lane in range(info.lanes))
-    fits = limit is None or table_bytes(parts, layout) <= limit
-    slots = layout.shards if fits and place.workers == 1 else slots_needed(layout, info.groups, lanes)
-    if limit is not None and not fits:
-        slots = slots_for(parts, layout, info.groups, lanes, limit)
+    parts = scheme.parts
+    slots, fits = arena_slots(info, scheme, layout, place.rank, place.workers)
     backend = backend_of(place.device, place.threads)
     old = Layout(**info.old.layout.model_dump()).rows if info.old else 0
     held, carried = scheme.held(layout.rows, old, given or {}), Carried(old, config.train.old_rate if old else 1.0)

@@ -10,22 +10,26 @@ from typing import Any
 from distjoint.backends.base import NotFiniteError
 from distjoint.base.errors import DivergedError
 from distjoint.base.progress import Task
+from distjoint.couplings.scheme import Scheme
+from distjoint.data.manifest import Manifest
 from distjoint.runs.checkpoint import Position
 from distjoint.runs.folder import RunInfo
 from distjoint.train import agreement
-from distjoint.train.build import Parts, Place
+from distjoint.train.build import Parts, Place, scheme_of
 from distjoint.train.describe import rates_line
 from distjoint.train.lane import Lane
 from distjoint.train.rates import Rates, rates
 from distjoint.train.residency import Residency
 from distjoint.train.schedule import Round, Visit, schedule
-from distjoint.train.sources.base import LaneVisit
+from distjoint.train.sources.base import LaneVisit, sources_of
 from distjoint.train.tally import SECONDS, Tally
 
 _TEXT_STEPS = 32
 """Steps of a round that has no triples: how often the progress bar moves."""
 _SHOWN_EVERY = 0.25
 """Seconds between two looks at losses for the progress bar: a device is waited for then."""
+MOVED, SENT = "moved_bytes", "sent_bytes"
+"""Sums and metrics: bytes of shards that were parked and taken back, and that were sent to another worker."""
 _DENSE_FAILED = "relations: the gradient is not a finite number; no dense parameter was stepped by it"
 
 Save = Callable[[Position, Mapping[str, float]], None]
@@ -41,7 +45,8 @@ class EpochLoop:
     def __init__(self, info: RunInfo, place: Place, parts: Parts, residency: Residency) -> None:
         self._info, self._place, self._parts, self._residency = info, place, parts, residency
         self._dense, self._scheme = parts.resources.dense, parts.resources.scheme
-        self._passes = 1 if self._scheme.graph and info.groups > 2 else info.config.train.triple_passes
+        self._passes = passes_of(info)
+        self._moves = (0, 0)
 
     def run(
         self, at: Position, before: Mapping[str, float], bar: Task, is_due: Callable[[int], bool], save: Save
@@ -61,6 +66,7 @@ class EpochLoop:
             self._residency.settle(rounds[number], following)
             coming = (at.epoch + (number + 1 == len(rounds)), following[0])
             self._train_round(at.epoch, rounds[number], coming, steps[number], tally, progress)
+            self._count_moves(tally)
             if number + 1 < len(rounds) and is_due(number + 1):
                 tally.add(SECONDS, clock.lap())
                 save(Position(at.epoch, number + 1), tally.over_workers(self._place.device))
@@ -104,9 +110,17 @@ class EpochLoop:
         for name, square in squares.items():
             tally.add(f"{name}_squares", square)
 
+    def _count_moves(self, tally: Tally) -> None:
+        now = (self._residency.moved, self._residency.sent)
+        for name, total, before in zip((MOVED, SENT), now, self._moves, strict=True):
+            tally.add(name, total - before)
+        self._moves = now
+
     def _new_tally(self, before: Mapping[str, float]) -> Tally:
         names = [name for source in self._parts.sources for name in source.sums]
-        return Tally([*names, *agreement.SUMS, "syncs", *(f"{name}_squares" for name in self._dense.values)], before)
+        return Tally(
+            [*names, *agreement.SUMS, MOVED, SENT, "syncs", *(f"{name}_squares" for name in self._dense.values)], before
+        )
 
     def _metrics(self, sums: dict[str, float], workers: int) -> dict[str, float]:
         """Means, rates and gradient norms by their names in metrics.jsonl."""
@@ -114,6 +128,7 @@ class EpochLoop:
         for source in self._parts.sources:
             found |= source.metrics(sums, workers)
         found |= agreement.metrics(sums)
+        found |= {name: sums[name] for name in (MOVED, SENT) if sums[name]}
         if sums["syncs"]:
             for name in self._dense.values:
                 found[f"{name}_gradient_norm"] = math.sqrt(sums[f"{name}_squares"] / sums["syncs"])
@@ -132,18 +147,32 @@ class EpochLoop:
         Passes over the same few triples in a row learn less: FB15k-237 with 8 groups and 5 passes per epoch, 9 epochs:
         MRR .290 by five passes a visit, .303 by five visits (.311 with two groups, where all shards are always there).
         """
-        config, info = self._info.config.train, self._info
-        repeats = config.triple_passes // self._passes
-        return schedule(info.layout.shards, config.seed, epoch, info.groups, info.lanes, repeats).rounds
+        return rounds_of(self._info, epoch)
 
     def _steps(self, round_: Round) -> int:
-        """Sync points of a round: from the mean lane's batches, so that it does not depend on who runs them."""
-        visits = [visit for visit in round_.visits if visit]
-        if not self._scheme.graph:
-            return _TEXT_STEPS
-        every = self._info.config.train.sync_batches if self._info.lanes > 1 else 1
-        batches = self._passes * sum(source.batches(visit) for source in self._parts.sources for visit in visits)
-        return max(1, math.ceil(batches / len(visits) / every))
+        return sync_points(self._info, self._scheme, self._parts.resources.manifest, round_)
+
+
+def passes_of(info: RunInfo) -> int:
+    """Passes over its triples of a visit."""
+    return 1 if scheme_of(info).graph and info.groups > 2 else info.config.train.triple_passes
+
+
+def rounds_of(info: RunInfo, epoch: int, repeats: int | None = None) -> tuple[Round, ...]:
+    """The schedule of an epoch. repeats: rounds of visits between all groups; by default as many as the run has"""
+    train = info.config.train
+    every = train.triple_passes // passes_of(info) if repeats is None else repeats
+    return schedule(info.layout.shards, train.seed, epoch, info.groups, info.lanes, every).rounds
+
+
+def sync_points(info: RunInfo, scheme: Scheme, manifest: Manifest, round_: Round) -> int:
+    """Sync points of a round: from the mean lane's batches, so that it does not depend on who runs them."""
+    visits = [visit for visit in round_.visits if visit]
+    if not scheme.graph:
+        return _TEXT_STEPS
+    every = info.config.train.sync_batches if info.lanes > 1 else 1
+    counted = sum(source.batches_of(scheme, manifest, visit) for source in sources_of(scheme) for visit in visits)
+    return max(1, math.ceil(passes_of(info) * counted / len(visits) / every))
 
 
 class _Clock:

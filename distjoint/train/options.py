@@ -48,6 +48,11 @@ class TrainOptions(CallOptions):
         "with the state of their steps, and its configuration, unless a whole one is given.",
     )
     any_graph: bool = option("Take the recipe though it is for another graph.", default=False)
+    any_memory: bool = option(
+        "Train though the run is foreseen to take more memory than there is.",
+        default=False,
+        doc="Train though the run is foreseen to take more memory than there is, for which it is refused otherwise.",
+    )
     workers: int = option("1 runs in this process; more run on Ray.", default=1, metavar="N", min=1)
     resume: bool | str = option(
         "Continue a run, by its URL, after its newest checkpoint; True for the one at `out`.",

@@ -19,9 +19,10 @@ from distjoint.train.residency import choose_groups, shard_bytes, slots_needed
 from distjoint.train.sources.base import sources_of
 
 
-def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
+def plan(data: Dataset, dataset: str, config: Config, workers: int, available: int | None = None) -> RunInfo:
     """Decide what a run is before it starts.
 
+    available   bytes of memory where it will run; by default this machine's
     raises UsageError when the dataset is too small for it, or the table for the memory
     """
     counts, layout = data.manifest.counts, data.layout
@@ -42,7 +43,7 @@ def plan(data: Dataset, dataset: str, config: Config, workers: int) -> RunInfo:
             f"train.groups={groups}: must lie between 2 x lanes = {2 * lanes} and the dataset's {layout.shards} shards"
         )
     if scheme.graph and candidates_of(config.graph.candidates).resident:
-        _refuse_too_many_candidates(scheme, layout, groups)
+        _refuse_too_many_candidates(scheme, layout, groups, available or memory())
     return RunInfo(
         dataset=dataset,
         dataset_checksum=data.checksum(),
@@ -116,9 +117,9 @@ def _choose_groups(scheme: Scheme, layout: Layout, lanes: int, workers: int) -> 
     )
 
 
-def _refuse_too_many_candidates(scheme: Scheme, layout: Layout, groups: int) -> None:
+def _refuse_too_many_candidates(scheme: Scheme, layout: Layout, groups: int, free: int) -> None:
     """raises UsageError where a step over all resident entities does not fit this machine; says what would"""
-    config, entities, free = scheme.config, layout.aligned + layout.entities, memory()
+    config, entities = scheme.config, layout.aligned + layout.entities
     kind, dim = candidates_of(config.graph.candidates), config.model.dim
 
     def needed(groups: int) -> int:

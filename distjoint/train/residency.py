@@ -104,6 +104,7 @@ class Residency:
     worker_of    lane to the rank that trains it
     waited       seconds in `settle` so far: how much later shards came than they were needed
     moved        bytes parked and taken back so far
+    sent         bytes sent to other workers so far
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Residency:
         self._parked: set[int] = set()
         self._jobs: deque[Future[None]] = deque()
         self._coming: dict[int, Future[None]] = {}
-        self.waited, self.moved = 0.0, 0
+        self.waited, self.moved, self.sent = 0.0, 0, 0
 
     def settle(self, round_: Round, following: Sequence[Round] = ()) -> None:
         """Bring this worker's shards of a round into the arena; every worker calls it for every round.
@@ -155,7 +156,10 @@ class Residency:
         self.wait()
         self._adopt()
         for shard in sorted([*self.arena.slot, *self._parked]):
-            yield shard, self.arena.views(shard) if shard in self.arena.slot else self._unpack(shard, self._read(shard))
+            yield (
+                shard,
+                self.arena.views(shard) if shard in self.arena.slot else self._unpack(shard, self.read_parked(shard)),
+            )
 
     def wait(self, shard: int | None = None) -> None:
         """Until a shard that is coming is there, or all is carried that was to be. Raises what went wrong first."""
@@ -246,34 +250,46 @@ class Residency:
 
     def _exchange(self, needed: dict[int, int]) -> dict[int, Tensor]:
         """Send the shards that other workers need, receive those needed here."""
-        operations, arriving, leaving = [], {}, []
+        leaving, arriving = [], []
         for shard in sorted(needed):
             source, target = self._holder.get(shard), needed[shard]
             if source is None or source == target:
                 continue
             if source == self._rank:
-                leaving.append(self._release(shard))
-                operations.append(dist.P2POp(dist.isend, leaving[-1], target))
+                leaving.append((shard, target))
+                self.sent += self._size(shard)
             elif target == self._rank:
-                size = packed_size(self.arena.parts, self.arena.layout, shard)
-                arriving[shard] = torch.empty(size, device=self.arena.device)
-                operations.append(dist.P2POp(dist.irecv, arriving[shard], source))
-        if operations:
-            for request in dist.batch_isend_irecv(operations):
-                request.wait()
-        return arriving
+                arriving.append((shard, source))
+        return self.transfer([(self._release(shard), target) for shard, target in leaving], arriving)
+
+    def transfer(self, leaving: list[tuple[Tensor, int]], arriving: list[tuple[int, int]]) -> dict[int, Tensor]:
+        """Send packed shards to other workers and receive others, all at once; returns these by their numbers.
+
+        leaving    packed shards, in the order of their numbers, each with the rank that it goes to
+        arriving   numbers of shards in order, each with the rank that it comes from
+        """
+        arrived = {
+            shard: torch.empty(packed_size(self.arena.parts, self.arena.layout, shard), device=self.arena.device)
+            for shard, _ in arriving
+        }
+        operations = [dist.P2POp(dist.isend, flat, target) for flat, target in leaving]
+        operations += [dist.P2POp(dist.irecv, arrived[shard], source) for shard, source in arriving]
+        for request in dist.batch_isend_irecv(operations) if operations else ():
+            request.wait()
+        return arrived
 
     def _release(self, shard: int) -> Tensor:
         if shard in self._parked:
             self.wait()
             self._parked.discard(shard)
-            return self._read(shard).to(self.arena.device)
+            return self.read_parked(shard).to(self.arena.device)
         self.wait(shard)
         flat = pack(self.arena.views(shard))
         self.arena.drop(shard)
         return flat
 
-    def _read(self, shard: int) -> Tensor:
+    def read_parked(self, shard: int) -> Tensor:
+        """A shard that is parked, packed; it stays parked."""
         flat = torch.empty(packed_size(self.arena.parts, self.arena.layout, shard))
         self.parking.read(shard, self._unpack(shard, flat))
         return flat

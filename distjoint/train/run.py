@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ from distjoint.train import initial
 from distjoint.train.build import local_place, scheme_of
 from distjoint.train.carry import Old, write_carried
 from distjoint.train.changes import CONFIG, change, edited, nothing_left, told_changes, wanted_of
+from distjoint.train.memory import foreseen
 from distjoint.train.options import TrainOptions
 from distjoint.train.papers import unlike_the_paper
 from distjoint.train.plan import check_begun, plan, summary, unread_texts
@@ -139,6 +142,7 @@ def _new(
     if old:
         info = old.noted(info, old.check(info, data))
     check_begun(info)
+    progress.say(foreseen(info, data, options.workers, _stays_here(options.workers), not options.any_memory))
     if "graph" in info.sources:
         for said in (unlike_the_paper(config), unread_texts(config, data)):
             if said is not None:
@@ -146,6 +150,14 @@ def _new(
     with _initial(info, data, options.storage_options, progress) as found:
         _make_folder(run, info, data, options.overwrite, found, old, progress)
     return info, data
+
+
+def _stays_here(workers: int) -> bool:
+    """Whether workers will run on this machine: not where Ray is connected to a cluster, or told of one."""
+    if workers == 1:
+        return True
+    ray = sys.modules.get("ray")
+    return not os.environ.get("RAY_ADDRESS") and not (ray and ray.is_initialized())
 
 
 def _continued(run: Location, config: Config, options: TrainOptions, progress: Progress) -> tuple[RunInfo, Dataset]:

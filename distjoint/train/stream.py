@@ -23,7 +23,8 @@ Partition = tuple[int, int]
 Key = tuple[str, Partition]
 """A source's name, and one of its partitions."""
 
-_SHARE_OF_MEMORY = 0.4
+SHARE_OF_MEMORY = 0.4
+"""Of the machine's memory, for decoded partitions of all its workers."""
 _SHARE_OF_DISK = 0.5
 _CONNECTIONS = 4
 """Partitions at least that are asked of a store at the same time: most of the time they are waited for."""
@@ -67,7 +68,7 @@ class Stream:
         disk: int | None = None,
     ) -> None:
         self.dataset, self._decoders = dataset, decoders
-        self._budget = budget if budget is not None else int(_SHARE_OF_MEMORY * memory() / workers)
+        self._budget = budget if budget is not None else int(SHARE_OF_MEMORY * memory() / workers)
         if disk is None:
             free = 0 if dataset.folder.is_local else shutil.disk_usage(tempfile.gettempdir()).free
             disk = int(_SHARE_OF_DISK * free / workers)

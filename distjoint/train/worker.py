@@ -57,7 +57,7 @@ class Worker:
         """Run what is left. Raises DivergedError when a loss or gradient is not finite."""
         with ExitStack() as stack:
             stack.enter_context(keep_freed())
-            stack.enter_context(_one_torch_thread())
+            stack.enter_context(one_torch_thread())
             self._take_up()
             if self.place.workers > 1:
                 stack.enter_context(Heartbeat())
@@ -187,7 +187,7 @@ class Worker:
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """Torch on one thread: the threads are distjoint's own, over slices of a batch and tiles of a wave."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

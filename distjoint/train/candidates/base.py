@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from distjoint.backends.base import Random
+from distjoint.config import Config
 from distjoint.train.batches import Batch
 from distjoint.train.negatives import Pool
 from distjoint.train.terms import BatchLoss, Dropout, TermTrainer
@@ -48,6 +49,14 @@ class CandidateStrategy(ABC):
     def bytes_needed(cls, entities: int, dim: int, dropout: bool) -> int:
         """Memory of a step over so many candidates, besides the table."""
         return 0
+
+    @classmethod
+    def step_bytes(cls, config: Config, entities: int) -> int:
+        """About what a batch takes, with the next one that is made ready meanwhile.
+
+        entities   resident ones, which may be candidates
+        """
+        return cls.bytes_needed(entities, config.model.dim, bool(config.graph.dropout))
 
     def dropout(self, rows: int, random: Random) -> Dropout:
         """What is left out of so many rows, and of relations."""

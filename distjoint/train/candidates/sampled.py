@@ -14,11 +14,14 @@ from torch import Tensor
 
 from distjoint.backends.base import Distinct, QueryTables, Random
 from distjoint.backends.queries import select
+from distjoint.config import Config
 from distjoint.train.batches import Batch
 from distjoint.train.candidates.base import CandidateStrategy, Step
 from distjoint.train.negatives import Pool
 from distjoint.train.terms import BatchLoss, Dropout, EmbeddedRows, Relations
 
+_PLACE_BYTES = 40
+"""Of a place of a candidate in a batch: its row, its number among distinct ones, and where these occur."""
 _TRIPLES, _SLICES = 1280, 8
 """On a CPU: triples in a slice of work, and the slices that are made of a batch where it has the chunks."""
 
@@ -57,6 +60,15 @@ class Sampled(CandidateStrategy):
     @classmethod
     def needs_known(cls, mask_known: bool, few: bool, complete: bool) -> bool:
         return mask_known and few
+
+    @classmethod
+    def step_bytes(cls, config: Config, entities: int) -> int:
+        """Vectors of distinct rows, twice; gradients by place and by row; places and masks of two batches."""
+        graph, dim = config.graph, config.model.dim
+        chunks = -(-graph.batch // graph.chunk)
+        places = 2 * chunks * (graph.chunk + graph.negatives)
+        rows = min(places, entities)
+        return 4 * dim * (3 * rows + places + 2 * graph.batch) + 2 * places * (_PLACE_BYTES + graph.chunk)
 
     def draw(self, pool: Pool, random: Random, relation: Tensor, count: int) -> Tensor:
         """Negatives of some chunks, as `Sampler.draw`."""

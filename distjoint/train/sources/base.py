@@ -198,6 +198,27 @@ class Source(ABC):
     def decoder(cls, dataset: Dataset, config: Config) -> Decoder:
         """How its partitions are read."""
 
+    @classmethod
+    def visit_samples(cls, scheme: Scheme, dataset: Dataset, visit: Visit, passes: int) -> int:
+        """How many samples a visit trains, those of each pass counted again; by the manifest.
+
+        A source that does not say takes no time in a plan.
+        """
+        return 0
+
+    @classmethod
+    def working_bytes(cls, scheme: Scheme, manifest: Manifest, visit: Visit) -> int:
+        """About what its work on a visit takes, besides the table and decoded partitions; nothing to speak of here.
+
+        Measured, not counted: `scripts/bench/plan.py` compares it with processes.
+        """
+        return 0
+
+    @classmethod
+    def batches_of(cls, scheme: Scheme, manifest: Manifest, visit: Visit) -> int:
+        """Batches of a visit that leave gradients of dense parameters; known without reading any."""
+        return 0
+
     @property
     def sums(self) -> tuple[str, ...]:
         """Names of what it adds to a tally: its loss, squared gradients, samples and seconds."""
@@ -208,8 +229,8 @@ class Source(ABC):
         """Its work on a visit."""
 
     def batches(self, visit: Visit) -> int:
-        """Batches of a visit that leave gradients of dense parameters; known without reading any."""
-        return 0
+        """As `batches_of`, of the source's own scheme and dataset."""
+        return self.batches_of(self.resources.scheme, self.resources.manifest, visit)
 
     def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
         """Means and rates by the names they have in metrics.jsonl; none where it trained nothing.

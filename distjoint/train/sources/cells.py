@@ -110,6 +110,10 @@ class CellSource(Source):
     def decoder(cls, dataset: Dataset, config: Config) -> CellsDecoder:
         return CellsDecoder(dataset, config)
 
+    @classmethod
+    def visit_samples(cls, scheme: Scheme, dataset: Dataset, visit: Visit, passes: int) -> int:
+        return sum(dataset.manifest.samples(COOCCURRENCE, *partition) for partition in visit.counted)
+
     def visit(self, assigned: LaneVisit) -> CellsWork:
         return CellsWork(self.resources, assigned)
 

@@ -31,6 +31,7 @@ from distjoint.couplings.described import READ
 from distjoint.couplings.scheme import RESIDUAL, Scheme, spread_of
 from distjoint.couplings.views import Word
 from distjoint.data.dataset import Dataset
+from distjoint.data.manifest import Manifest
 from distjoint.data.streams import MENTIONS
 from distjoint.table.arena import places_among
 from distjoint.table.parts import Part, Shard
@@ -43,6 +44,8 @@ from distjoint.train.tally import Tally
 
 ROUND = "T.round"
 """Part that says which round of visits a shard is in."""
+_MENTION_BYTES = 60
+"""Of a mention in tables by entity and by word, while these are made."""
 _MOST_REPEATS = 1 << 12
 """Rounds of visits between all groups that an epoch may have, so that each of the run has a number of its own."""
 
@@ -81,6 +84,20 @@ class MentionSource(Source):
     @classmethod
     def decoder(cls, dataset: Dataset, config: Config) -> PullDecoder:
         return PullDecoder(dataset, MENTIONS, ("entity", "word", "weight"), "named" if dataset.tells_names else None)
+
+    @classmethod
+    def visit_samples(cls, scheme: Scheme, dataset: Dataset, visit: Visit, passes: int) -> int:
+        refreshes = 1 if scheme.rotates else 1 + passes * scheme.config.graph.refreshes
+        return refreshes * sum(dataset.manifest.samples(MENTIONS, *partition) for partition in visit.partitions)
+
+    @classmethod
+    def working_bytes(cls, scheme: Scheme, manifest: Manifest, visit: Visit) -> int:
+        """Mentions by entity and by word, the gradient of texts, words as they are read and theirs."""
+        layout = manifest.layout
+        mentions = sum(manifest.samples(MENTIONS, *partition) for partition in visit.partitions)
+        entities = sum(layout.shard_entities(shard) for shard in visit.shards)
+        words = sum(layout.shard_words(shard) for shard in visit.shards)
+        return _MENTION_BYTES * mentions + 4 * scheme.dim * (2 * entities + 4 * words)
 
     @property
     def sums(self) -> tuple[str, ...]:

@@ -22,11 +22,12 @@ from distjoint.backends.base import NotFiniteError
 from distjoint.base.arrays import Floats, Ints, Offsets
 from distjoint.base.errors import DivergedError
 from distjoint.config import Config
+from distjoint.couplings.scheme import Scheme
 from distjoint.couplings.views import View
 from distjoint.data.dataset import Dataset
 from distjoint.train.failure import offending_sample
 from distjoint.train.rates import Rates
-from distjoint.train.schedule import Partition
+from distjoint.train.schedule import Partition, Visit
 from distjoint.train.sources.base import LaneVisit, Source, VisitWork
 from distjoint.train.tally import Tally
 
@@ -79,6 +80,11 @@ class PullSource(Source):
     def samples(cls, dataset: Dataset, partition: Partition) -> int:
         """How many samples a partition has."""
         return dataset.manifest.samples(cls.stream, *partition)
+
+    @classmethod
+    def visit_samples(cls, scheme: Scheme, dataset: Dataset, visit: Visit, passes: int) -> int:
+        due = visit.partitions if cls.each_pass else visit.counted
+        return (passes if cls.each_pass else 1) * sum(cls.samples(dataset, partition) for partition in due)
 
     def visit(self, assigned: LaneVisit) -> PullWork:
         return PullWork(self, assigned)

@@ -36,6 +36,8 @@ BLOCK = 20_000_000
 """Triples shuffled together at most: larger visits are shuffled block by block, without masks of known positives."""
 _TRIPLE_BYTES = 12
 _WEIGHT_BYTES = 4
+_ROW_BYTES, _POOL_BYTES, _KNOWN_BYTES, _ORDER_BYTES = 32, 48, 100, 32
+"""Scratch for each row of a visit, each entity among them, each known positive, and each triple shuffled together."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,29 @@ class TripleSource(Source):
     def decoder(cls, dataset: Dataset, config: Config) -> TriplesDecoder:
         return TriplesDecoder(dataset)
 
+    @classmethod
+    def visit_samples(cls, scheme: Scheme, dataset: Dataset, visit: Visit, passes: int) -> int:
+        return passes * _triples(list(visit.partitions), dataset.manifest)
+
+    @classmethod
+    def working_bytes(cls, scheme: Scheme, manifest: Manifest, visit: Visit) -> int:
+        """Pools of candidates, known positives, the order of a block of triples, and steps."""
+        config, layout = scheme.config, manifest.layout
+        kind, blocks = candidates_of(config.graph.candidates), blocks_of(visit, manifest)
+        rows = sum(layout.shard_rows(shard) for shard in visit.shards)
+        entities = sum(layout.shard_entities(shard) for shard in visit.shards)
+        block = max((_triples(block, manifest) for block in blocks), default=0)
+        known = sum(manifest.samples(STREAM, *p) for p in product(visit.shards, visit.shards))
+        if not kind.needs_known(config.graph.mask_known, known <= BLOCK, False):
+            known = 0
+        return (
+            _ROW_BYTES * rows
+            + _POOL_BYTES * entities
+            + _KNOWN_BYTES * known
+            + _ORDER_BYTES * block
+            + kind.step_bytes(config, entities)
+        )
+
     @property
     def sums(self) -> tuple[str, ...]:
         names = [one.trainer.term.name for one in self.losses]
@@ -111,11 +136,12 @@ class TripleSource(Source):
     def visit(self, assigned: LaneVisit) -> TriplesWork:
         return TriplesWork(self, assigned)
 
-    def batches(self, visit: Visit) -> int:
+    @classmethod
+    def batches_of(cls, scheme: Scheme, manifest: Manifest, visit: Visit) -> int:
         """Batches of triples of a visit, in one pass over them."""
-        size, manifest = self.resources.config.graph.batch, self.resources.manifest
-        count = sum(math.ceil(_triples(block, manifest) / size) for block in blocks_of(visit, manifest))
-        return 2 * count if self.losses[0].one_end else count
+        graph = scheme.config.graph
+        count = sum(math.ceil(_triples(block, manifest) / graph.batch) for block in blocks_of(visit, manifest))
+        return 2 * count if candidates_of(graph.candidates).one_end else count
 
     def metrics(self, sums: Mapping[str, float], workers: int) -> dict[str, float]:
         count = sums["triples"]
