@@ -151,6 +151,3 @@ def test_a_wordnet_is_a_graph_in_either_form(folder: Path, tmp_path: Path) -> No
     recorded = Dataset.open(str(tmp_path / "p")).manifest.options
     for name in ("triples", "labels", "descriptions"):
         assert str(recorded[name]).strip("(['").startswith(f"{name} of the wordnet {tmp_path}, xxh3:")
-    (tmp_path / "wn.db").write_bytes(b"SQLite format 3\0" + bytes(99))
-    with pytest.raises(DistjointError, match=r"wn\.db: an SQLite database; one of the package wn .* wn\.export"):
-        distjoint.prepare(str(tmp_path / "q"), graph=str(tmp_path / "wn.db"))

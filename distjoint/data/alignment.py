@@ -80,11 +80,11 @@ def read_labels(file: Location, notes: list[str] | None = None) -> dict[str, lis
     JSON is `{entity: label}`, `{entity: [label, alias...]}` or `{entity: {"label": ..., "alternatives": [...]}}`. The
     entities of LibKGE's labels are numbers of a file beside them, see `tables.dictionaries`.
 
-    notes    gets a sentence about a header that is left out
+    notes    gets sentences about a header that is left out, and about marks between columns
     raises   DistjointError naming the line, or the entity, that is wrong
     """
     if is_table(file):
-        labels = read_label_table(file)
+        labels = read_label_table(file, notes)
     else:
         labels = _json_labels(file) if inner_name(file.path).endswith(".json") else _label_lines(file, notes)
     if not labels:

@@ -25,6 +25,7 @@ from distjoint.storage import Location, Options, expand, is_marker, locate
 _AT_ONCE = 32
 _ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".lz4", ".zip")
 """Of names; they are taken off before what is left says what the file holds."""
+_TORCH = (".pt", ".pth")
 _TABLES = {
     "pickle": "a pickle, which may run code when it is read; write the table as Parquet",
     "hdf5": "HDF5; write the table as Parquet",
@@ -66,7 +67,17 @@ def inner_name(path: str) -> str:
 
 def refuse_foreign(file: Location, begin: bytes) -> None:
     """raises DistjointError for a format that is known and not read. begin: the first bytes, decompressed"""
-    refuse_begun(file, begin, _TABLES)
+    of_torch = {"pickle": f"a pickle, which may run code when it is read; {way_out_of_torch(file)}"}
+    refuse_begun(file, begin, _TABLES | of_torch if inner_name(file.path).endswith(_TORCH) else _TABLES)
+
+
+def way_out_of_torch(file: Location) -> str:
+    """What to do about a file of torch that is not read."""
+    stem = posixpath.splitext(file.name)[0]
+    return (
+        'where you trust it, write its arrays beside it, which are read instead: python -c "import numpy, torch; '
+        f'numpy.savez({stem + ".npz"!r}, **torch.load({file.name!r}, weights_only=False))"'
+    )
 
 
 def files_of(patterns: Iterable[str], storage: Options | None, skipped: list[str] | None = None) -> list[Location]:

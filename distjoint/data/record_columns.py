@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -11,13 +13,14 @@ import pyarrow.parquet as pq
 from distjoint.base.errors import DistjointError
 from distjoint.data.packing import inner_name
 from distjoint.data.tables.base import TripleFile
-from distjoint.data.tables.delimited import fields_of, refuse_binary
+from distjoint.data.tables.delimited import refuse_binary
 from distjoint.storage import Location
 
 ENTITY_COLUMNS, TEXT_COLUMNS = ("entity", "id", "name"), ("text", "description", "gloss", "comment")
 """Names of columns that are taken where none are named: the first that is there."""
 WORD_COLUMNS = ("word", "words", "token", "term")
 HINT = "name the columns with --description-columns ENTITY,TEXT"
+_SAMPLED = 50
 _TABLES = (".parquet", ".pq", ".csv", ".jsonl", ".ndjson")
 
 Columns = tuple[str, str]
@@ -44,16 +47,8 @@ def choose_one(file: Location, names: Sequence[str], usual: Sequence[str], named
     lower = {name.lower(): name for name in reversed(names)}
     found = next((lower[name] for name in usual if name in lower), None)
     if found is None:
-        raise DistjointError(
-            f"{file}: no column {' or '.join(map(repr, usual))}; it has {there_are}; {hint_of(names, hint)}"
-        )
+        raise DistjointError(f"{file}: no column {' or '.join(map(repr, usual))}; it has {there_are}; {hint}")
     return found
-
-
-def hint_of(names: Sequence[str], hint: str) -> str:
-    """What to do about columns that are not known: where there is one, another mark than commas may part them."""
-    mark = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
-    return f"put commas between its columns in the place of {mark!r}" if mark else hint
 
 
 def by_position(file: Location, names: Sequence[str], columns: Columns) -> Columns:
@@ -71,6 +66,37 @@ def is_pair_header(fields: Sequence[str], values: Sequence[str]) -> bool:
     """
     names = [field.strip().casefold() for field in fields[:2]]
     return len(names) == 2 and names[0] in ENTITY_COLUMNS and names[1] in values and names[0] != names[1]
+
+
+def separator_of(lines: Sequence[str], columns: Columns | None = None) -> str:
+    """What parts the columns of a `.csv`: commas, or semicolons, tabs or bars where the first line says so.
+
+    Of several in the first line it is the one between names of columns that are known or given; else the one that parts
+    all lines alike; else the first: texts and decimal numbers hold commas.
+
+    lines    the first ones
+    columns  names that are given, or positions, which tell of no names
+    """
+    found = []
+    lines = [line for line in lines[: 2 * _SAMPLED] if line.strip()]
+    numbered = columns is not None and all(name.isdigit() for name in columns)
+    known = columns or (*ENTITY_COLUMNS, *TEXT_COLUMNS)
+    for separator in ",;\t|":
+        fields = _rows(lines[:1], separator)[0]
+        if len(fields) < (max(map(int, columns)) + 1 if columns and numbered else 2):
+            continue
+        names = 0 if numbered else sum(field.strip().lower() in (name.lower() for name in known) for field in fields)
+        alike = len({len(row) for row in _rows(lines[:_SAMPLED], separator)}) == 1
+        found.append((names, alike, -len(fields[0]), separator))
+    return max(found)[-1] if found else ","
+
+
+def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
+    csv.field_size_limit(sys.maxsize)  # the whole process's; by default 128 KB, which long texts exceed
+    try:
+        return [row for row in csv.reader((f"{line}\n" for line in lines), delimiter=separator) if row] or [[]]
+    except csv.Error:  # whoever reads the file says what is wrong
+        return [[]]
 
 
 def is_table(file: Location) -> bool:
@@ -95,7 +121,7 @@ def column_names(file: Location) -> list[str]:
     if not source.lines:
         raise DistjointError(f"{file}: nothing in it")
     if name.endswith(".csv"):
-        return [field.strip() for field in fields_of(source.lines[0], ",")]
+        return [field.strip() for field in next(csv.reader([source.lines[0]], delimiter=separator_of(source.lines)))]
     try:
         first = json.loads(source.lines[0])
     except (ValueError, RecursionError) as error:

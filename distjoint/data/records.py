@@ -24,8 +24,18 @@ from distjoint.data.damage import mended
 from distjoint.data.lines import BLOCK, Block, Said, Slice, decoded, text_blocks, whole_lines
 from distjoint.data.packing import inner_name
 from distjoint.data.rdf import RdfReading, recognise, texts_of
-from distjoint.data.record_columns import HINT, TEXT_COLUMNS, Columns, by_position, choose, choose_one, is_pair_header
+from distjoint.data.record_columns import (
+    HINT,
+    TEXT_COLUMNS,
+    Columns,
+    by_position,
+    choose,
+    choose_one,
+    is_pair_header,
+    separator_of,
+)
 from distjoint.data.tables.base import is_text
+from distjoint.data.tables.delimited import SEPARATORS
 from distjoint.storage import Location
 
 _PARQUET, _JSON_LINES, _JSON = (".parquet", ".pq"), (".jsonl", ".ndjson"), ".json"
@@ -92,7 +102,7 @@ def read_records(
     if name.endswith(_JSON):
         return _json(text, columns)
     if name.endswith(".csv") or columns:
-        return _delimited(text, "," if name.endswith(".csv") else "\t", columns)
+        return _delimited(text, name.endswith(".csv"), columns)
     return _tabbed(text)
 
 
@@ -185,12 +195,17 @@ def _tabbed(text: _Text) -> Iterator[Records]:
     return _batches(pairs(), lines)
 
 
-def _delimited(source: _Text, delimiter: str, columns: Columns | None) -> Iterator[Records]:
-    lines = _Lines(source)
-    rows = _rows(lines, delimiter)
+def _delimited(source: _Text, quoted: bool, columns: Columns | None) -> Iterator[Records]:
+    """Rows of CSV; where it is not quoted, of lines with tabs."""
+    lines, separator = _Lines(source), "\t"
+    if quoted:
+        separator = separator_of(next(whole_lines(source.blocks())).text.decode(errors="replace").split("\n"), columns)
+    rows = _rows(lines, separator, quoted)
     if (first := next(rows, None)) is None:
         return
     numbered = columns is not None and all(name.isdigit() for name in columns)
+    if quoted and separator != ",":
+        lines.say(f"Columns that {SEPARATORS[separator]} part, as the first line says, in files", str(lines.file))
     names = [str(place) for place in range(len(first[1]))] if numbered else [name.strip() for name in first[1]]
     entity, text = (names.index(name) for name in choose(lines.file, names, columns))
 
@@ -199,7 +214,7 @@ def _delimited(source: _Text, delimiter: str, columns: Columns | None) -> Iterat
             if len(row) != len(names):
                 raise DistjointError(
                     f"{lines.file}, line {number}: {len(row)} columns, the first line has {len(names)}"
-                    + "; a text with commas wants quotes" * (delimiter == ",")
+                    + f"; a text with {SEPARATORS[separator]} wants quotes" * quoted
                 )
             if not row[entity].strip():
                 raise DistjointError(f"{lines.file}, line {number}: the column of entities is empty")
@@ -208,11 +223,11 @@ def _delimited(source: _Text, delimiter: str, columns: Columns | None) -> Iterat
     yield from _batches(pairs(), lines, None if columns else (names[entity], names[text]))
 
 
-def _rows(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(lines: _Lines, separator: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not empty, each with the number of the line where it begins."""
     csv.field_size_limit(sys.maxsize)  # the whole process's; by default 128 KB, which long texts exceed
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, quoting=quoting, strict=True)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator, quoting=quoting, strict=True)
     while True:
         begun = lines.number + 1
         try:

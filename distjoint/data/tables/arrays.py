@@ -22,7 +22,7 @@ from distjoint.data.beginnings import is_zip
 from distjoint.data.columns import TableForm
 from distjoint.data.lines import open_text
 from distjoint.data.noticed import Noticed
-from distjoint.data.packing import BROKEN, archived, compression_of, is_of_torch
+from distjoint.data.packing import BROKEN, archived, compression_of, is_of_torch, way_out_of_torch
 from distjoint.data.tables.base import TripleBatch, TripleFile, TripleFormat, note_columns
 from distjoint.storage import Location
 
@@ -75,8 +75,7 @@ def _of_torch(file: Location) -> Arrays:
     except Exception as error:  # the unpickler's: of any kind where the file is damaged
         if "Unsupported operand" in str(error):
             raise DistjointError(
-                f"{file}: a pickle of torch that cannot be read without running it; where you trust it, write arrays: "
-                "numpy.savez('train.npz', **torch.load('train.pt', weights_only=False))"
+                f"{file}: a pickle of torch that cannot be read without running it; {way_out_of_torch(file)}"
             ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DistjointError(

@@ -21,11 +21,14 @@ from distjoint.data.request import FOUND, NONE, PrepareOptions
 from distjoint.data.wordnet.base import Synsets
 from distjoint.data.wordnet.lmf import MARK, read_lmf
 from distjoint.data.wordnet.princeton import FILES, INDEX, read_synsets
+from distjoint.data.wordnet.wn_database import MARK as DATABASE_MARK
+from distjoint.data.wordnet.wn_database import read_database
 from distjoint.storage import Location, locate
 
 _BELOW = ("", "dict")
 """Where the files lie, below the folder that an archive unpacks to."""
-_SQLITE = b"SQLite format 3\0"
+_LMF, _DATABASE = "WN-LMF", "a database of the package wn"
+_NAME = "wn.db"
 _LOOKED_AT = 1 << 12
 
 
@@ -41,7 +44,7 @@ def wordnet_written(options: PrepareOptions) -> Iterator[tuple[PrepareOptions, l
         return
     kind, place = found
     with (options.progress or Silent()).task("reading the wordnet"):
-        synsets = read_lmf(place) if kind == "WN-LMF" else read_synsets(place)
+        synsets = _read(kind, place, options.scratch)
     if not synsets.triples:
         raise DistjointError(
             f"{place}: a wordnet without a relation between two synsets. {' '.join(synsets.notes)}".strip()
@@ -51,18 +54,21 @@ def wordnet_written(options: PrepareOptions) -> Iterator[tuple[PrepareOptions, l
         yield _filled(options, files), [_said(kind, place, synsets, options), *synsets.notes]
 
 
+def _read(kind: str, place: Location, scratch: str | None) -> Synsets:
+    if kind == _DATABASE:
+        return read_database(place, scratch)
+    return read_lmf(place) if kind == _LMF else read_synsets(place)
+
+
 def _look(place: Location) -> tuple[str, Location] | None:
     """The form of a wordnet and where it is; None for what is none."""
     if not place.exists():
         return None
     if not place.is_dir():
         begin = _begin(place)
-        if begin.startswith(_SQLITE):
-            raise DistjointError(
-                f"{place}: an SQLite database; one of the package wn is written as WN-LMF, which is read, with: "
-                "python -c \"import wn; wn.export(wn.lexicons(), 'wordnet.xml')\""
-            )
-        return ("WN-LMF", place) if MARK in begin else None
+        if begin.startswith(DATABASE_MARK):
+            return _DATABASE, place
+        return (_LMF, place) if MARK in begin else None
     for below in _BELOW:
         folder = place / below if below else place
         names = {item.name for item in folder.list()}
@@ -70,12 +76,19 @@ def _look(place: Location) -> tuple[str, Location] | None:
             return "Princeton's files", folder
         if "dict" not in names:
             break
-    there = [item for item in place.list() if inner_name(item.name).endswith(".xml") and not item.is_dir()]
-    several = [item for item in there if MARK in _begin(item)]
+    several = [found for item in place.list() if (found := _in_folder(item))]
     if len(several) > 1:
-        names_of = ", ".join(item.name for item in several[:6])
+        names_of = ", ".join(item.name for _, item in several[:6])
         raise DistjointError(f"{place}: holds {len(several)} wordnets ({names_of}); give one of them with --graph")
-    return ("WN-LMF", several[0]) if several else None
+    return several[0] if several else None
+
+
+def _in_folder(item: Location) -> tuple[str, Location] | None:
+    """A file of WN-LMF, or a database that is called as `wn` calls its own."""
+    name = inner_name(item.name)
+    if name == _NAME and not item.is_dir() and _begin(item).startswith(DATABASE_MARK):
+        return _DATABASE, item
+    return (_LMF, item) if name.endswith(".xml") and not item.is_dir() and MARK in _begin(item) else None
 
 
 def _begin(file: Location) -> bytes:

@@ -6,6 +6,7 @@ The file is read piece by piece. Entities of XML that the file defines are refus
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from xml.parsers import expat
 
 from distjoint.base.errors import DistjointError
@@ -16,18 +17,6 @@ from distjoint.storage import Location
 
 MARK = b"<LexicalResource"
 """Near the beginning of every such file."""
-INVERSES = {
-    "hyponym": "hypernym",
-    "instance_hyponym": "instance_hypernym",
-    **{f"mero_{kind}": f"holo_{kind}" for kind in ("location", "member", "part", "portion", "substance")},
-    "meronym": "holonym",
-    "has_domain_topic": "domain_topic",
-    "has_domain_region": "domain_region",
-    "is_exemplified_by": "exemplifies",
-    "is_caused_by": "causes",
-    "is_entailed_by": "entails",
-}
-"""Relations that say what another one says the other way round; they are turned."""
 _TEXTS = ("Definition", "Example")
 
 
@@ -63,6 +52,7 @@ class _Reader:
         self._ordered: dict[str, list[str]] = {}  # the same, as the synset lists them
         self._texts: dict[str, list[str]] = {}
         self._synset_of: dict[str, str] = {}  # of each sense
+        self._entry_of: dict[str, str] = {}  # of each sense, by which the package wn lists members
         self._of_synsets: list[Triple] = []
         self._of_senses: list[Triple] = []
         self._entry = self._sense = self._synset = ""
@@ -86,7 +76,7 @@ class _Reader:
         elif tag == "Sense":
             self._sense = values.get("id", "")
             if synset := values.get("synset"):
-                self._synset_of[self._sense] = synset
+                self._synset_of[self._sense], self._entry_of[self._sense] = synset, self._entry
                 self._members.setdefault(synset, []).append(self._entry)
         elif tag == "Synset":
             self._synset = values.get("id", "")
@@ -124,33 +114,17 @@ class _Reader:
         if not (source and target and kind):
             self._incomplete.add(f"a relation of {source or 'nothing'} to {target or 'nothing'}")
             return
-        triple = (target, INVERSES[kind], source) if kind in INVERSES else (source, kind, target)
-        (self._of_synsets if of_synset else self._of_senses).append(triple)
+        (self._of_synsets if of_synset else self._of_senses).append((source, kind, target))
 
     def synsets(self) -> Synsets:
         if not self._texts:
             raise DistjointError(f"{self._file}: no synsets in it")
-        dangling, itself, triples = Cases(), 0, set[Triple]()
-        found = [(head, relation, tail, self._texts) for head, relation, tail in self._of_synsets]
         of = self._synset_of
-        found += [(of.get(head, head), name, of.get(tail, tail), self._texts) for head, name, tail in self._of_senses]
-        for head, relation, tail, known in found:
-            if head not in known or tail not in known:
-                dangling.add(f"{head} {relation} {tail}")
-            elif head == tail:
-                itself += 1
-            else:
-                triples.add((head, relation, tail))
-        names = {}
+        of_senses = ((of.get(source, source), kind, of.get(target, target)) for source, kind, target in self._of_senses)
+        lemmas = {}
         for synset in self._texts:
-            entries = dict.fromkeys((*self._ordered[synset], *self._members.get(synset, ())))
-            forms = [self._written[entry] for entry in entries if self._written.get(entry)]
-            names[synset] = [*dict.fromkeys(" ".join(form.split()) for form in forms)]
-        notes = []
-        if dangling.count:
-            notes.append(f"Relations with a synset that is not there, left out{dangling}.")
-        if itself:
-            notes.append(f"Relations of senses of one synset, left out: {itself:,}.")
-        if self._incomplete.count:
-            notes.append(f"Elements that say too little, left out{self._incomplete}.")
-        return Synsets(sorted(triples), names, self._texts, tuple(notes))
+            listed = (self._entry_of.get(member, member) for member in self._ordered[synset])
+            entries = dict.fromkeys((*listed, *self._members.get(synset, ())))
+            lemmas[synset] = [self._written.get(entry, "") for entry in entries]
+        notes = [f"Elements that say too little, left out{self._incomplete}."] * bool(self._incomplete.count)
+        return Synsets.of(chain(self._of_synsets, of_senses), lemmas, self._texts, notes)
