@@ -20,17 +20,22 @@ if TYPE_CHECKING:
     from distjoint.data.prepare import prepare
     from distjoint.recipes.load import load_config
     from distjoint.results.embeddings import load
+    from distjoint.train.callbacks.base import Callback, Stop
 
 _HOMES = {
+    "Callback": "train.callbacks.base",
     "Config": "config",
     "load": "results.embeddings",
     "load_config": "recipes.load",
     "prepare": "data.prepare",
+    "Stop": "train.callbacks.base",
 }
 
 __all__ = [
+    "Callback",
     "Config",
     "DistjointError",
+    "Stop",
     "UsageError",
     "compare",
     "evaluate",

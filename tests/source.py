@@ -16,7 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = "distjoint"
 
-PUBLIC = {"Config", "DistjointError", "UsageError", "compare", "evaluate", "load", "load_config", "prepare", "train"}
+PUBLIC = {
+    *("Callback", "Config", "DistjointError", "Stop", "UsageError"),
+    *("compare", "evaluate", "load", "load_config", "prepare", "train"),
+}
 """Names of `distjoint` itself; some are rooms' names too."""
 
 

@@ -98,6 +98,6 @@ def set_key(tree: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(inner, dict):
             raise UsageError(f"{key}: {section} is not a section")
         tree = inner
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not sections:
         raise UsageError(f"{key}={value}: give one key at a time, like {key}.{next(iter(value), 'key')}=...")
     tree[last] = value
