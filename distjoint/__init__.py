@@ -1,8 +1,8 @@
 """distjoint: one table of vectors for the entities of a knowledge graph and the words of a text.
 
-`train` and `evaluate` are functions here, and rooms. They are imported at once, because Python binds a room's name in
-its package when it first imports it, which would hide the function; they are light. The other public names are loaded
-when they are first used, so that `import distjoint` costs next to nothing.
+`train`, `tune` and `evaluate` are functions here, and rooms. They are imported at once, because Python binds a room's
+name in its package when it first imports it, which would hide the function; they are light. The other public names are
+loaded when they are first used, so that `import distjoint` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.evaluate import compare, evaluate
 from distjoint.train import train
+from distjoint.tune import tune
 from distjoint.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = [
     "load_config",
     "prepare",
     "train",
+    "tune",
 ]
 
 

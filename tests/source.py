@@ -18,7 +18,7 @@ PACKAGE = "distjoint"
 
 PUBLIC = {
     *("Callback", "Config", "DistjointError", "Stop", "UsageError"),
-    *("compare", "evaluate", "load", "load_config", "prepare", "train"),
+    *("compare", "evaluate", "load", "load_config", "prepare", "train", "tune"),
 }
 """Names of `distjoint` itself; some are rooms' names too."""
 

@@ -51,14 +51,15 @@ ROOMS: dict[str, set[str]] = {
         *("config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
         "evaluate",
     },
+    "tune": {"config", "storage", "recipes", "data", "runs", "train"},
     "serve": {"storage", "evaluate", "results"},
     "doctor": {"storage"},
     "jobs": {"storage"},
-    "api": {"config", "recipes", "data", "train", "evaluate", "results"},
+    "api": {"config", "recipes", "data", "train", "tune", "evaluate", "results"},
     "demo": {"api", "storage", "data"},
     "cli": {
         *("api", "config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
-        *("train", "evaluate", "results", "serve", "doctor", "jobs", "demo"),
+        *("train", "tune", "evaluate", "results", "serve", "doctor", "jobs", "demo"),
     },
     "__main__": {"cli"},
 }

@@ -30,6 +30,7 @@ from distjoint.cli.query import explain, export, nearest, predict, score
 from distjoint.cli.recipes import recipes
 from distjoint.cli.serve import serve
 from distjoint.cli.train import train
+from distjoint.cli.tune import tune
 from distjoint.registry import load_plugins
 
 PLUGINS = "DISTJOINT_PLUGINS"
@@ -71,6 +72,7 @@ def _root(
 
 app.command(cls=Several)(prepare)
 app.command()(train)
+app.command(cls=Several)(tune)
 app.command(cls=Several)(evaluate)
 app.command(cls=Several)(compare)
 app.command()(nearest)

@@ -39,7 +39,9 @@ class TrainOptions(CallOptions):
         command=False,
         checked=False,
     )
-    recipe: str | None = option("One of 'distjoint recipes'.", default=None, metavar="NAME")
+    recipe: str | None = option(
+        "One of 'distjoint recipes', or the file of one that 'tune' wrote.", default=None, metavar="NAME"
+    )
     parent: str | None = option(
         "Go on from this run, whose dataset DATASET grew from: its rows, relations and configuration, but for --set.",
         default=None,

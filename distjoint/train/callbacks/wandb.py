@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from typing import Any, ClassVar
 
 from distjoint.base.errors import UsageError
@@ -33,7 +34,7 @@ class WandB(Callback):
         """Begin a run of theirs, or go on with the one that was begun."""
         noted = run.folder / _FILE
         if not noted.exists():
-            noted.write_bytes(self._wandb.util.generate_id().encode())
+            noted.write_bytes(uuid.uuid4().hex[:8].encode())
         self._run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", "distjoint"),
             id=noted.read_bytes().decode(),
