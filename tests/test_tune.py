@@ -16,7 +16,7 @@ from distjoint.config import Config
 from distjoint.recipes.load import load_config
 from distjoint.storage import locate
 from distjoint.tune.outcome import pareto, ranked, recipe_text
-from distjoint.tune.space import PRESETS, Choices, Range, check_space, read_space, settled
+from distjoint.tune.space import PRESETS, OneOf, Range, check_space, read_space, settled
 from distjoint.tune.trials import Trial, read_trials
 
 unit = pytest.mark.unit
@@ -55,14 +55,14 @@ def test_a_space_is_values_choices_and_ranges(tmp_path: Path) -> None:
     space = read_space(file)
     assert space.fixed == {"model.cosine": True}
     assert space.varied == {
-        "model.dim": Choices((8, 16)),
+        "model.dim": OneOf((8, 16)),
         "graph.learning_rate": Range(0.01, 1, log=True),
         "graph.batch": Range(16, 64, whole=True),
     }
     base = load_config(overrides={"model.dim": 4, "graph.batch": 8})
     around = space.around(base)
     assert around.first(base) == {"model.dim": 4, "graph.learning_rate": 0.05, "graph.batch": 8}
-    assert (around.varied["model.dim"], around.varied["graph.batch"]) == (Choices((4, 8, 16)), Range(8, 64, whole=True))
+    assert (around.varied["model.dim"], around.varied["graph.batch"]) == (OneOf((4, 8, 16)), Range(8, 64, whole=True))
 
 
 @unit
@@ -101,7 +101,10 @@ def test_bad_requests_are_named(small: Small, tmp_path: Path) -> None:
         ({"metric": "accuracy"}, "nothing is called accuracy"),
         ({"metric": ["mrr", "hits@1", "hits@10"]}, "name one, or two different ones"),
         ({"metric": "test_mrr"}, "test_mrr names a test set"),
-        ({"metric": "hits@1", "config": {"train.validate.mrr": 1}}, r"train\.validate has mrr; give it a weight there"),
+        (
+            {"metric": "hits@1", "config": {"train.validate.mrr": 1}},
+            r"train\.validate has mrr; leave out one of the two",
+        ),
         ({"trials": 0}, "--trials is 0; it must be at least 1"),
         ({"hours": 0}, "--hours 0: give more than 0"),
         ({"recipe": "complx"}, "did you mean 'complex'"),

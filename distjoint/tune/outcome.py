@@ -14,7 +14,7 @@ from rich.text import Text
 from distjoint.config import Config
 from distjoint.storage import Location
 from distjoint.tune.search import distribution
-from distjoint.tune.space import Space
+from distjoint.tune.space import SearchSpace
 from distjoint.tune.trials import Trial
 
 BEST, JSON, PLOT = "best.yaml", "tune.json", "pareto.png"
@@ -93,7 +93,7 @@ def pareto(trials: Sequence[Trial], metrics: Sequence[str]) -> list[str]:
     return [name for name in points if not beaten(name)]
 
 
-def importance(trials: Sequence[Trial], space: Space, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+def importance(trials: Sequence[Trial], space: SearchSpace, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
     """Share of each varied key in how trials differ, by Optuna; empty where there are too few trials to tell."""
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
@@ -108,7 +108,7 @@ def importance(trials: Sequence[Trial], space: Space, metrics: Sequence[str]) ->
     return found
 
 
-def plot_front(trials: Sequence[Trial], space: Space, metrics: Sequence[str], place: Location) -> None:
+def plot_front(trials: Sequence[Trial], space: SearchSpace, metrics: Sequence[str], place: Location) -> None:
     """Draw the trials and their Pareto front, by Optuna and matplotlib, as a PNG file."""
     import io
     import warnings
@@ -145,7 +145,7 @@ def recipe_text(config: Config, trial: Trial, title: str, graph: str) -> str:
     return "\n".join([*header, "", yaml.safe_dump({k: v for k, v in tree.items() if v}, sort_keys=False)])
 
 
-def _study(trials: Sequence[Trial], space: Space, metrics: Sequence[str]) -> Any:
+def _study(trials: Sequence[Trial], space: SearchSpace, metrics: Sequence[str]) -> Any:
     """The trials as a study of Optuna's."""
     import optuna
 

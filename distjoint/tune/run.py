@@ -17,14 +17,16 @@ from distjoint.recipes import find
 from distjoint.recipes.load import load_config, parse_settings
 from distjoint.registry import plugin_modules
 from distjoint.storage import Location, locate
+from distjoint.storage.lock import NAME as LOCK
+from distjoint.storage.lock import hold
 from distjoint.train.objective import Objective
 from distjoint.train.plan import plan
 from distjoint.train.validate import check_components
 from distjoint.tune.options import TuneOptions
 from distjoint.tune.outcome import BEST, JSON, PLOT, Outcome, importance, pareto, plot_front, ranked, recipe_text
 from distjoint.tune.search import Search, check_packages
-from distjoint.tune.space import Space, check_space, read_space, settled, value_of
-from distjoint.tune.trial import REPEATS, Task
+from distjoint.tune.space import SearchSpace, check_space, read_space, settled, value_of
+from distjoint.tune.trial import REPEATS, Shared
 from distjoint.tune.trials import Trial, close_broken_off, reached, read_trials
 
 _REQUEST = "request.json"
@@ -37,13 +39,13 @@ def run_tuning(options: TuneOptions) -> Outcome:
     check_packages()
     progress, folder = options.progress or Silent(), locate(options.out, options.storage_options)
     data = Dataset.open(options.dataset, options.storage_options)
-    metrics = (options.metric,) if isinstance(options.metric, str) else tuple(options.metric)
-    space, base = read_space(options.space, options.storage_options), _base(options, metrics, data)
+    space, base = read_space(options.space, options.storage_options), _base(options, tuple(options.metric), data)
+    metrics = tuple(options.metric) if len(options.metric) == 2 else ()  # of one, it is the weighted mean
     check_space(space, base)
     space = space.around(base)
-    sources = _check(settled(base, space.fixed, space.name), data, options, metrics)
+    sources = _check(settled(base, space.fixed, space.name), data, options)
     _claim(folder, options, data, space, base, metrics)
-    task = Task(
+    task = Shared(
         data.folder.absolute,
         folder.absolute,
         base,
@@ -56,10 +58,8 @@ def run_tuning(options: TuneOptions) -> Outcome:
     search = Search(folder, task, space, metrics, options.trials, options.hours, options.seed, options.prune)
     if task.first is None:
         outside = [key for key, each in space.varied.items() if not each.has(value_of(base, key))]
-        progress.say(
-            f"{', '.join(outside)}: the base has no value here that the space could have; no trial is the base"
-        )
-    with ray_session(progress, dashboard=False):
+        progress.say(f"{', '.join(outside)}: the base has no value here that fits the space; no trial is the base")
+    with hold(folder, "tune", progress), ray_session(progress, dashboard=False):
         _check_room(options.cores)
         search.run(progress)
         close_broken_off(folder)
@@ -82,15 +82,16 @@ def _base(options: TuneOptions, metrics: Sequence[str], data: Dataset) -> Config
         wanted["train.validate_every"] = 1
     named = config.train.validate or dict.fromkeys(metrics, 1.0)
     missing = [name for name in metrics if name not in named]
-    if missing:
+    if missing or (len(metrics) == 1 and len(named) > 1):
+        name = (missing or metrics)[0]
         raise UsageError(
-            f"--metric {missing[0]}: train.validate has {', '.join(named)}; give it a weight there: "
-            f"--set train.validate.{missing[0]}=1"
+            f"--metric {name}: train.validate has {', '.join(named)}; leave out one of the two, or name the same two "
+            "in both, for a Pareto front"
         )
     return settled(config, {**wanted, "train.validate": named}, "config")
 
 
-def _check(config: Config, data: Dataset, options: TuneOptions, metrics: Sequence[str]) -> tuple[str, ...]:
+def _check(config: Config, data: Dataset, options: TuneOptions) -> tuple[str, ...]:
     """Whether a run on the dataset can be measured by the metric; which losses train. raises UsageError"""
     info = plan(data, options.dataset, config, 1)
     check_components(config, info.sources, data, options.dataset, options.storage_options)
@@ -104,7 +105,7 @@ def _check(config: Config, data: Dataset, options: TuneOptions, metrics: Sequenc
 
 
 def _claim(
-    folder: Location, options: TuneOptions, data: Dataset, space: Space, base: Config, metrics: Sequence[str]
+    folder: Location, options: TuneOptions, data: Dataset, space: SearchSpace, base: Config, metrics: Sequence[str]
 ) -> None:
     """Note what is searched in its folder. raises UsageError where another search, or something else, lies there"""
     request = {
@@ -127,7 +128,7 @@ def _claim(
                 "began with to go on"
             )
         return
-    if folder.list():
+    if [each for each in folder.list() if not each.name.startswith(LOCK)]:
         raise UsageError(f"{folder}: is a folder that is not empty and no search; give another --out")
     folder.make_dir()
     place.write_json(request)
@@ -167,8 +168,8 @@ def _repeat(search: Search, trials: list[Trial], repeats: int, progress: Progres
 def _write(
     folder: Location,
     data: Dataset,
-    space: Space,
-    task: Task,
+    space: SearchSpace,
+    task: Shared,
     metrics: tuple[str, ...],
     trials: Sequence[Trial],
     sources: tuple[str, ...],
@@ -180,7 +181,7 @@ def _write(
     if "graph" in sources:
         sizes = (counts.get("entities", 0), counts.get("relations", 0), counts.get("triples/train", 0))
         entities, relations, triples = sizes
-        name = data.folder.name or "graph"
+        name = "_".join(data.folder.name.split()) or "graph"
         graph = f"{name} ({entities:,} entities, {relations:,} relations, {triples:,} training triples)"
 
     def write(trial: Trial, name: str) -> None:

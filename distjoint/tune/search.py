@@ -15,7 +15,7 @@ from distjoint.base.errors import UsageError
 from distjoint.base.progress import Progress
 from distjoint.storage import Location
 from distjoint.tune import trial
-from distjoint.tune.space import Choices, Range, Space
+from distjoint.tune.space import OneOf, Range, SearchSpace
 from distjoint.tune.trial import EPOCH, SCORE
 from distjoint.tune.trials import watched
 
@@ -30,12 +30,12 @@ _REDUCTION = 3
 class Search:
     """How a search goes.
 
-    metrics   components to maximise, two of them; of none the weighted mean
+    metrics   two components to maximise; none for the weighted mean
     """
 
     folder: Location
-    task: trial.Task
-    space: Space
+    task: trial.Shared
+    space: SearchSpace
     metrics: tuple[str, ...]
     trials: int
     hours: float | None
@@ -100,7 +100,7 @@ class Search:
             grace = max(every, math.ceil(epochs / _REDUCTION**2))
             scheduler = ASHAScheduler(
                 time_attr=EPOCH,
-                metric=self._metric,
+                metric=SCORE,
                 mode="max",
                 max_t=epochs + 1,  # a trial ends by itself
                 grace_period=min(grace, epochs),
@@ -114,10 +114,6 @@ class Search:
             trial_dirname_creator=lambda each: each.trial_id,
         )
 
-    @property
-    def _metric(self) -> str:
-        return self.metrics[0] if self.metrics else SCORE
-
     def _searcher(self) -> Any:
         import optuna
         from ray.tune.search.optuna import OptunaSearch
@@ -127,7 +123,7 @@ class Search:
         samplers = optuna.samplers
         return OptunaSearch(
             space={key: distribution(each) for key, each in self.space.varied.items()},
-            metric=list(self.metrics) if several else self._metric,
+            metric=list(self.metrics) if several else SCORE,
             mode=["max", "max"] if several else "max",
             points_to_evaluate=[dict(self.task.first)] if self.task.first else None,
             sampler=samplers.NSGAIISampler(seed=self.seed) if several else samplers.TPESampler(seed=self.seed),
@@ -145,11 +141,11 @@ class Search:
         )
 
 
-def distribution(each: Range | Choices) -> Any:
+def distribution(each: Range | OneOf) -> Any:
     """What a key may be, as Optuna has it."""
     from optuna import distributions
 
-    if isinstance(each, Choices):
+    if isinstance(each, OneOf):
         return distributions.CategoricalDistribution(list(each.values))
     if each.whole:
         return distributions.IntDistribution(int(each.low), int(each.high), log=each.log)

@@ -49,7 +49,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Choices:
+class OneOf:
     """Values to choose from."""
 
     values: tuple[Choice, ...]
@@ -59,9 +59,9 @@ class Choices:
         """All of them."""
         return self.values
 
-    def with_value(self, value: Any) -> Choices:
+    def with_value(self, value: Any) -> OneOf:
         """The choices with one more, unless it is there."""
-        return self if self.has(value) else Choices((value, *self.values))
+        return self if self.has(value) else OneOf((value, *self.values))
 
     def has(self, value: Any) -> bool:
         """Whether a value is one of them."""
@@ -69,7 +69,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """What a search varies.
 
     name     of the preset, or URL of the file
@@ -78,10 +78,10 @@ class Space:
     """
 
     name: str
-    varied: Mapping[str, Range | Choices]
+    varied: Mapping[str, Range | OneOf]
     fixed: Mapping[str, Any]
 
-    def around(self, base: Config) -> Space:
+    def around(self, base: Config) -> SearchSpace:
         """The space with what the base has of each key in it, so that the base can be the first trial."""
         values = {key: value_of(base, key) for key in self.varied}
         return replace(self, varied={key: each.with_value(values[key]) for key, each in self.varied.items()})
@@ -92,7 +92,7 @@ class Space:
         return values if all(self.varied[key].has(value) for key, value in values.items()) else None
 
 
-def read_space(name: str, options: Options | None = None) -> Space:
+def read_space(name: str, options: Options | None = None) -> SearchSpace:
     """A preset or a YAML file. raises UsageError that names the key and what would be right"""
     if name in PRESETS:
         tree = yaml.safe_load((files("distjoint.tune.presets") / f"{name}.yaml").read_text("utf-8"))
@@ -100,7 +100,7 @@ def read_space(name: str, options: Options | None = None) -> Space:
         tree = read_tree(name, options)
     else:
         raise UsageError(f"--space {name}: choose {', '.join(PRESETS)}, or give a YAML file")
-    varied: dict[str, Range | Choices] = {}
+    varied: dict[str, Range | OneOf] = {}
     fixed: dict[str, Any] = {}
     for key, value in tree.items():
         if "." not in str(key):
@@ -113,10 +113,10 @@ def read_space(name: str, options: Options | None = None) -> Space:
             fixed[key] = value
     if not varied:
         raise UsageError(f"{name}: nothing varies; {_FORMS} for each key")
-    return Space(name, varied, fixed)
+    return SearchSpace(name, varied, fixed)
 
 
-def check_space(space: Space, base: Config) -> None:
+def check_space(space: SearchSpace, base: Config) -> None:
     """Try each value by itself on top of the base. raises UsageError naming the first that can be in no trial
 
     A value that the base forbids may fit another of the space, such as a width that one scorer wants: that is let be.
@@ -200,7 +200,7 @@ def _is_whole(key: str) -> bool:
     return field is not None and "int" in str(field.annotation) and "float" not in str(field.annotation)
 
 
-def _choices(name: str, key: str, value: list[Any]) -> Choices:
+def _choices(name: str, key: str, value: list[Any]) -> OneOf:
     if not value or any(isinstance(each, list | Mapping) for each in value):
         raise UsageError(f"{name}: {key}: {value}: {_FORMS}")
-    return Choices(tuple(dict.fromkeys(value)))
+    return OneOf(tuple(dict.fromkeys(value)))

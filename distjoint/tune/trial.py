@@ -22,7 +22,7 @@ EPOCH, SCORE = "epoch", "score"
 
 
 @dataclass(frozen=True)
-class Task:
+class Shared:
     """What all trials of a search share; sent to each.
 
     base      configuration on which settings go
@@ -46,7 +46,7 @@ class Task:
         return settled(self.base, {**whole, "train.threads": self.cores}, "trial")
 
 
-def reported(task: Task, settings: Mapping[str, Any]) -> None:
+def reported(task: Shared, settings: Mapping[str, Any]) -> None:
     """Train one trial within Ray Tune; a trial that was killed goes on where it was.
 
     settings   of the keys that vary, as Optuna proposes them
@@ -66,7 +66,7 @@ def reported(task: Task, settings: Mapping[str, Any]) -> None:
         raise
 
 
-def repeated(task: Task, settings: Mapping[str, Any], name: str, seed: int) -> str:
+def repeated(task: Shared, settings: Mapping[str, Any], name: str, seed: int) -> str:
     """Train the settings of a trial again with another seed; the run's name."""
     load_plugins(task.plugins)
     config = settled(task.config(settings), {"train.seed": seed})
@@ -75,7 +75,7 @@ def repeated(task: Task, settings: Mapping[str, Any], name: str, seed: int) -> s
     return run
 
 
-def _train(task: Task, config: Config, run: Location, callbacks: list[Any]) -> None:
+def _train(task: Shared, config: Config, run: Location, callbacks: list[Any]) -> None:
     train(
         task.dataset,
         run.absolute,

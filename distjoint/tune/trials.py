@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +19,8 @@ from distjoint.train.objective import Objective
 from distjoint.tune.trial import TRIALS
 
 _POLL = 2.0
+_LEAVING = 20.0
+"""Seconds that a process which Tune has ended may take to leave."""
 State = Literal["finished", "pruned", "failed", "begun"]
 
 
@@ -91,17 +94,25 @@ def _read(place: Location, name: str) -> Trial:
     epochs, seconds, score, parts = reached(run)
     status = RunInfo.read(run).status
     state: State = {"finished": "finished", "stopped": "pruned", "failed": "failed"}.get(status, "begun")  # type: ignore[assignment]
+    if state == "failed":  # what is not finite may have been on its way before it was seen
+        return replace(trial, state=state, epochs=epochs, seconds=seconds)
     return replace(trial, state=state, epochs=epochs, seconds=seconds, score=score, parts=parts)
 
 
 def close_broken_off(folder: Location) -> None:
     """Note of runs whose process Tune has ended that they are stopped, so that each is a run like any other."""
-    for trial in read_trials(folder):
-        run = folder / TRIALS / trial.name
-        if trial.state == "begun" and (run / RUN).exists():
+    until = time.monotonic() + _LEAVING
+    left = [folder / TRIALS / trial.name for trial in read_trials(folder) if trial.state == "begun"]
+    left = [run for run in left if (run / RUN).exists()]
+    while left:
+        for run in left:
             holder = Holder.read(run / LOCK)
-            if holder is None or holder.is_gone():
+            if (holder is None or holder.is_gone()) and RunInfo.read(run).status == "running":
                 RunInfo.read(run).model_copy(update={"status": "stopped"}).write(run)
+        left = [run for run in left if RunInfo.read(run).status == "running"]
+        if time.monotonic() > until:
+            return
+        time.sleep(_LEAVING / 20 if left else 0)
 
 
 @contextmanager
