@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +15,14 @@ from small import FAST, LEAN, Small, info
 import distjoint
 from distjoint.base.errors import UsageError
 from distjoint.config import Config
+from distjoint.evaluate.tables import as_text
 from distjoint.recipes.load import load_config
 from distjoint.storage import locate
+from distjoint.tune import run
 from distjoint.tune.outcome import pareto, ranked, recipe_text
+from distjoint.tune.search import Search
 from distjoint.tune.space import PRESETS, OneOf, Range, check_space, read_space, settled
+from distjoint.tune.trial import repeated, reported
 from distjoint.tune.trials import Trial, read_trials
 
 unit = pytest.mark.unit
@@ -134,6 +140,75 @@ def test_trials_are_ranked_by_their_mean_over_seeds_and_a_front_holds_what_nothi
     )
     assert load_config(recipe=str(file)) == load_config(overrides={"model.scorer": "complex"})
     assert "metric 0.4000, 0.4000 on average over 3 seeds" in file.read_text()
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The trials of a search in this process, without Ray, with what they report: the base, four others, one bad."""
+    pytest.importorskip("optuna", reason="tune needs the extra 'tune'")
+    from ray import tune
+
+    reports: list[dict[str, Any]] = []
+
+    def search(self: Search, progress: Any) -> None:
+        others = [{"graph.learning_rate": rate, "model.dim": 8} for rate in (1e-6, 0.01, 0.3, 0.5)]
+        for number, settings in enumerate([dict(self.task.first or {}), *others, {"graph.batch": -1}]):
+            monkeypatch.setattr(
+                tune, "get_context", lambda name=f"t{number}": SimpleNamespace(get_trial_id=lambda: name)
+            )
+            with suppress(UsageError):
+                reported(self.task, settings)
+
+    def again(self: Search, wanted: Any, progress: Any) -> list[str]:
+        return [repeated(self.task, settings, name, seed) for name, settings, seed in wanted]
+
+    monkeypatch.setattr(tune, "report", reports.append)
+    monkeypatch.setattr(Search, "run", search)
+    monkeypatch.setattr(Search, "repeat", again)
+    monkeypatch.setattr(run, "ray_session", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2})
+    return reports
+
+
+@unit
+def test_what_a_search_finds_is_a_recipe_a_table_and_runs_like_any_other(
+    small: Small, tmp_path: Path, one_by_one: list[dict[str, Any]]
+) -> None:
+    space = written(tmp_path, graph__learning_rate={"low": 1.0e-6, "high": 0.5, "log": True}, model__dim=[8, 16])
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match="--cores 9: the Ray cluster has 2"):
+        distjoint.tune(small.graph, str(tmp_path / "wide"), space=space, config=BASE, cores=9)
+    found = distjoint.tune(small.graph, str(out), space=space, trials=6, config={**BASE, "train.epochs": 2}, repeats=1)
+    assert [trial.state for trial in found.trials].count("finished") == 5
+    assert (found.trials[-1].state, found.trials[-1].score) == ("failed", None)
+    assert "graph.batch = -1" in str(found.trials[-1].error)
+    assert [line["epoch"] for line in one_by_one] == [1, 2] * 5
+    assert all(line["score"] <= after["score"] for line, after in zip(one_by_one[::2], one_by_one[1::2], strict=True))
+    best = found.trials[0]
+    assert best.name == found.best
+    assert [len(trial.repeats) for trial in found.trials[:4]] == [1, 1, 1, 0]
+    assert best.worth == max(trial.worth for trial in found.trials[:3])
+    assert sum(found.importance["score"].values()) == pytest.approx(1)
+    assert info(out / "trials" / best.name)["config"]["train"]["seed"] == 0
+    made = distjoint.train(small.graph, str(tmp_path / "best"), recipe=found.recipe)
+    assert made.metrics["valid_score"] == pytest.approx(best.score)
+    assert "What decided score" in as_text(found)
+
+
+@unit
+def test_two_metrics_give_a_front_with_a_recipe_each_and_a_plot(
+    small: Small, tmp_path: Path, one_by_one: list[dict[str, Any]]
+) -> None:
+    pytest.importorskip("matplotlib", reason="tune needs the extra 'tune'")
+    space = written(tmp_path, graph__learning_rate={"low": 1.0e-6, "high": 0.5, "log": True}, model__dim=[8, 16])
+    request: dict[str, Any] = {"space": space, "config": {**BASE, "train.epochs": 1}, "metric": ["mrr", "hits@1"]}
+    found = distjoint.tune(small.graph, str(tmp_path / "out"), **request, repeats=0)
+    assert {"mrr", "hits@1", "score", "epoch"} <= set(one_by_one[0])
+    assert found.front
+    for name in found.front:
+        assert distjoint.load_config(recipe=str(tmp_path / f"out/pareto-{name}.yaml")).train.validate["mrr"] == 1
+    assert (tmp_path / "out/pareto.png").read_bytes().startswith(b"\x89PNG")
+    assert "on the Pareto front of mrr and hits@1" in as_text(found)
 
 
 @pytest.fixture

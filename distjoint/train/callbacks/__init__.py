@@ -19,12 +19,13 @@ OF_EVERY_RUN = ("progress", "early_stopping")
 """Names of the callbacks that need not be named."""
 
 
-def callbacks_of(config: Config, given: Sequence[object] = ()) -> list[Callback]:
+def callbacks_of(config: Config, given: Sequence[object] | Callback = ()) -> list[Callback]:
     """The callbacks of a run, in the order in which they are told.
 
     given    a caller's own
     raises   UsageError for a name that there is none of, for one whose package is missing, and for what is no callback
     """
+    given = [given] if isinstance(given, Callback) else given
     made: list[object] = [CALLBACKS[name]() for name in dict.fromkeys([*OF_EVERY_RUN, *config.train.callbacks])]
     for place, each in enumerate([*made, *given]):
         if not isinstance(each, Callback):
