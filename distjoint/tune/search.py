@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +49,7 @@ class Search:
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
         os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
         os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", _SNAPSHOTS)
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # whose tables come however quiet it is told to be
         from ray import tune
 
         place, storage = (self.folder / _NAME).path, self.folder.fs
@@ -56,7 +59,7 @@ class Search:
             progress.say(f"{self.folder}: going on with the search that is there")
         else:
             tuner = tune.Tuner(trainable, tune_config=self._how(), run_config=self._where())
-        with watched(self.folder, self.trials, progress):
+        with watched(self.folder, self.trials, progress), redirect_stdout(sys.stderr):
             tuner.fit()
 
     def repeat(self, wanted: Sequence[tuple[str, Mapping[str, Any], int]], progress: Progress) -> list[str]:

@@ -57,6 +57,7 @@ def reported(task: Shared, settings: Mapping[str, Any]) -> None:
     load_plugins(task.plugins)
     name = tune.get_context().get_trial_id()
     place = locate(task.out, task.options) / TRIALS
+    place.make_dir()
     note: dict[str, Any] = {"settings": dict(settings), "base": settings == task.first}
     (place / f"{name}.json").write_json(note)
     try:
