@@ -1,8 +1,8 @@
 """distjoint: one table of vectors for the entities of a knowledge graph and the words of a text.
 
-`train`, `plan`, `evaluate` and `describe` are functions here, and rooms. They are imported at once, because Python binds
-a room's name in its package when it first imports it, which would hide the function; they are light. The other public
-names are loaded when they are first used, so that `import distjoint` costs next to nothing.
+`train`, `plan`, `tune`, `evaluate` and `describe` are functions here, and rooms. They are imported at once, because
+Python binds a room's name in its package when it first imports it, which would hide the function; they are light. The
+other public names are loaded when they are first used, so that `import distjoint` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from distjoint.describe import describe
 from distjoint.evaluate import compare, evaluate
 from distjoint.plan import plan
 from distjoint.train import train
+from distjoint.tune import tune
 from distjoint.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -22,17 +23,22 @@ if TYPE_CHECKING:
     from distjoint.data.prepare import prepare
     from distjoint.recipes.load import load_config
     from distjoint.results.embeddings import load
+    from distjoint.train.callbacks.base import Callback, Stop
 
 _HOMES = {
+    "Callback": "train.callbacks.base",
     "Config": "config",
     "load": "results.embeddings",
     "load_config": "recipes.load",
     "prepare": "data.prepare",
+    "Stop": "train.callbacks.base",
 }
 
 __all__ = [
+    "Callback",
     "Config",
     "DistjointError",
+    "Stop",
     "UsageError",
     "compare",
     "describe",
@@ -42,6 +48,7 @@ __all__ = [
     "plan",
     "prepare",
     "train",
+    "tune",
 ]
 
 

@@ -6,6 +6,8 @@ can do is asked of its class: none is known here by name. `recipes/load.py` read
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -16,20 +18,13 @@ from pydantic.fields import FieldInfo
 from distjoint.base.errors import UsageError
 from distjoint.base.foreign import did_you_mean, meant_by
 from distjoint.base.sizes import parse_bytes
-from distjoint.names import Freezable, NameOf
-from distjoint.registry import CANDIDATES, COUPLINGS, LOSSES, OPTIMIZERS, SCORERS, Registry
+from distjoint.names import OF_LINKS, RECORDED, Freezable, NameOf
+from distjoint.registry import CALLBACKS, CANDIDATES, COUPLINGS, LOSSES, OPTIMIZERS, SCORERS, Registry
 
 
 def _listed(value: Any) -> Any:
     """`words,contexts` as a list: how a command line says it."""
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
-RECORDED = {"recorded": True}
-"""Context of validation: the tree is that of a run, whose names and their classes were checked when it was trained.
-
-So a run is opened without the classes that its names stand for, and without torch, which they bring.
-"""
 
 
 def _is_recorded(info: ValidationInfo) -> bool:
@@ -245,7 +240,18 @@ class Graph(_Section):
         return bool(CANDIDATES[self.candidates].resident)
 
 
-class Train(_Section):
+class _Validate:
+    """A key of Train, in a class of its own because pydantic's models have a method of this name."""
+
+    validate: dict[str, float] = Field(
+        default_factory=dict,
+        description="What validations measure, each with its weight in the one metric that early stopping and tuning "
+        "use: mrr, hits@1, hits@3 or hits@10 of the valid split, the same of its triples with an unseen end, as "
+        "unseen_mrr, and word similarity sets, by file or by a name among validation_sets. By default mrr, of a graph.",
+    )
+
+
+class Train(_Validate, _Section):  # type: ignore[misc]
     """The run."""
 
     epochs: int = Field(15, ge=1, description="Passes over the counts (over the triples where there is no text).")
@@ -266,8 +272,11 @@ class Train(_Section):
         4, ge=1, description="Batches of triples between two sums of relations' gradients over lanes (1 lane: 1)."
     )
     validate_every: int = Field(0, ge=0, description="Epochs between validations; 0 for none.")
-    validation_triples: int = Field(
-        2000, ge=1, description="Triples of the valid split that a validation ranks, for their filtered MRR."
+    validation_triples: int | None = Field(
+        2000, ge=1, description="Triples of the valid split that a validation ranks, filtered; null for all."
+    )
+    validation_sets: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (), description="Files of word similarity sets, which validate can name: files, globs, folders."
     )
     final_test: bool = Field(
         False, description="Rank the test split in the end, by the best epoch where there were validations."
@@ -304,6 +313,10 @@ class Train(_Section):
     max_failures: int = Field(
         3, ge=0, description="Ray: failures in a row, without a new checkpoint between them, that a run gets over."
     )
+    callbacks: Annotated[tuple[Annotated[str, NameOf(CALLBACKS, opened=False)], ...], BeforeValidator(_listed)] = Field(
+        ("tensorboard",),
+        description="What is told of each epoch, besides progress and early stopping; see docs/callbacks.md.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -319,7 +332,25 @@ class Train(_Section):
             raise ValueError(f"{self.lanes or 1} lanes need at least {2 * (self.lanes or 1)} groups, not {self.groups}")
         if self.patience and not self.validate_every:
             raise ValueError("patience needs validations; set validate_every too")
+        if (self.validate or self.validation_sets) and not self.validate_every:
+            name = "validate" if self.validate else "validation_sets"
+            raise ValueError(f"{name} says what validations measure, and there are none; set validate_every too")
+        if self.validation_sets and not set(self.validate) - set(OF_LINKS):
+            raise ValueError("validation_sets are not measured unless validate names them, with their weights")
+        for name, weight in self.validate.items():
+            if not weight > 0:
+                raise ValueError(f"validate: {name} has the weight {weight:g}; give one above 0, or leave it out")
+            if names_test(name):
+                raise ValueError(
+                    f"validate: {name} names a test set, by which nothing may be chosen; name a figure of the valid "
+                    f"split ({', '.join(OF_LINKS)}) or another set"
+                )
         return self
+
+
+def names_test(name: str) -> bool:
+    """Whether a component of `train.validate`, or the name of a set, has the word test in it, like `test_mrr`."""
+    return re.search(r"(?<![a-z])test(?![a-z])", posixpath.basename(name).lower()) is not None
 
 
 class Config(_Section):

@@ -189,7 +189,19 @@ TOKENIZERS = Registry(
         "unicode": "data.tokenizers.unicode:Unicode",
     },
 )
-ALL = (SCORERS, LOSSES, COMPARISONS, OPTIMIZERS, COUPLINGS, CANDIDATES, SOURCES, EXPORTS, TOKENIZERS)
+CALLBACKS = Registry(
+    "callback",
+    "callbacks",
+    {
+        "progress": "train.callbacks.progress:ShownProgress",
+        "early_stopping": "train.callbacks.early_stopping:EarlyStopping",
+        "tensorboard": "train.callbacks.tensorboard:TensorBoard",
+        "mlflow": "train.callbacks.mlflow:MLflow",
+        "wandb": "train.callbacks.wandb:WandB",
+        "ray_tune": "train.callbacks.ray_tune:RayTune",
+    },
+)
+ALL = (SCORERS, LOSSES, COMPARISONS, OPTIMIZERS, COUPLINGS, CANDIDATES, SOURCES, EXPORTS, TOKENIZERS, CALLBACKS)
 
 
 def load_plugins(modules: Iterable[str]) -> None:

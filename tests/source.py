@@ -16,17 +16,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "distjoint"
 
 PUBLIC = {
-    "Config",
-    "DistjointError",
-    "UsageError",
-    "compare",
-    "describe",
-    "evaluate",
-    "load",
-    "load_config",
-    "plan",
-    "prepare",
-    "train",
+    *("Callback", "Config", "DistjointError", "Stop", "UsageError"),
+    *("compare", "describe", "evaluate", "load", "load_config", "plan", "prepare", "train", "tune"),
 }
 """Names of `distjoint` itself; some are rooms' names too."""
 

@@ -54,14 +54,15 @@ ROOMS: dict[str, set[str]] = {
     },
     "describe": {"config", "storage", "table", "couplings", "runs", "data", "evaluate", "train"},
     "plan": {"config", "storage", "recipes", "model", "backends", "couplings", "runs", "table", "data", "train"},
+    "tune": {"config", "storage", "recipes", "data", "runs", "train"},
     "serve": {"storage", "evaluate", "results"},
     "doctor": {"storage"},
     "jobs": {"storage"},
-    "api": {"config", "recipes", "data", "train", "plan", "evaluate", "results", "describe"},
+    "api": {"config", "recipes", "data", "train", "plan", "tune", "evaluate", "results", "describe"},
     "demo": {"api", "storage", "data"},
     "cli": {
         *("api", "config", "storage", "recipes", "model", "optim", "table", "backends", "couplings", "runs", "data"),
-        *("train", "plan", "evaluate", "results", "describe", "serve", "doctor", "jobs", "demo"),
+        *("train", "plan", "tune", "evaluate", "results", "describe", "serve", "doctor", "jobs", "demo"),
     },
     "__main__": {"cli"},
 }

@@ -141,7 +141,7 @@ def test_a_finished_run_resumed_stays_as_it_is(run: Train) -> None:
 def measured(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> None:
     """Let validation find these, one after the other."""
     left = list(scores)
-    monkeypatch.setattr(Validation, "measure", lambda *_: left.pop(0))
+    monkeypatch.setattr(Validation, "measure", lambda *_: {"mrr": left.pop(0)})
 
 
 def test_early_stopping_keeps_the_best_epoch(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:

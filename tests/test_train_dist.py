@@ -118,7 +118,7 @@ def run_worker(folder: str, dataset: str, record: dict[str, Any]) -> int:
         run.make_dir()
         made.write(run)
     dist.barrier()
-    worker = Worker(run, made, Dataset.open(dataset), group_place(1), Silent())
+    worker = Worker(run, made, Dataset.open(dataset), group_place(1), Silent(), lambda *_: False)
     try:
         worker.train()
         return sum(worker.place.worker_of(lane, made.lanes) == dist.get_rank() for lane in range(made.lanes))

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small import LEAN, Small, assert_same_bits, config, info, tensors
+from test_callbacks import Stopper
 
 import distjoint
-from distjoint.base.errors import DistjointError, DivergedError, UsageError
+from distjoint.base.errors import DistjointError, DistjointWarning, DivergedError, UsageError
 from distjoint.base.progress import Silent
 from distjoint.registry import SCORERS, load_plugins
-from distjoint.train import cluster as driver
 from distjoint.train import train
+from distjoint.train.callbacks import Callback, Stop
 
 pytestmark = pytest.mark.ray
 
@@ -142,6 +144,32 @@ def test_an_error_of_a_worker_arrives_as_it_was_raised(small: Small, tmp_path: P
 
 
 @pytest.mark.usefixtures("cluster")
+def test_callbacks_hear_of_workers_in_this_process_and_stop_them(small: Small, tmp_path: Path) -> None:
+    class Third(Callback):
+        def __init__(self) -> None:
+            self.told: list[object] = [threading.Lock()]  # what could not be sent to a worker
+
+        def on_epoch_end(self, metrics: dict[str, object]) -> None:
+            self.told.append(metrics["epoch"])
+            if metrics["epoch"] == 3:
+                raise Stop("enough")
+            raise ValueError("shown")
+
+        def on_checkpoint(self, checkpoint: str) -> None:
+            self.told.append(Path(checkpoint).name)
+
+    settings = {"loss.alpha": 0, "train.lanes": 2, "train.epochs": 9}
+    train(small.joint, str(tmp_path / "one"), config(settings), callbacks=[Stopper(3)])
+    third = Third()
+    with pytest.warns(DistjointWarning, match=r"callback Third, on_epoch_end at epoch 2: ValueError: shown .*2 times"):
+        result = train(small.joint, str(tmp_path / "two"), config(settings), workers=2, callbacks=[third])
+    assert third.told[1:] == [1, "epoch-00001", 2, "epoch-00002", 3, "epoch-00003"]
+    assert (info(tmp_path / "two")["status"], result.failures) == ("stopped", {"Third": 2})
+    assert_same_bits(tensors(tmp_path / "one"), tensors(tmp_path / "two"))
+    assert list((tmp_path / "two/tensorboard").iterdir())
+
+
+@pytest.mark.usefixtures("cluster")
 def test_more_workers_than_the_cluster_has_are_refused(small: Small, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--workers 4: the Ray cluster has 3 CPUs"):
         train(small.joint, str(tmp_path / "run"), config(), workers=4)
@@ -149,9 +177,8 @@ def test_more_workers_than_the_cluster_has_are_refused(small: Small, tmp_path: P
 
 @pytest.mark.usefixtures("cluster")
 def test_a_run_a_worker_and_then_the_controller_of_which_was_killed_goes_on_to_the_same_bits(
-    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Small, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(driver, "POLL", 0.05)  # to hear of an epoch while there are many to come
     settings = {"loss.alpha": 0, "train.lanes": 2, "train.epochs": 60, "train.checkpoint_rounds": 2}
     train(small.many, str(tmp_path / "one"), config(settings))
     said: list[str] = []

@@ -34,6 +34,7 @@ from distjoint.cli.query import explain, export, nearest, predict, score
 from distjoint.cli.recipes import recipes
 from distjoint.cli.serve import serve
 from distjoint.cli.train import train
+from distjoint.cli.tune import tune
 from distjoint.registry import load_plugins
 
 PLUGINS = "DISTJOINT_PLUGINS"
@@ -77,6 +78,7 @@ app.command(cls=Several)(prepare)
 app.command()(describe)
 app.command()(plan)
 app.command()(train)
+app.command(cls=Several)(tune)
 app.command(cls=Several)(evaluate)
 app.command(cls=Several)(compare)
 app.command()(nearest)

@@ -44,6 +44,11 @@ class RunComparison:
         worded = [report for report in self.reports if report.similarity or report.grouped or report.analogies]
         notes += [report.word_note for report in worded]
         notes += [note for report in worded for note in report.read_as]
+        notes += [
+            f"{name}: {note}"
+            for name, report in zip(self.names, self.reports, strict=True)
+            for note in report.chosen_on
+        ]
         return Group(*comparison_tables(self.names, self.measures, self.differences, notes))
 
     def __str__(self) -> str:

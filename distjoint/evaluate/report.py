@@ -52,6 +52,7 @@ class Report:
     standardize   whether their columns were standardised
     grouped       sets whose figure is the mean of groups
     read_as       how the files of sets were read, in sentences
+    chosen_on     a sentence for each set by which the run was chosen, so that its figure is no test
     """
 
     run: str
@@ -65,6 +66,7 @@ class Report:
     analogies: Analogies | None = None
     classification: Classification | None = None
     read_as: tuple[str, ...] = ()
+    chosen_on: tuple[str, ...] = ()
 
     @property
     def uncovered(self) -> list[str]:
@@ -89,6 +91,7 @@ class Report:
             "grouped": [result.to_dict() for result in self.grouped],
             "analogies": self.analogies.to_dict() if self.analogies else None,
             "read_as": list(self.read_as),
+            "chosen_on": list(self.chosen_on),
         }
         cleaned: dict[str, Any] = _without_nan(tree)
         return cleaned
@@ -119,7 +122,7 @@ class Report:
             parts += grouped_tables(result, self.epoch, self.word_note)
         if self.analogies is not None:
             parts += analogy_tables(self.analogies, self.epoch, self.word_note)
-        parts += notes_under(self.read_as)
+        parts += notes_under((*self.read_as, *self.chosen_on))
         return Group(*parts)
 
     def __str__(self) -> str:
@@ -155,6 +158,7 @@ class Report:
             grouped=(*(each for each in earlier.grouped if each.name not in names), *self.grouped),
             analogies=self.analogies or earlier.analogies,
             read_as=tuple(dict.fromkeys(earlier.read_as + self.read_as)),
+            chosen_on=tuple(dict.fromkeys(earlier.chosen_on + self.chosen_on)),
         )
 
     def _write(self, folder: Location) -> None:
@@ -239,6 +243,7 @@ class Report:
             analogies=tree["analogies"] and Analogies.of(tree["analogies"], items["analogies.right"]),
             classification=classification,
             read_as=tuple(tree.get("read_as", ())),
+            chosen_on=tuple(tree.get("chosen_on", ())),
         )
 
 

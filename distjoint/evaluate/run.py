@@ -7,6 +7,7 @@ from dataclasses import replace
 from distjoint.base.errors import DistjointError, UsageError
 from distjoint.base.progress import Progress, Silent
 from distjoint.evaluate.analogies import analogies as measure_analogies
+from distjoint.evaluate.choosing import chosen_on
 from distjoint.evaluate.chosen import choose
 from distjoint.evaluate.links import GraphResult, LinkOptions
 from distjoint.evaluate.options import EvaluateOptions, Split
@@ -40,7 +41,13 @@ def measure(options: EvaluateOptions) -> Report:
     run = RunFolder.open(options.run_url, options.storage_options)
     split = _split(run, options)
     sets, read_as = _read_sets(options)
-    report = Report(str(run.folder), run.info.result or "", standardize=options.standardize, read_as=tuple(read_as))
+    report = Report(
+        str(run.folder),
+        run.info.result or "",
+        standardize=options.standardize,
+        read_as=tuple(read_as),
+        chosen_on=tuple(chosen_on(run.folder, sets)),
+    )
     if split is not None or options.classify:
         graph = GraphResult(run, options.dataset, options.memory_bytes or MEMORY)
         if split is not None:

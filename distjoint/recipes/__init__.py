@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from distjoint.base.errors import UsageError
+from distjoint.storage import Location, locate
 
 ANY = "any"
 """`Recipe.graph` of those that fit any graph."""
@@ -88,7 +89,9 @@ def recipes() -> Mapping[str, Recipe]:
 
 
 def find(name: str) -> Recipe:
-    """The recipe of a name. raises UsageError that names the nearest one"""
+    """The recipe of a name, or of a file, as `tune` writes one. raises UsageError that names the nearest one"""
+    if name.endswith((".yaml", ".yml")) and (file := locate(name)).exists():
+        return _read_file(name, file)
     if name not in recipes():
         from difflib import get_close_matches
 
@@ -96,6 +99,16 @@ def find(name: str) -> Recipe:
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise UsageError(f"no recipe '{name}'; {hint}'distjoint recipes' lists them")
     return recipes()[name]
+
+
+def _read_file(name: str, file: Location) -> Recipe:
+    try:
+        return _read(name, file.read_bytes().decode())
+    except (KeyError, IndexError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--recipe {name}: a recipe begins with a comment that has its title, Graph, Paper and Reaches; give a "
+            "configuration without them as --config"
+        ) from error
 
 
 def _read(name: str, text: str) -> Recipe:

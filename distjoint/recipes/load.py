@@ -41,7 +41,7 @@ def load_config(
     """A configuration from a YAML file or a recipe, and overrides, on top of the defaults.
 
     url         a YAML file, or None
-    recipe      name of one of `distjoint recipes`, in the place of a file
+    recipe      name of one of `distjoint recipes`, or a recipe's file, as `tune` writes one
     overrides   `section.key=value` strings, or a mapping of `section.key` to value
     raises      UsageError that names the key, the value and what would be right
     """
@@ -51,7 +51,7 @@ def load_config(
             raise UsageError(f"--config {url} and --recipe {recipe}: give one of the two, and --set on top of it")
         tree = find(recipe).settings()
     elif url is not None:
-        tree = _read(url, options)
+        tree = read_tree(url, options)
     for key, value in parse_settings(overrides).items():
         set_key(tree, key, value)
     return validate(tree, url or recipe or "config")
@@ -65,8 +65,8 @@ def parse_settings(settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any
     return dict(settings) if isinstance(settings, Mapping) else dict(_parse(text) for text in settings)
 
 
-def _read(url: str, options: Options | None) -> dict[str, Any]:
-    """The tree of a YAML file; an empty file is an empty tree."""
+def read_tree(url: str, options: Options | None) -> dict[str, Any]:
+    """The tree of a YAML file; an empty file is an empty tree. raises UsageError for what is no such file"""
     try:
         tree = _OnceLoader(locate(url, options).read_bytes()).get_single_data() or {}
     except yaml.MarkedYAMLError as error:
@@ -98,6 +98,6 @@ def set_key(tree: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(inner, dict):
             raise UsageError(f"{key}: {section} is not a section")
         tree = inner
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not sections:
         raise UsageError(f"{key}={value}: give one key at a time, like {key}.{next(iter(value), 'key')}=...")
     tree[last] = value

@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 
 from distjoint.base.arrays import Floats
 from distjoint.base.errors import DistjointError
-from distjoint.config import RECORDED, Config
+from distjoint.config import Config
+from distjoint.names import RECORDED
 from distjoint.runs.tensors import LazyFile, arrays_of, mapped_bytes
 from distjoint.storage import Location, Options, locate
 from distjoint.table.layout import Layout, Sizes

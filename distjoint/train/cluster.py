@@ -25,12 +25,12 @@ from distjoint.base.progress import Progress, Silent
 from distjoint.base.ray_session import ray_session
 from distjoint.data.dataset import Dataset
 from distjoint.registry import load_plugins, plugin_modules
-from distjoint.runs import journal
-from distjoint.runs.checkpoint import complete
+from distjoint.runs.checkpoint import complete, newest_position
 from distjoint.runs.folder import RunInfo
 from distjoint.storage import Location, Options, locate
 from distjoint.train.build import group_place
-from distjoint.train.describe import epoch_line
+from distjoint.train.callbacks.telling import Tell
+from distjoint.train.mailbox import Ask, answered
 from distjoint.train.worker import Worker
 
 _TIMEOUT = 3600
@@ -38,14 +38,21 @@ _TIMEOUT = 3600
 _SCALING = 900.0
 """Seconds to wait for a cluster that is not this machine's own to grow."""
 _GROWING = 15.0
-POLL = 0.5
 _SCRATCH = "ray"
 
 
 def run(
-    folder: Location, info: RunInfo, data: Dataset, workers: int, options: Options | None, progress: Progress
+    folder: Location,
+    info: RunInfo,
+    data: Dataset,
+    workers: int,
+    options: Options | None,
+    progress: Progress,
+    tell: Tell,
 ) -> None:
     """Train a run with Ray workers, on the cluster this process is connected to, or on one started for it here.
+
+    Callbacks are told in this process, by `tell`.
 
     When workers, a node or Ray's own controller die, training goes on from the newest checkpoint with as many workers
     as there is room for, up to `train.max_failures` times in a row without a new checkpoint between.
@@ -59,8 +66,9 @@ def run(
         while True:
             before_it = _reservations()
             try:
-                with _follow(folder, info, progress), _interruptible():
-                    _trainer(folder, info, data.folder, workers, options).fit()
+                done = newest_position(folder).epoch
+                with answered(tell, info.config.train.epochs, done, progress) as mailbox, _interruptible():
+                    _trainer(folder, info, data.folder, workers, options, mailbox).fit()
                 return
             except Exception as error:
                 if _is_final(error):
@@ -80,7 +88,9 @@ def run(
                 (folder / _SCRATCH).delete()
 
 
-def _trainer(folder: Location, info: RunInfo, dataset: Location, workers: int, options: Options | None) -> TorchTrainer:
+def _trainer(
+    folder: Location, info: RunInfo, dataset: Location, workers: int, options: Options | None, mailbox: Any
+) -> TorchTrainer:
     gpus = "GPU" in ray.cluster_resources()
     return TorchTrainer(
         _worker,
@@ -90,6 +100,7 @@ def _trainer(folder: Location, info: RunInfo, dataset: Location, workers: int, o
             "info": info.model_dump(mode="json"),
             "options": dict(options or {}),
             "plugins": plugin_modules(),
+            "mailbox": mailbox,
         },
         scaling_config=ScalingConfig(
             num_workers=workers,
@@ -150,7 +161,7 @@ def _worker(config: dict[str, Any]) -> None:
     load_plugins(config["plugins"])  # before the configuration is read, which may name what they add
     info = RunInfo.model_validate(config["info"])
     place, data = group_place(info.config.train.threads), Dataset.open(config["dataset"], config["options"])
-    worker = Worker(locate(config["folder"], config["options"]), info, data, place, Silent())
+    worker = Worker(locate(config["folder"], config["options"]), info, data, place, Silent(), Ask(config["mailbox"]))
     try:
         worker.train()
     finally:
@@ -168,33 +179,6 @@ def _interruptible() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _follow(folder: Location, info: RunInfo, progress: Progress) -> Iterator[None]:
-    """Say each epoch's line as rank 0 writes it to the run's metrics."""
-    done = threading.Event()
-    seen = len(journal.read(folder))
-
-    def follow() -> None:
-        nonlocal seen
-        with progress.task("training", total=info.config.train.epochs) as bar:
-            bar.advance(seen)
-            finished = False
-            while not finished:
-                finished = done.wait(POLL)
-                for line in journal.read(folder)[seen:]:
-                    progress.say(epoch_line(line, info.config.train.epochs))
-                    bar.advance()
-                    seen += 1
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _failures(error: BaseException) -> list[BaseException]:

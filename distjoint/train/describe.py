@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distjoint.base.progress import short
+from distjoint.names import OF_LINKS
 from distjoint.registry import SOURCES
 
 
@@ -16,10 +17,19 @@ def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
         parts += SOURCES[name].epoch_words(metrics)
     if "update_cosine" in metrics:
         parts.append(f"updates: cosine {metrics['update_cosine']:+.2f}, norm ratio {metrics['update_norm_ratio']:.2g}")
-    if "valid_mrr" in metrics:
-        among = " (typed)" if metrics.get("typed") else ""
-        parts.append(f"valid MRR{among} {metrics['valid_mrr']:.4f}")
+    parts += _of_validation(metrics)
     return "  ".join([*parts, f"{metrics['seconds']:.1f} s"])
+
+
+def _of_validation(metrics: Mapping[str, Any]) -> list[str]:
+    """Each component that was measured, and the weighted metric of several."""
+    valid = {name.removeprefix("valid_"): value for name, value in metrics.items() if name.startswith("valid_")}
+    score, among = valid.pop("score", None), " (typed)" if metrics.get("typed") else ""
+    shown = {"mrr": "MRR", "unseen_mrr": "unseen MRR"}
+    parts = [f"{shown.get(name, name)}{among if name in OF_LINKS else ''} {each:.4f}" for name, each in valid.items()]
+    if len(parts) > 1 and score is not None:
+        parts.append(f"score {score:.4f}")
+    return [f"valid {', '.join(parts)}"] if parts else []
 
 
 def rates_line(metrics: Mapping[str, float]) -> str:

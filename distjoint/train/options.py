@@ -5,7 +5,7 @@ Nothing heavy is imported here: the command line reads this file to print its he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from distjoint.base.options import CallOptions, option, options
@@ -13,6 +13,7 @@ from distjoint.base.options import CallOptions, option, options
 if TYPE_CHECKING:
     from distjoint.base.progress import Progress
     from distjoint.config import Config
+    from distjoint.train.callbacks.base import Callback
 
 
 @options
@@ -38,7 +39,9 @@ class TrainOptions(CallOptions):
         command=False,
         checked=False,
     )
-    recipe: str | None = option("One of 'distjoint recipes'.", default=None, metavar="NAME")
+    recipe: str | None = option(
+        "One of 'distjoint recipes', or the file of one that 'tune' wrote.", default=None, metavar="NAME"
+    )
     parent: str | None = option(
         "Go on from this run, whose dataset DATASET grew from: its rows, relations and configuration, but for --set.",
         default=None,
@@ -71,6 +74,13 @@ class TrainOptions(CallOptions):
         doc="Continue where there is a run at `out`, with this dataset and configuration; else begin it.",
     )
     overwrite: bool = option("Replace what is at --out.", default=False, doc="Replace the run at `out`.")
+    callbacks: Sequence[Callback] = option(
+        "Objects that are told how the run goes, besides those of train.callbacks; docs/callbacks.md.",
+        default=(),
+        command=False,
+        checked=False,
+        recorded=False,
+    )
     storage_options: Mapping[str, Any] | None = option(
         "Credentials and the like of the URLs.", default=None, command=False, recorded=False
     )

@@ -74,11 +74,6 @@ def check_data(scheme: Scheme, data: Dataset, dataset: str) -> None:
         source.check(scheme, data)
     if not scheme.text and not scheme.graph:
         raise UsageError(f"{dataset}: holds neither co-occurrence counts nor training triples")
-    if config.train.validate_every and scheme.graph and not counts.get("triples/valid"):
-        raise UsageError(
-            f"train.validate_every={config.train.validate_every}: {dataset} has no valid triples; "
-            "prepare with --valid or --valid-fraction, or set it to 0"
-        )
     if config.train.final_test and not scheme.graph:
         raise UsageError("train.final_test: this run trains no graph (loss.alpha=0); set it to false")
     if config.train.final_test and not counts.get("triples/test"):

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,8 @@ from distjoint.config import Config, validate
 from distjoint.data.dataset import Dataset
 from distjoint.data.of_run import open_dataset, placed
 from distjoint.evaluate import evaluate
+from distjoint.evaluate.choosing import FILE as SETS
+from distjoint.evaluate.choosing import ChosenBy, read_sets, write_sets
 from distjoint.recipes import Recipe
 from distjoint.recipes import find as find_recipe
 from distjoint.recipes.load import load_config, set_key
@@ -31,16 +33,21 @@ from distjoint.storage.lock import NAME as LOCK
 from distjoint.storage.lock import Holder, Lock, hold
 from distjoint.train import initial
 from distjoint.train.build import local_place, scheme_of
+from distjoint.train.callbacks import TrainingRun, callbacks_of
+from distjoint.train.callbacks.early_stopping import EarlyStopping
+from distjoint.train.callbacks.telling import Callbacks
 from distjoint.train.carry import Old, write_carried
 from distjoint.train.changes import CONFIG, change, edited, nothing_left, told_changes, wanted_of
 from distjoint.train.memory import foreseen
 from distjoint.train.options import TrainOptions
 from distjoint.train.papers import unlike_the_paper
 from distjoint.train.plan import check_begun, plan, summary, unread_texts
+from distjoint.train.validate import check_components
 from distjoint.train.worker import Worker
 
 TEST = "test.json"
 _COPIED = ("rows.parquet", "relations.parquet")
+_OF_VALIDATION = ("validate", "validation_sets", "validate_every")
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Result:
     metrics    those of the epoch whose vectors the run keeps as its result, the best one where there were
                validations: losses, samples, rates, and valid_mrr where it was measured
     history    every epoch's
+    failures   how often each callback has raised something, by name; none where none has
     test       link prediction on the test split by the checkpoint that the run keeps as its result, where
                train.final_test asks for it; as `evaluate` has it, and in the run's folder as test.json
     """
@@ -59,6 +67,7 @@ class Result:
     metrics: dict[str, Any]
     history: list[dict[str, Any]] = field(repr=False)
     test: dict[str, Any] | None = None
+    failures: dict[str, int] = field(default_factory=dict)
 
     @property
     def last_epoch(self) -> int:
@@ -72,6 +81,7 @@ class Result:
             "last_epoch": self.last_epoch,
             "history": self.history,
             "test": self.test,
+            "callback_failures": self.failures,
         }
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -83,6 +93,8 @@ class Result:
         epoch = f"{kept}, the best of {self.last_epoch}" if kept < self.last_epoch else kept
         for name, value in {"run": self.run, **self.metrics, "epoch": epoch, **tested}.items():
             table.add_row(name, f"{value:,.5g}" if isinstance(value, float) else str(value))
+        for name, times in self.failures.items():
+            table.add_row(f"failures of callback {name}", str(times))
         yield table
 
 
@@ -101,6 +113,8 @@ def run_training(options: TrainOptions) -> Result:
     old = Old.open(options.parent, storage) if options.parent and not resume else None
     base = old.config if old else RunInfo.read(run).config if options.parent else None
     config = _tree(options.config, options.recipe, base)
+    if not resume:
+        callbacks_of(config, options.callbacks)  # so that nothing is written where one is missing
     if resume:
         RunInfo.read(run)  # so that nothing is written where there is no run
     else:
@@ -111,20 +125,21 @@ def run_training(options: TrainOptions) -> Result:
         else:
             info, data = _new(run, config, options, old, progress)
         progress.say(summary(info, data))
+        callbacks = Callbacks(callbacks_of(info.config, options.callbacks))
         before = newest_position(run)
-        _run_to_the_end(lock, info, data, options.workers, storage, progress)
-        if info.config.train.init or info.old:
+        status = _run_to_the_end(lock, info, data, callbacks, options, progress)
+        if (info.config.train.init or info.old) and newest_position(run) != Position(0):
             (run / initial.FOLDER).delete()
-        if resume and newest_position(run) == before:
-            progress.say(nothing_left(run, info, before))
+        for line in _ended(run, info, callbacks, before if resume else None):
+            progress.say(line)
         history = journal.read(run)
         kept = _kept(RunInfo.read(run), history)
         if kept and kept["epoch"] < history[-1]["epoch"]:
             progress.say(f"kept: epoch {kept['epoch']}, the best of {history[-1]['epoch']}; its figures follow")
         test = None
-        if info.config.train.final_test:
+        if info.config.train.final_test and status == "finished":
             test = _final_test(run, out, info.config.graph.typed, storage, progress)
-    return Result(out, kept, history, test)
+    return Result(out, kept, history, test, dict(callbacks.failures))
 
 
 def _new(
@@ -147,8 +162,10 @@ def _new(
         for said in (unlike_the_paper(config), unread_texts(config, data)):
             if said is not None:
                 progress.say(said)
+    sets = check_components(config, info.sources, data, options.dataset, options.storage_options)
+    sets = [*(read_sets(old.run.folder) if old else []), *sets]
     with _initial(info, data, options.storage_options, progress) as found:
-        _make_folder(run, info, data, options.overwrite, found, old, progress)
+        _make_folder(run, info, data, options.overwrite, found, old, sets, progress)
     return info, data
 
 
@@ -170,6 +187,9 @@ def _continued(run: Location, config: Config, options: TrainOptions, progress: P
     if here.dataset != info.dataset:
         progress.say(f"{run}: its dataset is in {here.dataset} now, and was in {info.dataset}")
     info = change(run, here, data, settings)
+    if any(getattr(info.config.train, key) != getattr(here.config.train, key) for key in _OF_VALIDATION):
+        sets = check_components(info.config, info.sources, data, info.dataset, options.storage_options)
+        write_sets(run, sets)
     for note in (*told_changes(here, info), edited(run, here, settings)):
         if note is not None:
             progress.say(note)
@@ -179,21 +199,43 @@ def _continued(run: Location, config: Config, options: TrainOptions, progress: P
 
 
 def _run_to_the_end(
-    lock: Lock, info: RunInfo, data: Dataset, workers: int, options: Options | None, progress: Progress
-) -> None:
+    lock: Lock, info: RunInfo, data: Dataset, callbacks: Callbacks, options: TrainOptions, progress: Progress
+) -> Status:
     """Train what is left, and note in the run how it ended, unless another process has taken it over."""
     run = lock.folder
     info = _set_status(run, info, "running")
     status: Status = "failed"
+    epoch = newest_position(run).epoch
+    history = [line for line in journal.read(run) if line["epoch"] <= epoch]
+    told = TrainingRun(run.absolute, run, info.config, info.sources, epoch, history, progress)
     try:
-        _run_workers(run, info, data, workers, options, progress)
-        status = "finished"
+        if not callbacks.start(told):
+            _run_workers(run, info, data, callbacks, options, progress)
+        stop = callbacks.stopped_by
+        status = "stopped" if stop and not stop[1].finished else "finished"
     except KeyboardInterrupt:
         status = "stopped"
         raise
     finally:
         if lock.taken_by is None:
             _set_status(run, RunInfo.read(run), status)
+        callbacks.end(status)
+    return status
+
+
+def _ended(run: Location, info: RunInfo, callbacks: Callbacks, before: Position | None) -> Iterator[str]:
+    """What to say of how a run ended.
+
+    before   where it stood when it went on; None for a new one
+    """
+    at, epochs = newest_position(run), info.config.train.epochs
+    name, stop = callbacks.stopped_by or ("", None)
+    if stop and not (name == EarlyStopping.name and at == before):
+        why = f": {stop.reason}" if stop.reason else ""
+        again = "" if stop.finished else f"; go on with: distjoint train --resume {shlex.quote(str(run))}"
+        yield f"{run}: callback {name} ended the run after epoch {at.epoch} of {epochs}{why}{again}"
+    elif at == before:
+        yield nothing_left(run, info, at)
 
 
 def _kept(info: RunInfo, history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -262,7 +304,7 @@ def _refuse_folder(run: Location, overwrite: bool) -> None:
         raise UsageError(
             f"{run}: is a run; continue it with --resume {shlex.quote(str(run))}, or give --overwrite, or another --out"
         )
-    begun = {*_COPIED, CONFIG, RUN, initial.FOLDER, initial.GIVEN}
+    begun = {*_COPIED, CONFIG, RUN, SETS, initial.FOLDER, initial.GIVEN}
     if RUN not in there and not there <= begun:  # else it is what a start broken off has left
         raise UsageError(f"{run}: is a folder that is not empty and not a run; give another --out")
 
@@ -282,6 +324,7 @@ def _make_folder(
     overwrite: bool,
     found: initial.Found | None,
     old: Old | None,
+    sets: Sequence[ChosenBy],
     progress: Progress,
 ) -> None:
     _refuse_folder(run, overwrite)  # another process may have made a run there meanwhile
@@ -296,6 +339,8 @@ def _make_folder(
             write_carried(old, run, info, data, found, progress)
         elif found:
             found.write(run, info)
+        if sets:
+            write_sets(run, sets)
         info.write(run)
     except BaseException:
         with suppress(DistjointError, OSError):
@@ -304,10 +349,10 @@ def _make_folder(
 
 
 def _run_workers(
-    run: Location, info: RunInfo, data: Dataset, workers: int, options: Options | None, progress: Progress
+    run: Location, info: RunInfo, data: Dataset, callbacks: Callbacks, options: TrainOptions, progress: Progress
 ) -> None:
-    if workers == 1:
-        worker = Worker(run, info, data, local_place(info.config.train.threads), progress)
+    if options.workers == 1:
+        worker = Worker(run, info, data, local_place(info.config.train.threads), progress, callbacks.tell)
         try:
             worker.train()
         finally:
@@ -315,7 +360,7 @@ def _run_workers(
     else:
         from distjoint.train import cluster  # Ray is imported only where it is used
 
-        cluster.run(run, info, data, workers, options, progress)
+        cluster.run(run, info, data, options.workers, options.storage_options, progress, callbacks.tell)
 
 
 def _set_status(run: Location, info: RunInfo, status: Status) -> RunInfo:

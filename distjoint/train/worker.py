@@ -27,7 +27,7 @@ from distjoint.storage import Location
 from distjoint.table.parts import Shard
 from distjoint.train.beginning import Beginning
 from distjoint.train.build import Place, build
-from distjoint.train.describe import epoch_line
+from distjoint.train.callbacks.telling import Tell
 from distjoint.train.epoch import EpochLoop
 from distjoint.train.initial import given_rows, open_initial
 from distjoint.train.peers import Heartbeat
@@ -37,10 +37,17 @@ from distjoint.train.warm_up import warm_up
 
 
 class Worker:
-    """Trains its lanes of a run from the newest checkpoint to the last epoch."""
+    """Trains its lanes of a run from the newest checkpoint to the last epoch, or to a callback's `Stop`.
 
-    def __init__(self, run: Location, info: RunInfo, dataset: Dataset, place: Place, progress: Progress) -> None:
+    tell   tells callbacks of epochs and checkpoints, and says whether one wants the run to end; rank 0 only
+    """
+
+    def __init__(
+        self, run: Location, info: RunInfo, dataset: Dataset, place: Place, progress: Progress, tell: Tell
+    ) -> None:
         self.run, self.info, self.dataset, self.place, self.progress = run, info, dataset, place, progress
+        self.tell, self.ends = tell, False
+        self.published, self.untold = set[str](), list[str]()
         held = GIVEN in info.config.train.freeze
         self.parts = build(info, dataset, place, given_rows(run, dataset.layout.rows) if held else None)
         self.parking = Parking(on_disk=not self.parts.fits)
@@ -71,8 +78,6 @@ class Worker:
     def close(self) -> None:
         """Give back threads and scratch files."""
         self.checkpoints.close()
-        if self.journal:
-            self.journal.close()
         self.parking.close()
         self.parts.close()
 
@@ -93,25 +98,32 @@ class Worker:
         self.validation = Validation(self.run, self.info, self.dataset, lines)
         if self.journal and start and len(self.journal.lines) < self.at.epoch:
             self._tell(dict(start.manifest.metrics))  # stopped just after it was written
-        self.validation.share()
+        self._agree_to_end()
 
     def _train(self, bar: Task) -> None:
-        epochs = self.info.config.train.epochs
+        epochs, unsaved = self.info.config.train.epochs, None
         bar.advance(self.at.epoch)
-        while self.at.epoch < epochs and not self.validation.exhausted():
+        while self.at.epoch < epochs and not self.ends:
             try:
                 metrics = self.train_epoch(self.at.epoch, bar)
             except DivergedError as error:
                 raise DivergedError(f"{error}; {self._advice(error.key)}", error.key) from error
-            following = Position(self.at.epoch + 1)
+            following, unsaved = Position(self.at.epoch + 1), None
             if self._is_kept(following.epoch):
                 self.save(following, metrics=metrics)
             else:
-                self.at = following
+                self.at, unsaved = following, metrics
             if self.journal:
                 self._tell(metrics)
-            self.validation.share()
+            self._agree_to_end()
+        if unsaved is not None:  # a callback has ended the run before the next checkpoint
+            self.save(self.at, metrics=unsaved)
         self.checkpoints.wait()
+        self._tell_checkpoints()
+
+    def _agree_to_end(self) -> None:
+        """Let every worker know whether a callback wants the run to end; every worker calls it after every epoch."""
+        self.ends = self._on_rank_0(self.ends)
 
     def _advice(self, key: str) -> str:
         """How to go on from a step that was too large."""
@@ -135,17 +147,26 @@ class Worker:
         self.at, self.saved = position, time.monotonic()
 
     def _tell(self, metrics: dict[str, Any]) -> None:
-        """Measure the epoch that is done, if that is due, and say how it went; rank 0 only."""
+        """Measure the epoch that is done, if that is due, and tell how it went; rank 0 only."""
         assert self.journal is not None
         if self.validation.due(metrics["epoch"]):
             self.checkpoints.wait()
             metrics |= self.validation.after(metrics["epoch"])
             self.publish(Position(metrics["epoch"]).name)
         self.journal.write(metrics)
-        self.progress.say(epoch_line(metrics, self.info.config.train.epochs))
+        self.ends |= self.tell("on_epoch_end", metrics)
+        self._tell_checkpoints()
+
+    def _tell_checkpoints(self) -> None:
+        """Tell callbacks of the checkpoints that are complete by now; on rank 0, others know of none."""
+        while self.untold:
+            self.ends |= self.tell("on_checkpoint", (self.run / self.untold.pop(0)).absolute)
 
     def publish(self, name: str) -> None:
-        """Choose the run's result, now that the checkpoint `name` is complete; rank 0 only."""
+        """Choose the run's result, now that the checkpoint `name` is complete; rank 0 only, in whichever thread."""
+        if name not in self.published:
+            self.published.add(name)
+            self.untold.append(name)
         best = self.validation.best
         self.info = self.info.model_copy(update={"result": best or name})
         self.info.write(self.run)
@@ -176,10 +197,15 @@ class Worker:
 
     def _have_passed(self, seconds: float) -> bool:
         """Whether that long has passed since the last checkpoint, by the clock of rank 0."""
-        passed = torch.tensor([float(time.monotonic() - self.saved > seconds)], device=self.place.device)
-        if dist.is_initialized():
-            dist.broadcast(passed, 0)
-        return bool(passed.item())
+        return self._on_rank_0(time.monotonic() - self.saved > seconds)
+
+    def _on_rank_0(self, truth: bool) -> bool:
+        """A truth as rank 0 has it; every worker calls it."""
+        if not dist.is_initialized():
+            return truth
+        told = torch.tensor([float(truth)], device=self.place.device)
+        dist.broadcast(told, 0)
+        return bool(told.item())
 
     def begin(self, shard: int) -> Shard:
         """A shard that no worker has yet."""

@@ -242,7 +242,7 @@ def member(run: str, dataset: str) -> None:
     store = dist.TCPStore(host, port, 2, rank == 0, timedelta(seconds=NOTICED / 4))
     dist.init_process_group("gloo", timeout=timedelta(seconds=NOTICED / 2), store=store, rank=rank, world_size=2)
     place = locate(run)
-    worker = Worker(place, RunInfo.read(place), Dataset.open(dataset), group_place(1), Silent())
+    worker = Worker(place, RunInfo.read(place), Dataset.open(dataset), group_place(1), Silent(), lambda *_: False)
     try:
         worker.train()
     finally:
