@@ -52,27 +52,16 @@ _GLOSSES = (
     "SELECT synset_rowid, definition FROM definitions ORDER BY rowid",
     "SELECT synset_rowid, example FROM synset_examples ORDER BY rowid",
 )
-_RELATIONS = """
-    SELECT {source}, types.type, {target}, relations.metadata FROM {table} AS relations
-    JOIN relation_types AS types ON types.rowid = relations.type_rowid {joins}"""
+_OF_TYPE = "JOIN relation_types AS types ON types.rowid = relations.type_rowid"
 _SOURCE = "JOIN senses AS source ON source.rowid = relations.source_rowid"
 _TARGET = "JOIN senses AS target ON target.rowid = relations.target_rowid"
-_ALL_RELATIONS = (
-    _RELATIONS.format(
-        table="synset_relations", source="relations.source_rowid", target="relations.target_rowid", joins=""
-    ),
-    _RELATIONS.format(
-        table="sense_relations",
-        source="source.synset_rowid",
-        target="target.synset_rowid",
-        joins=f"{_SOURCE} {_TARGET}",
-    ),
-    _RELATIONS.format(
-        table="sense_synset_relations",
-        source="source.synset_rowid",
-        target="relations.target_rowid",
-        joins=_SOURCE,
-    ),
+_RELATIONS = (
+    f"""SELECT relations.source_rowid, types.type, relations.target_rowid, relations.metadata
+    FROM synset_relations AS relations {_OF_TYPE} ORDER BY relations.rowid""",
+    f"""SELECT source.synset_rowid, types.type, target.synset_rowid, relations.metadata
+    FROM sense_relations AS relations {_OF_TYPE} {_SOURCE} {_TARGET} ORDER BY relations.rowid""",
+    f"""SELECT source.synset_rowid, types.type, relations.target_rowid, relations.metadata
+    FROM sense_synset_relations AS relations {_OF_TYPE} {_SOURCE} ORDER BY relations.rowid""",
 )
 _SHOWN = 6
 
@@ -189,7 +178,7 @@ def _shared(file: Location, synset: str, first: str, second: str) -> str:
 
 
 def _relations(file: Location, database: sqlite3.Connection, ids: dict[int, str]) -> Iterator[Triple]:
-    for query in _ALL_RELATIONS:
+    for query in _RELATIONS:
         for source, kind, target, metadata in database.execute(query):
             kind = _text(file, kind)
             if kind == "other":
