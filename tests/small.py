@@ -171,8 +171,8 @@ def history(run: Path) -> list[dict[str, Any]]:
 
 
 def losses(run: Path) -> list[dict[str, float]]:
-    """By epoch, without what a clock says."""
-    return [{k: v for k, v in line.items() if "second" not in k} for line in history(run)]
+    """By epoch, without what a clock says, and what moved."""
+    return [{k: v for k, v in line.items() if "second" not in k and not k.endswith("_bytes")} for line in history(run)]
 
 
 __all__ = [

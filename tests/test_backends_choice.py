@@ -29,7 +29,6 @@ pytestmark = pytest.mark.unit
 
 ASKS = {
     "distjoint/doctor/machine.py": "says what GPUs torch finds, and uses none",
-    "distjoint/train/validate.py": "the device of a process group's collectives, which that group decides",
 }
 """Files outside the backends that ask what device there is, and why they may."""
 

@@ -176,7 +176,9 @@ def test_a_partition_takes_the_bytes_that_are_told_beforehand(name: str, paired:
         assert bool(decoder.bytes(partition)) == bool(count)
         if count:
             decoded = decoder.decode(partition)
-            assert decoder.bytes(partition) == sum(getattr(decoded, field.name).nbytes for field in fields(decoded))
+            assert decoder.bytes(partition) == sum(
+                part.nbytes for field in fields(decoded) if (part := getattr(decoded, field.name)) is not None
+            )
             filled += 1
     assert filled > 5
 

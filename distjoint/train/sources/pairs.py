@@ -21,7 +21,7 @@ from distjoint.table.parts import Part
 from distjoint.train.rates import Rates
 from distjoint.train.schedule import Partition
 from distjoint.train.sources.base import Resources
-from distjoint.train.sources.pulls import SAMPLE_BYTES, DecodedPulls, Pull, PullDecoder, PullSource
+from distjoint.train.sources.pulls import COLUMN_BYTES, DecodedPulls, Pull, PullDecoder, PullSource
 
 
 class PairSource(PullSource):
@@ -76,7 +76,7 @@ class PairDecoder(PullDecoder):
     """Reads pairs of rows apart, and adds the shared rows of a shard."""
 
     def bytes(self, partition: Partition) -> int:
-        return super().bytes(partition) + SAMPLE_BYTES * _shared(self.dataset.layout, *partition)
+        return super().bytes(partition) + COLUMN_BYTES * len(self.columns) * _shared(self.dataset.layout, *partition)
 
     def decode(self, partition: Partition) -> DecodedPulls:
         (i, j), layout, apart = partition, self.dataset.layout, self.dataset.pairs(*partition)

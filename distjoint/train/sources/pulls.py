@@ -31,8 +31,8 @@ from distjoint.train.schedule import Partition, Visit
 from distjoint.train.sources.base import LaneVisit, Source, VisitWork
 from distjoint.train.tally import Tally
 
-SAMPLE_BYTES = 12
-"""Of a sample that is decoded."""
+COLUMN_BYTES = 4
+"""Of a number of a sample that is decoded."""
 PullBatch = tuple[Tensor, Tensor, Tensor]
 """Arena rows int64[n] of either end, which may repeat, and weights float32[n, 1]."""
 
@@ -107,16 +107,16 @@ class PullDecoder:
     """Reads partitions of samples. also: one more column to read"""
 
     def __init__(self, dataset: Dataset, stream: str, columns: tuple[str, str, str], also: str | None = None) -> None:
-        self.dataset, self._stream, self._columns = dataset, stream, (*columns, *([also] if also else ()))
+        self.dataset, self._stream, self.columns = dataset, stream, (*columns, *([also] if also else ()))
 
     def bytes(self, partition: Partition) -> int:
-        return self.dataset.manifest.samples(self._stream, *partition) * SAMPLE_BYTES
+        return self.dataset.manifest.samples(self._stream, *partition) * COLUMN_BYTES * len(self.columns)
 
     def decode(self, partition: Partition) -> DecodedPulls:
         limits = tuple(self.dataset.layout.shard_rows(shard) for shard in partition)
-        columns = dict(zip_longest(self._columns, limits))
+        columns = dict(zip_longest(self.columns, limits))
         found = self.dataset.samples(self._stream, *partition, columns)
-        return DecodedPulls(*(found[name] for name in self._columns))
+        return DecodedPulls(*(found[name] for name in self.columns))
 
 
 class PullWork(VisitWork):
