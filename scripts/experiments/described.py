@@ -39,6 +39,7 @@ LINES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "early words weigh no more": ({"early_weight": 0.0}, {}),
     "dot product": ({}, {"model.cosine": False}),
     "words begin at random": ({}, {"text.learning_rate": 1e-9}),
+    "fields": ({}, {"model.coupling": "fields"}),
     "dual": ({}, {"model.coupling": "dual"}),
     "graph beside text": ({}, {"model.coupling": "none"}),
     "graph alone": ({}, {"loss.alpha": 1.0}),
