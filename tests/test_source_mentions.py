@@ -406,7 +406,12 @@ def test_words_move_by_the_gradient_of_the_round_before(told: str, tmp_path: Pat
         assert (states[1] > 0).sum() > 50
 
 
-@pytest.mark.parametrize("settings", [{"train.lanes": 2}, {"train.memory": 40_000}], ids=["lanes", "disk"])
+OF_FIELDS = {"model.coupling": "fields", "train.memory": 50_000}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"train.lanes": 2}, {"train.memory": 40_000}, OF_FIELDS], ids=["lanes", "disk", "fields"]
+)
 def test_a_stopped_run_goes_on_to_the_same_bits_where_shards_rotate(
     settings: dict[str, object], told: str, tmp_path: Path
 ) -> None:
