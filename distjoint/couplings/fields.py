@@ -70,8 +70,9 @@ class SideBySide(OwnAndText):
     """View: X, and the fields of T after it."""
 
     def gather(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
-        found = self.gather_text(rows) if out is None else out.copy_(self.gather_text(rows))
-        found[:, : self.width] = self.gather_own(rows)
+        own, text = self.gather_own(rows), super().gather_text(rows)
+        found = text.new_empty(len(text), self.width + text.shape[1]) if out is None else out
+        found[:, : self.width], found[:, self.width :] = own, text
         return found
 
     def gather_text(self, rows: Tensor) -> Tensor:
